@@ -1,0 +1,19 @@
+/**
+ * A failure as data: the same record feeds the log, the status, the event stream and the metrics.
+ * The reason codes themselves are the table in `failure-reasons.ts`.
+ */
+import type { FailureCode } from "./failure-reasons.ts";
+
+export interface FailureRecord {
+  readonly code: FailureCode;
+  readonly connection: string | undefined;
+  readonly peer: string | undefined;
+  /** What this side configured or offered, as an operator would write it. */
+  readonly ours: readonly string[];
+  /** What the peer offered or answered, as far as it is known. */
+  readonly theirs: readonly string[];
+  /** The first thing that differs, e.g. `DH group: ours x25519, theirs modp2048`. */
+  readonly difference: string;
+  /** What to change and on which side. */
+  readonly remedy: string;
+}

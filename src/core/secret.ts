@@ -1,0 +1,46 @@
+const inspect = Symbol.for("nodejs.util.inspect.custom");
+
+/** Bytes that must never be printed, logged or serialised. The owner wipes them when they die. */
+export class Secret {
+  #bytes: Uint8Array;
+
+  /** Takes ownership of `bytes`: `wipe` zeroes that very array. */
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  static fromText(text: string): Secret {
+    return new Secret(new TextEncoder().encode(text));
+  }
+
+  get length(): number {
+    return this.#bytes.length;
+  }
+
+  /** The key material itself, for a cipher or prf call only. A view, not a copy. */
+  reveal(): Uint8Array {
+    return this.#bytes;
+  }
+
+  /** A second owner of the same bytes, in memory of its own. */
+  copy(): Secret {
+    return new Secret(Uint8Array.from(this.#bytes));
+  }
+
+  wipe(): void {
+    this.#bytes.fill(0);
+    this.#bytes = new Uint8Array(0);
+  }
+
+  toString(): string {
+    return "[secret]";
+  }
+
+  toJSON(): string {
+    return "[secret]";
+  }
+
+  [inspect](): string {
+    return "[secret]";
+  }
+}

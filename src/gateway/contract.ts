@@ -1,0 +1,101 @@
+/**
+ * The gateway's one surface, sans-I/O: the daemon feeds inputs with `handle*`, drains `pollOutput` to empty, arms
+ * `pollTimeout`, waits. The simulator drives the same surface with a virtual clock.
+ */
+import type { Endpoint, IpAddress, Prefix } from "../core/address.ts";
+import type { DataPlaneEvent, ForwardingPlan, SaSpec } from "../core/dataplane.ts";
+import type { FailureRecord } from "../core/failure.ts";
+import type { Instant } from "../core/time.ts";
+
+export type GatewayInput =
+  | { readonly kind: "start" }
+  | { readonly kind: "dataPlane"; readonly event: DataPlaneEvent }
+  | { readonly kind: "command"; readonly command: GatewayCommand }
+  /** Answer to `resolve`; empty when the name has no address. */
+  | { readonly kind: "resolved"; readonly name: string; readonly addresses: readonly IpAddress[] }
+  /** Delete every SA politely, then report `stopped`. */
+  | { readonly kind: "shutdown" };
+
+export type GatewayCommand = { readonly verb: "up" | "down" | "reset"; readonly connection: string };
+
+export type GatewayOutput =
+  | {
+      readonly kind: "sendIke";
+      readonly local: Endpoint;
+      readonly remote: Endpoint;
+      readonly datagram: Uint8Array;
+    }
+  | { readonly kind: "installSa"; readonly sa: SaSpec }
+  | {
+      readonly kind: "removeSa";
+      readonly direction: "inbound" | "outbound";
+      readonly spi: number;
+      readonly remote: IpAddress;
+    }
+  | { readonly kind: "publish"; readonly plan: ForwardingPlan }
+  /** Kernel routes that should exist through the TUN device: the whole desired set. */
+  | { readonly kind: "kernelRoutes"; readonly destinations: readonly Prefix[] }
+  | { readonly kind: "resolve"; readonly name: string }
+  | {
+      readonly kind: "log";
+      readonly level: "debug" | "info" | "warn" | "error";
+      readonly message: string;
+      readonly fields: Readonly<Record<string, unknown>>;
+    }
+  | { readonly kind: "failure"; readonly record: FailureRecord }
+  | { readonly kind: "stopped" };
+
+export interface GatewayMachine {
+  handle(now: Instant, input: GatewayInput): void;
+  handleTimeout(now: Instant): void;
+  pollOutput(): GatewayOutput | undefined;
+  pollTimeout(): Instant | undefined;
+  /** The whole state for an operator: plain JSON, no secrets. */
+  status(now: Instant): GatewayStatus;
+}
+
+export interface GatewayStatus {
+  readonly name: string;
+  readonly connections: readonly ConnectionStatus[];
+}
+
+export interface ConnectionStatus {
+  readonly name: string;
+  /** Every configured connection is listed, up or not. */
+  readonly state: "down" | "waiting" | "connecting" | "up" | "disabled";
+  readonly sinceMs: number;
+  readonly weak: readonly string[];
+  readonly tunnels: readonly TunnelStatus[];
+  readonly lastFailure: (FailureRecord & { readonly atMs: number }) | undefined;
+}
+
+export interface TunnelStatus {
+  readonly customerGateway: string;
+  readonly local: string | undefined;
+  readonly remote: string | undefined;
+  readonly localId: string | undefined;
+  readonly remoteId: string | undefined;
+  readonly state: "down" | "waiting" | "connecting" | "up";
+  readonly ike:
+    | {
+        readonly spiInitiator: string;
+        readonly spiResponder: string;
+        readonly role: "initiator" | "responder";
+        readonly suite: string;
+        readonly ageMs: number;
+        readonly rekeyInMs: number | undefined;
+        readonly nat: "none" | "local" | "remote" | "both" | "forced";
+        readonly handshakeMs: number;
+      }
+    | undefined;
+  readonly children: readonly {
+    readonly spiIn: number;
+    readonly spiOut: number;
+    readonly suite: string;
+    readonly encapsulation: "esp" | "udp";
+    readonly localSelectors: readonly string[];
+    readonly remoteSelectors: readonly string[];
+    readonly ageMs: number;
+    readonly rekeyInMs: number | undefined;
+  }[];
+}
