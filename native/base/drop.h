@@ -6,7 +6,7 @@
 
 namespace culvert {
 
-enum class [[nodiscard]] Drop : uint8_t {
+enum class [[nodiscard]] Drop : uint8_t{
 #define DROP(name, severity, text) name,
 #include "tables/drops.def"
 #undef DROP

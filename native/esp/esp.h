@@ -15,8 +15,8 @@ class OutboundSa;  // shared by all workers; sequence numbers are reserved with 
 class InboundSa;   // owned by one worker: replay window and totals are plain fields
 
 // What an outbound packet needs in front of and behind the inner packet, whatever the algorithm.
-inline constexpr size_t kMaxHeadroom = 8 + 16;            // SPI, sequence, IV
-inline constexpr size_t kMaxTailroom = 16 + 2 + 32;       // padding, pad length and next header, ICV
+inline constexpr size_t kMaxHeadroom = 8 + 16;       // SPI, sequence, IV
+inline constexpr size_t kMaxTailroom = 16 + 2 + 32;  // padding, pad length and next header, ICV
 
 struct EncapItem {
   uint8_t* inner;         // in: first byte of the inner packet; kMaxHeadroom before and kMaxTailroom after are writable
