@@ -1,0 +1,235 @@
+/**
+ * Proposals as operators write them (swanctl's syntax): keywords joined by `-`. Several words of one kind are
+ * alternatives in order of preference.
+ */
+import {
+  dh,
+  dhById,
+  type EncryptionRow,
+  encr,
+  encrById,
+  integ,
+  integById,
+  type KeywordRow,
+  prf,
+  prfById,
+} from "./algorithms.ts";
+import type { EspSuite, IkeSuite } from "./suite.ts";
+import { DhGroup, EncryptionAlgorithm, EsnValue, IntegrityAlgorithm, PRF } from "./transforms.ts";
+
+export type ProposalUse = "ike" | "esp";
+
+/** A proposal in transform numbers, each list in order of preference. */
+export interface ParsedProposal {
+  /** The operator's own words. */
+  readonly text: string;
+  readonly encryption: readonly { readonly id: number; readonly keyBits: number | undefined }[];
+  /** Empty when the encryption is AEAD. */
+  readonly integrity: readonly number[];
+  /** Empty in an ESP proposal. */
+  readonly prf: readonly number[];
+  /** In an ESP proposal: PFS. */
+  readonly groups: readonly number[];
+  /** ESP only: `esn` and `noesn` words (EsnValue); empty when none was written. */
+  readonly esn: readonly number[];
+  /** False when this build cannot run a word of it; `unimplemented` names them. */
+  readonly implemented: boolean;
+  readonly unimplemented: readonly string[];
+  /** Words that work and are in no default, with the reason. */
+  readonly weak: readonly { readonly keyword: string; readonly reason: string }[];
+}
+
+/** The text is not a proposal. `word` is the culprit, or the whole text when a kind is missing. */
+export class ProposalError extends Error {
+  override readonly name = "ProposalError";
+  readonly word: string;
+  constructor(word: string, problem: string) {
+    super(problem);
+    this.word = word;
+  }
+}
+
+/** Parses swanctl's keywords. Throws ProposalError, whose message names the word and what is allowed. */
+export function parseProposal(text: string, use: ProposalUse): ParsedProposal {
+  const encryption: { id: number; keyBits: number | undefined }[] = [];
+  const integrity: number[] = [];
+  const prfs: number[] = [];
+  const groups: number[] = [];
+  const esn: number[] = [];
+  const unimplemented: string[] = [];
+  const weak: { keyword: string; reason: string }[] = [];
+
+  for (const word of text.trim().toLowerCase().split("-")) {
+    const found = vocabulary.get(word);
+    if (!found) throw new ProposalError(word, `unknown algorithm ${quote(word)}; ${allowed(use)}`);
+    if (!found[use])
+      throw new ProposalError(word, `${quote(word)} cannot be used in ${useName[use]}; ${allowed(use)}`);
+    if (!found.implemented[use]) unimplemented.push(word);
+    if (found.weak !== undefined) weak.push({ keyword: word, reason: found.weak });
+    switch (found.kind) {
+      case "encryption":
+        if (!encryption.some((e) => e.id === found.id && e.keyBits === found.keyBits))
+          encryption.push({ id: found.id, keyBits: found.keyBits });
+        break;
+      case "integrity":
+        addOnce(integrity, found.id);
+        break;
+      case "prf":
+        addOnce(prfs, found.id);
+        break;
+      case "group":
+        addOnce(groups, found.id);
+        break;
+      case "esn":
+        addOnce(esn, found.id);
+        break;
+    }
+  }
+
+  const modes = encryption.map((e) => encrById.get(e.id)!.mode === "aead");
+  const aead = modes.includes(true);
+  if (encryption.length === 0) throw missing(text, "an encryption algorithm", use, "encryption");
+  // RFC 7296 §3.3: AEAD and other ciphers cannot share a proposal, because only the latter need integrity.
+  if (aead && modes.includes(false))
+    throw new ProposalError(
+      text,
+      `${quote(text)} mixes AEAD and other encryption: write them as two proposals`,
+    );
+  if (!aead && integrity.length === 0) throw missing(text, "an integrity algorithm", use, "integrity");
+  if (use === "ike") {
+    // As swanctl does: without a PRF word, the PRF is the hash of the integrity word, also beside AEAD.
+    if (prfs.length === 0) for (const id of integrity) addOnce(prfs, integById.get(id)!.prf);
+    if (prfs.length === 0) throw missing(text, "a PRF", use, "prf");
+    if (groups.length === 0) throw missing(text, "a DH group", use, "group");
+  }
+  return {
+    text: text.trim(),
+    encryption,
+    integrity: aead ? [] : integrity,
+    prf: prfs,
+    groups,
+    esn,
+    implemented: unimplemented.length === 0,
+    unimplemented,
+    weak,
+  };
+}
+
+/** Keywords of transform numbers; a number without a keyword prints as its registry name. */
+export function formatProposal(p: {
+  readonly encryption: readonly { readonly id: number; readonly keyBits: number | undefined }[];
+  readonly integrity: readonly number[];
+  readonly prf: readonly number[];
+  readonly groups: readonly number[];
+  readonly esn?: readonly number[];
+}): string {
+  return [
+    ...p.encryption.map((e) => encryptionKeyword(e.id, e.keyBits)),
+    ...p.integrity.map(integrityKeyword),
+    ...p.prf.map(prfKeyword),
+    ...p.groups.map(groupKeyword),
+    ...(p.esn ?? []).map((id) =>
+      id === EsnValue.code.ESN ? "esn" : id === 0 ? "noesn" : EsnValue.nameOf(id),
+    ),
+  ].join("-");
+}
+
+/** `aes256gcm16-prfsha384-x25519`; an ESP suite has no PRF, and says `esn` when it has it. */
+export function formatSuite(suite: IkeSuite | EspSuite): string {
+  const words = [encryptionKeyword(suite.encr, suite.keyBits)];
+  if (suite.integ !== IntegrityAlgorithm.code.NONE) words.push(integrityKeyword(suite.integ));
+  if ("prf" in suite) words.push(prfKeyword(suite.prf));
+  if (suite.group !== DhGroup.code.NONE) words.push(groupKeyword(suite.group));
+  if ("esn" in suite && suite.esn) words.push("esn");
+  return words.join("-");
+}
+
+export function encryptionKeyword(id: number, keyBits: number | undefined): string {
+  const row = encrById.get(id);
+  const word = row && Object.entries(row.keywords).find(([, bits]) => bits === keyBits)?.[0];
+  return word ?? `${EncryptionAlgorithm.nameOf(id)}${keyBits === undefined ? "" : `_${keyBits}`}`;
+}
+
+export const integrityKeyword = (id: number): string =>
+  integById.get(id)?.keywords[0] ?? IntegrityAlgorithm.nameOf(id);
+export const prfKeyword = (id: number): string => prfById.get(id)?.keywords[0] ?? PRF.nameOf(id);
+export const groupKeyword = (id: number): string => dhById.get(id)?.keywords[0] ?? DhGroup.nameOf(id);
+
+type Kind = "encryption" | "integrity" | "prf" | "group" | "esn";
+
+interface Word {
+  readonly kind: Kind;
+  readonly id: number;
+  readonly keyBits: number | undefined;
+  readonly weak: string | undefined;
+  readonly ike: boolean;
+  readonly esp: boolean;
+  readonly implemented: { readonly ike: boolean; readonly esp: boolean };
+  /** False for synonyms: understood, not suggested. */
+  readonly canonical: boolean;
+}
+
+function buildVocabulary(): ReadonlyMap<string, Word> {
+  const words = new Map<string, Word>();
+  for (const row of Object.values<EncryptionRow>(encr)) {
+    const add = (keywords: KeywordRow, canonical: boolean) => {
+      for (const [word, keyBits] of Object.entries(keywords))
+        words.set(word, { ...columns(row), kind: "encryption", keyBits, canonical });
+    };
+    add(row.keywords, true);
+    add(row.synonyms, false);
+  }
+  const lists = [
+    ["integrity", Object.values(integ)],
+    ["prf", Object.values(prf)],
+    ["group", Object.values(dh)],
+  ] as const;
+  for (const [kind, rows] of lists) {
+    for (const row of rows) {
+      for (const word of row.keywords)
+        words.set(word, { ...columns(row), kind, keyBits: undefined, canonical: true });
+      for (const word of row.synonyms)
+        words.set(word, { ...columns(row), kind, keyBits: undefined, canonical: false });
+    }
+  }
+  for (const [word, id] of [
+    ["esn", EsnValue.code.ESN],
+    ["noesn", EsnValue.code.NO_ESN],
+  ] as const) {
+    const row = { id, weak: undefined, ike: false, esp: true, implemented: { ike: false, esp: true } };
+    words.set(word, { ...row, kind: "esn", keyBits: undefined, canonical: true });
+  }
+  return words;
+}
+
+function columns(row: Omit<Word, "kind" | "keyBits" | "canonical">) {
+  return { id: row.id, weak: row.weak, ike: row.ike, esp: row.esp, implemented: row.implemented };
+}
+
+const vocabulary = buildVocabulary();
+const useName = { ike: "an IKE proposal", esp: "an IPsec proposal" } as const;
+const quote = (text: string): string => JSON.stringify(text);
+
+function addOnce(list: number[], id: number): void {
+  if (!list.includes(id)) list.push(id);
+}
+
+function wordsOf(kind: Kind, use: ProposalUse): string {
+  return [...vocabulary]
+    .filter(([, word]) => word.kind === kind && word.canonical && word[use] && word.implemented[use])
+    .map(([text]) => text)
+    .join(" ");
+}
+
+function allowed(use: ProposalUse): string {
+  const kinds: Kind[] =
+    use === "ike" ? ["encryption", "integrity", "prf", "group"] : ["encryption", "integrity", "group", "esn"];
+  const lists = kinds.map((kind) => [kind, wordsOf(kind, use)] as const).filter(([, words]) => words !== "");
+  return `allowed are ${lists.map(([kind, words]) => `${kind}: ${words}`).join("; ")}`;
+}
+
+function missing(text: string, what: string, use: ProposalUse, kind: Kind): ProposalError {
+  const words = wordsOf(kind, use);
+  const choice = words === "" ? "" : `: add one of ${words}`;
+  return new ProposalError(text, `${quote(text)} needs ${what}${choice}`);
+}

@@ -1,0 +1,22 @@
+/** What a negotiation settles on: one transform of each kind. */
+
+/** The algorithms of one IKE SA. Numbers are IANA transform IDs. */
+export interface IkeSuite {
+  readonly encr: number;
+  /** The Key Length attribute; undefined where the algorithm's key length is fixed. */
+  readonly keyBits: number | undefined;
+  /** 0 (NONE) when `encr` is AEAD. */
+  readonly integ: number;
+  readonly prf: number;
+  readonly group: number;
+}
+
+/** The algorithms of one CHILD_SA. */
+export interface EspSuite {
+  readonly encr: number;
+  readonly keyBits: number | undefined;
+  readonly integ: number;
+  /** 0 (NONE) without PFS. */
+  readonly group: number;
+  readonly esn: boolean;
+}
