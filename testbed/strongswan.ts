@@ -1,0 +1,180 @@
+/**
+ * Debian's strongSwan as a peer: charon-systemd with the in-process ESP of its `kernel-libipsec` plugin, a private
+ * /run, its own configuration and vici socket. Nothing of the host's own strongSwan is read or touched.
+ */
+import { copyFileSync, existsSync } from "node:fs";
+import { join } from "node:path";
+import { delay, must, type Program, type RunResult, run } from "./exec.ts";
+import type { Testbed } from "./testbed.ts";
+
+export interface StrongSwanOptions {
+  readonly netns: string;
+  /** Names this instance's files within the bed. */
+  readonly name: string;
+  readonly localAddress: string;
+  /** `%any` to accept any peer address. */
+  readonly remoteAddress: string;
+  readonly localId: string;
+  readonly remoteId: string;
+  readonly psk: string;
+  readonly localSubnets: readonly string[];
+  readonly remoteSubnets: readonly string[];
+  /** swanctl's keywords, e.g. `aes256gcm16-prfsha384-x25519`. */
+  readonly ikeProposals: readonly string[];
+  readonly espProposals: readonly string[];
+  /** Lines for the connection and for the child, e.g. `rekey_time = 20s`. */
+  readonly extraConnection?: readonly string[];
+  readonly extraChild?: readonly string[];
+}
+
+/** The packages without which `startStrongSwan` cannot work. */
+export function strongSwanMissing(): boolean {
+  return !existsSync(charon) || !existsSync(libipsec) || !existsSync(swanctl);
+}
+
+export class StrongSwan {
+  readonly program: Program;
+  readonly logFile: string;
+  readonly #uri: string;
+  readonly #netns: string;
+  readonly #binary: string;
+  readonly #environment: Readonly<Record<string, string>>;
+
+  private constructor(
+    program: Program,
+    at: { uri: string; netns: string; swanctl: string; logFile: string },
+    environment: Readonly<Record<string, string>>,
+  ) {
+    this.program = program;
+    this.logFile = at.logFile;
+    this.#uri = at.uri;
+    this.#netns = at.netns;
+    this.#binary = at.swanctl;
+    this.#environment = environment;
+  }
+
+  /** Starts charon and loads the connection `peer` with its child `net`; initiates nothing. */
+  static async start(bed: Testbed, options: StrongSwanOptions): Promise<StrongSwan> {
+    const folder = join(bed.directory, options.name);
+    const socket = join(folder, "charon.vici");
+    const logFile = join(folder, "charon.log");
+    const environment = {
+      STRONGSWAN_CONF: bed.file(`${options.name}/strongswan.conf`, daemonConf(socket, logFile)),
+    };
+    const connectionFile = bed.file(`${options.name}/swanctl.conf`, connectionConf(options));
+    // Copies: Ubuntu's AppArmor profiles are bound to the installed paths and would deny our private directory.
+    const binaries = { charon: join(folder, "charon-systemd"), swanctl: join(folder, "swanctl") };
+    copyFileSync(charon, binaries.charon);
+    copyFileSync(swanctl, binaries.swanctl);
+    const program = bed.start(
+      `strongSwan ${options.name}`,
+      // charon keeps its pid file in /run: a private one lets several run side by side.
+      ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /run && exec "$0"', binaries.charon],
+      { netns: options.netns, env: environment },
+    );
+    const at = { uri: `unix://${socket}`, netns: options.netns, swanctl: binaries.swanctl, logFile };
+    const self = new StrongSwan(program, at, environment);
+    await self.#loaded(connectionFile);
+    return self;
+  }
+
+  /** Runs a swanctl command against this charon. */
+  swanctl(args: readonly string[], timeoutMs = 40_000): Promise<RunResult> {
+    const argv = [this.#binary, ...args, "--uri", this.#uri];
+    return run(argv, { netns: this.#netns, env: this.#environment, timeoutMs });
+  }
+
+  /** Initiates the child; resolves with the exit code and swanctl's log of the exchange. */
+  initiate(timeoutSeconds = 15): Promise<RunResult> {
+    return this.swanctl(["--initiate", "--child", "net", "--timeout", `${timeoutSeconds}`]);
+  }
+
+  /** `swanctl --list-sas`, for people and for matching. */
+  async sas(): Promise<string> {
+    return (await this.swanctl(["--list-sas"])).stdout;
+  }
+
+  async #loaded(connectionFile: string): Promise<void> {
+    let last: RunResult | undefined;
+    for (let attempt = 0; attempt < 100; attempt += 1) {
+      if (!this.program.running) break;
+      last = await this.swanctl(["--load-all", "--noprompt", "--file", connectionFile]);
+      if (last.code === 0) return;
+      await delay(100);
+    }
+    throw new Error(`strongSwan did not start: ${last?.stderr ?? ""}\n${this.program.tail()}`);
+  }
+}
+
+/** The tunnel device of `kernel-libipsec` in `netns` is up. */
+export async function libipsecDeviceIsUp(netns: string): Promise<boolean> {
+  return (await must(["ip", "-n", netns, "-br", "link"])).includes("ipsec0");
+}
+
+function daemonConf(socket: string, logFile: string): string {
+  return `
+charon-systemd {
+  load = random nonce openssl aes sha1 sha2 hmac kdf gmp curve25519 gcm ctr ccm chapoly kernel-libipsec kernel-netlink socket-default vici updown
+  # The first retransmission after a second: a lost handshake message must not cost a test four.
+  retransmit_timeout = 1.0
+  retransmit_tries = 4
+  install_virtual_ip = no
+  plugins {
+    vici {
+      socket = unix://${socket}
+    }
+  }
+  filelog {
+    main {
+      path = ${logFile}
+      default = 1
+      flush_line = yes
+    }
+  }
+}
+`;
+}
+
+function connectionConf(o: StrongSwanOptions): string {
+  return `
+connections {
+  peer {
+    version = 2
+    local_addrs = ${o.localAddress}
+    remote_addrs = ${o.remoteAddress}
+    proposals = ${o.ikeProposals.join(",")}
+    # kernel-libipsec knows ESP in UDP only.
+    encap = yes
+    mobike = no
+    ${(o.extraConnection ?? []).join("\n    ")}
+    local {
+      auth = psk
+      id = ${o.localId}
+    }
+    remote {
+      auth = psk
+      id = ${o.remoteId}
+    }
+    children {
+      net {
+        local_ts = ${o.localSubnets.join(",")}
+        remote_ts = ${o.remoteSubnets.join(",")}
+        esp_proposals = ${o.espProposals.join(",")}
+        ${(o.extraChild ?? []).join("\n        ")}
+      }
+    }
+  }
+}
+secrets {
+  ike-peer {
+    id-local = ${o.localId}
+    id-remote = ${o.remoteId}
+    secret = "${o.psk}"
+  }
+}
+`;
+}
+
+const charon = "/usr/sbin/charon-systemd";
+const swanctl = "/usr/sbin/swanctl";
+const libipsec = "/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so";
