@@ -55,6 +55,10 @@ export interface ProposalConfig {
   readonly prf: readonly number[];
   /** DH groups; in an ESP proposal they mean PFS. */
   readonly groups: readonly number[];
+  /** ESP: extended sequence numbers by preference (RFC 7296 §3.3.2, type 5); empty when the operator named none. */
+  readonly esn?: readonly number[];
+  /** Words that work and are in no default, each with the reason. */
+  readonly weak?: readonly { readonly keyword: string; readonly reason: string }[];
 }
 
 export interface ConnectionConfig {
@@ -101,7 +105,12 @@ export interface ConnectionConfig {
     readonly retries: number;
     readonly switchRoute: boolean;
   };
-  readonly bgp: { readonly enabled: boolean };
+  readonly bgp: {
+    readonly enabled: boolean;
+    readonly tunnelCidr?: Prefix | undefined;
+    readonly localAddress?: IpAddress | undefined;
+    readonly localAsn?: number | undefined;
+  };
 }
 
 export interface RoutesConfig {
