@@ -44,6 +44,8 @@ struct WipeAndFree {
 
 class Cipher {
  public:
+  using BurstFn = void (*)(const void* context, CipherOp* ops, size_t count);
+
   struct Params {
     const CipherRow* cipher = nullptr;
     const IntegrityRow* integrity = nullptr;  // nullptr or the `none` row for combined modes
@@ -69,8 +71,6 @@ class Cipher {
   void open(std::span<CipherOp> ops) const { open_(context_.get(), ops.data(), ops.size()); }
 
  private:
-  using BurstFn = void (*)(const void* context, CipherOp* ops, size_t count);
-
   Cipher() = default;
 
   BurstFn seal_ = nullptr;

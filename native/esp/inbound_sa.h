@@ -52,17 +52,33 @@ class alignas(kCacheLineBytes) InboundSa {
  private:
   friend void decap_run(InboundSa& sa, std::span<DecapItem> items);
 
-  InboundSa(const Params& params, crypto::Cipher cipher, SelectorSet selectors, const crypto::CipherRow& row);
+  InboundSa(const Params& params, SaParts parts);
 
+  /** What a packet in flight through the cipher needs afterwards. */
+  struct InFlight {
+    uint64_t sequence;
+    DecapItem* item;
+  };
+  struct Accepted {
+    uint64_t packets = 0;
+    uint64_t bytes = 0;
+  };
+  template <crypto::CipherMode kMode, bool kEsn>
+  Accepted open_burst(std::span<DecapItem> items, const Accepted& so_far);
+  template <crypto::CipherMode kMode, bool kEsn>
+  size_t admit(std::span<DecapItem> items, crypto::CipherOp* ops, InFlight* in_flight) const;
+  Drop unwrap(const crypto::CipherOp& op, DecapItem& item) const;
+  bool at_hard_limit(const Accepted& so_far) const;
+  void note_limits();
+
+  // Read by every run; the window is written.
   uint32_t spi_;
   uint16_t connection_;
   bool esn_;
-  uint8_t crossed_ = 0;
+  crypto::CipherMode mode_;
+  std::array<uint8_t, 4> salt_;
   EspGeometry geometry_;
-  uint8_t salt_bytes_;
-  std::array<uint8_t, 4> salt_{};
-  uint8_t iv_bytes_;
-  uint8_t reported_ = 0;
+  uint8_t crossed_ = 0;
   ReplayWindow window_;
   crypto::Cipher cipher_;
 
@@ -70,12 +86,13 @@ class alignas(kCacheLineBytes) InboundSa {
   Counter bytes_;
   Counter sequence_;
   Counter last_used_ms_;
-  uint64_t soft_packets_;  // all ones when there is no limit
+  uint64_t soft_packets_;  // all ones when there is no limit, as the next three
   uint64_t hard_packets_;
   uint64_t soft_bytes_;
   uint64_t hard_bytes_;
 
   alignas(kCacheLineBytes) SelectorSet selectors_;
+  uint8_t reported_ = 0;
   std::array<Counter, kDropCount> drops_{};
 };
 

@@ -58,22 +58,32 @@ class alignas(kCacheLineBytes) OutboundSa {
  private:
   friend void encap_run(OutboundSa& sa, std::span<EncapItem> items);
 
-  OutboundSa(const Params& params, crypto::Cipher cipher, SelectorSet selectors, const crypto::CipherRow& row);
+  OutboundSa(const Params& params, SaParts parts);
+
+  /** Sequence numbers of one run: `count` from `first` on, which may be fewer than were asked for. */
+  struct Reservation {
+    uint64_t first;
+    size_t count;
+    Drop refused;  // why the rest got none
+  };
+  Reservation reserve(std::span<const EncapItem> items);
+  Reservation reserve_bytes(std::span<const EncapItem> items, Reservation numbers, uint64_t bytes);
+  template <crypto::CipherMode kMode, bool kEsn>
+  void seal_burst(std::span<EncapItem> items, uint64_t first_sequence) const;
+  void refuse(std::span<EncapItem> items, Drop reason);
 
   // Read by every run, written hardly ever.
   uint32_t spi_;
   uint16_t connection_;
   bool esn_;
-  bool has_byte_limit_;
+  crypto::CipherMode mode_;
+  std::array<uint8_t, 4> salt_;
   EspGeometry geometry_;
-  uint8_t salt_bytes_;
-  std::array<uint8_t, 4> salt_{};
+  Drop stop_reason_;
   std::atomic<uint8_t> crossed_{0};
   std::atomic<uint8_t> reported_{0};
   uint64_t stop_sequence_;  // the last number that may be sent, whatever is the reason
-  uint64_t soft_sequence_;  // reaching it crosses the soft packet limit
-  uint64_t soft_bytes_;
-  uint64_t hard_bytes_;
+  uint64_t soft_sequence_;  // reaching it crosses the soft limit
   crypto::Cipher cipher_;
 
   // Written by every run of every worker: a line of its own.
@@ -81,9 +91,10 @@ class alignas(kCacheLineBytes) OutboundSa {
   std::atomic<uint64_t> bytes_{0};
   std::atomic<uint64_t> last_used_ms_{0};
 
-  alignas(kCacheLineBytes) SelectorSet selectors_;
-  uint64_t first_sequence_;
-  Drop stop_reason_;
+  alignas(kCacheLineBytes) uint64_t soft_bytes_;  // all ones when there is no limit, as the next
+  uint64_t hard_bytes_;
+  uint64_t initial_sequence_;
+  SelectorSet selectors_;
   std::array<std::atomic<uint64_t>, kDropCount> drops_{};
 };
 

@@ -1,5 +1,6 @@
 // Thread: any. What inbound and outbound SAs have in common: parameters, sizes, limits.
 #pragma once
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -68,5 +69,17 @@ struct EspGeometry {
     return ((esp_budget - fixed) & ~(align - size_t{1})) - kEspTrailerBytes;
   }
 };
+
+/** What both directions are assembled from; the salt is zero-padded. */
+struct SaParts {
+  SelectorSet selectors;
+  crypto::Cipher cipher;
+  EspGeometry geometry;
+  crypto::CipherMode mode;
+  std::array<uint8_t, 4> salt;
+};
+
+/** Checks the parameters and expands the key. Error: a sentence naming the parameter, never its secret content. */
+Result<SaParts> make_sa_parts(const SaParams& params);
 
 }  // namespace culvert::esp
