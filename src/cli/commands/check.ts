@@ -1,0 +1,121 @@
+/**
+ * `culvert check [FILE]`: every problem of a configuration, one per line, and when there is none what works but
+ * deserves a word, and what the file comes to. Changes nothing and needs no daemon.
+ */
+import { loadConfigFile, storedPskPath } from "../../api/config-file.ts";
+import { systemRandom } from "../../api/system-random.ts";
+import type { ConnectionConfig, PeerAddress } from "../../config/model.ts";
+import type { ParsedConfig } from "../../config/parse.ts";
+import { CommandError, exitCode } from "../exit-codes.ts";
+import { type Output, printJson } from "../output.ts";
+import { labelled, printable, table } from "../table.ts";
+
+/** Throws CommandError with exit code 78 when there are problems. */
+export function check(file: string, stateDirectory: string, output: Output, json: boolean): void {
+  const loaded = loadConfigFile(file, stateDirectory, systemRandom);
+  if (!loaded.ok) {
+    if (json) printJson(output, { file, valid: false, problems: loaded.error });
+    else for (const problem of loaded.error) output.error(problem);
+    throw new CommandError(
+      exitCode.config,
+      json ? "" : `${loaded.error.length} problems; nothing was changed`,
+    );
+  }
+  const config = loaded.value;
+  try {
+    if (json) printJson(output, summary(file, config));
+    else for (const line of renderCheck(file, stateDirectory, config, output.width)) output.line(line);
+  } finally {
+    for (const { psk } of [...config.connections, ...config.generatedPsks]) psk.wipe();
+  }
+}
+
+function renderCheck(file: string, stateDirectory: string, config: ParsedConfig, width: number): string[] {
+  const { gateway, connections, routes } = config;
+  const lines = [
+    printable(`${file}: valid`),
+    "",
+    ...labelled("gateway", `${gateway.name} at ${gateway.addresses.join(", ")}`, labelWidth, width),
+    ...labelled("TUN device", `${gateway.tun.name}, MTU ${gateway.tun.mtu}`, labelWidth, width),
+  ];
+  if (connections.length > 0) {
+    const columns = [
+      { title: "CONNECTION", shrink: true },
+      { title: "PEER", shrink: true },
+      { title: "START" },
+      { title: "IKE", shrink: true },
+      { title: "IPSEC", shrink: true },
+    ];
+    lines.push("", ...table(columns, connections.map(connectionRow), width));
+  }
+  if (routes.destination.length > 0) {
+    const columns = [
+      { title: "DESTINATION" },
+      { title: "CONNECTION", shrink: true },
+      { title: "WEIGHT", align: "right" as const },
+      { title: "PUBLISHED" },
+    ];
+    const rows = routes.destination.map((route) => [
+      String(route.destination),
+      route.connection,
+      String(route.weight),
+      route.publish ? "yes" : "no",
+    ]);
+    lines.push("", ...table(columns, rows, width));
+  }
+  for (const warning of config.warnings)
+    lines.push(
+      "",
+      ...labelled(
+        "warning: ",
+        printable(`${file}:${warning.line}: ${warning.path}: ${warning.text}`),
+        9,
+        width,
+      ),
+    );
+  for (const { connection, psk } of config.generatedPsks) {
+    const kept = storedPskPath(stateDirectory, connection);
+    lines.push(
+      "",
+      ...labelled(
+        "psk: ",
+        `${connection} has none. culvertd makes one at its first start and keeps it in ${kept}; or use this one, made now and kept nowhere:`,
+        5,
+        width,
+      ),
+      `     ${new TextDecoder().decode(psk.reveal())}`,
+    );
+  }
+  return lines;
+}
+
+const connectionRow = (connection: ConnectionConfig): string[] => [
+  connection.name,
+  connection.tunnels.map((tunnel) => peerText(tunnel.address)).join(", "),
+  connection.start,
+  connection.ike.proposals.map((proposal) => proposal.text).join(", "),
+  connection.ipsec.proposals.map((proposal) => proposal.text).join(", "),
+];
+
+function peerText(address: PeerAddress): string {
+  switch (address.kind) {
+    case "ip":
+      return address.address.toString();
+    case "dns":
+      return address.name;
+    case "any":
+      return "any";
+  }
+}
+
+/** The effective configuration, defaults filled in. Keys print as `[secret]`; made ones are the exception, once. */
+function summary(file: string, config: ParsedConfig) {
+  const { gateway, connections, routes, warnings } = config;
+  const generatedPsks = config.generatedPsks.map(({ connection, psk }) => ({
+    connection,
+    psk: new TextDecoder().decode(psk.reveal()),
+  }));
+  return { file, valid: true, warnings, generatedPsks, gateway, connections, routes };
+}
+
+const labelWidth = 12;

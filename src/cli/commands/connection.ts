@@ -1,0 +1,104 @@
+/**
+ * `culvert up|down|reset CONNECTION`: tells the daemon, then watches the status until the connection is where it
+ * should be, failed, or `--timeout` passed. The daemon goes on trying after a failure: desired state is up.
+ */
+import type { CommandResult, DaemonStatus } from "../../api/control-protocol.ts";
+import type { ConnectionStatus } from "../../gateway/contract.ts";
+import type { ControlClient } from "../client.ts";
+import { CommandError, type ExitCode, exitCode } from "../exit-codes.ts";
+import { type Output, printJson } from "../output.ts";
+import { renderFailure } from "../render-failure.ts";
+import { findConnection } from "./status.ts";
+
+export type Verb = "up" | "down" | "reset";
+
+export interface Wait {
+  readonly timeoutMs: number;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  readonly sleep: (ms: number) => Promise<void>;
+}
+
+export async function changeConnection(
+  client: ControlClient,
+  output: Output,
+  verb: Verb,
+  name: string,
+  wait: Wait,
+  json: boolean,
+): Promise<void> {
+  const before = findConnection(await client.ask<DaemonStatus>({ verb: "status" }), name);
+  const { acceptedAtMs } = await client.ask<CommandResult>({ verb, connection: name });
+  const deadline = wait.now() + wait.timeoutMs;
+  for (;;) {
+    const status = await client.ask<DaemonStatus>({ verb: "status" });
+    const connection = findConnection(status, name);
+    const outcome = judge(verb, before, connection, acceptedAtMs);
+    if (outcome !== "pending") return report(output, verb, outcome, connection, status, json);
+    if (wait.now() >= deadline) {
+      if (json) printJson(output, { connection: name, verb, outcome: "timeout", status: connection });
+      throw new CommandError(
+        exitCode.timeout,
+        `${name} is ${connection.state} after ${Math.round(wait.timeoutMs / 1000)} s; ` +
+          `the daemon goes on trying: see culvert status ${name}`,
+      );
+    }
+    await wait.sleep(pollMs);
+  }
+}
+
+type Outcome = "done" | "failed" | "pending";
+
+/** Where the command stands, from the status before it, the status now, and when the daemon took it. */
+export function judge(
+  verb: Verb,
+  before: ConnectionStatus,
+  now: ConnectionStatus,
+  acceptedAtMs: number,
+): Outcome {
+  if (verb === "down") return now.state === "down" || now.state === "disabled" ? "done" : "pending";
+  // `reset` is done when it is up again with SAs that are not the old ones.
+  if (now.state === "up" && (verb === "up" || isNew(before, now))) return "done";
+  if (now.lastFailure && now.lastFailure.atMs >= acceptedAtMs) return "failed";
+  return "pending";
+}
+
+function isNew(before: ConnectionStatus, now: ConnectionStatus): boolean {
+  const old = new Set(ikeSas(before));
+  return ikeSas(now).every((sa) => !old.has(sa));
+}
+
+const ikeSas = (connection: ConnectionStatus): string[] =>
+  connection.tunnels.flatMap(({ ike }) => (ike ? [`${ike.spiInitiator} ${ike.spiResponder}`] : []));
+
+function report(
+  output: Output,
+  verb: Verb,
+  outcome: "done" | "failed",
+  connection: ConnectionStatus,
+  status: DaemonStatus,
+  json: boolean,
+): void {
+  const code: ExitCode = outcome === "done" ? exitCode.ok : exitCode.failed;
+  if (json) {
+    printJson(output, { connection: connection.name, verb, outcome, status: connection });
+    if (code !== exitCode.ok) throw new CommandError(code, "");
+    return;
+  }
+  if (outcome === "done") {
+    output.line(`${connection.name} is ${connection.state}${suiteOf(connection)}`);
+    return;
+  }
+  const failure = connection.lastFailure!;
+  const lines = renderFailure(failure, status.daemon.nowMs - failure.atMs, output.width);
+  throw new CommandError(code, lines.join("\n"));
+}
+
+function suiteOf(connection: ConnectionStatus): string {
+  const tunnel = connection.tunnels.find((t) => t.state === "up");
+  if (connection.state !== "up" || !tunnel?.ike) return "";
+  const ipsec = tunnel.children[0]?.suite;
+  return ` with ${tunnel.remote ?? tunnel.customerGateway} (IKE ${tunnel.ike.suite}${ipsec ? `, IPsec ${ipsec}` : ""})`;
+}
+
+const pollMs = 100;

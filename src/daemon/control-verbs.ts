@@ -1,0 +1,72 @@
+/** What the daemon answers on the control socket, verb by verb. */
+import type {
+  CommandResult,
+  ControlError,
+  ControlRequest,
+  CountersResult,
+  DaemonStatus,
+  LogResult,
+} from "../api/control-protocol.ts";
+import { err, ok, type Result } from "../core/result.ts";
+import type { GatewayInput, GatewayMachine } from "../gateway/contract.ts";
+import type { LogRing } from "../telemetry/log-ring.ts";
+import type { DataPlanePort } from "./ports.ts";
+import type { Clock } from "./shell.ts";
+
+export interface ControlSubject {
+  readonly machine: Pick<GatewayMachine, "status">;
+  readonly dataPlane: Pick<DataPlanePort, "traffic" | "counters" | "drops" | "dump">;
+  readonly clock: Pick<Clock, "now">;
+  readonly ring: LogRing;
+  readonly feed: (input: GatewayInput) => void;
+  readonly daemon: Omit<DaemonStatus["daemon"], "nowMs">;
+  readonly tun: DaemonStatus["tun"];
+  readonly stopping: boolean;
+}
+
+export function answerControl(request: ControlRequest, on: ControlSubject): Result<unknown, ControlError> {
+  switch (request.verb) {
+    case "status":
+      return ok(status(on));
+    case "up":
+    case "down":
+    case "reset":
+      return command(request.verb, request.connection, on);
+    case "log":
+      return ok<LogResult>({ records: on.ring.recent(request.lines).map((line) => JSON.parse(line)) });
+    case "counters":
+      return ok<CountersResult>({ counters: on.dataPlane.counters(), drops: countedDrops(on) });
+    case "dump":
+      return ok({ ...status(on), dataPlane: on.dataPlane.dump() });
+  }
+}
+
+function status(on: ControlSubject): DaemonStatus {
+  const nowMs = on.clock.now();
+  return {
+    daemon: { ...on.daemon, nowMs },
+    tun: on.tun,
+    gateway: on.machine.status(nowMs),
+    traffic: on.dataPlane.traffic(),
+    drops: countedDrops(on),
+  };
+}
+
+function command(
+  verb: "up" | "down" | "reset",
+  connection: string,
+  on: ControlSubject,
+): Result<CommandResult, ControlError> {
+  if (on.stopping) return err({ code: "UNAVAILABLE", message: "the daemon is shutting down" });
+  const acceptedAtMs = on.clock.now();
+  const names = on.machine.status(acceptedAtMs).connections.map(({ name }) => name);
+  if (!names.includes(connection)) {
+    const message = `no connection is named ${connection}; configured: ${names.join(", ") || "none"}`;
+    return err({ code: "UNKNOWN_CONNECTION", message });
+  }
+  on.feed({ kind: "command", command: { verb, connection } });
+  return ok({ acceptedAtMs });
+}
+
+/** Reasons that nothing died of stay out of the operator's way. */
+const countedDrops = (on: ControlSubject) => on.dataPlane.drops().filter((drop) => drop.packets > 0);

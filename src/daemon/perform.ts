@@ -1,0 +1,75 @@
+/** Carries out what the gateway asks for: each `GatewayOutput` becomes one call to the host or the data plane. */
+import type { SaSpec } from "../core/dataplane.ts";
+import type { GatewayInput, GatewayOutput } from "../gateway/contract.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { HostRouting } from "./host-routing.ts";
+import type { DataPlanePort } from "./ports.ts";
+import type { Resolver } from "./resolver.ts";
+
+export interface Performer {
+  readonly dataPlane: Pick<DataPlanePort, "sendIke" | "installSa" | "removeSa" | "publish">;
+  readonly routing: Pick<HostRouting, "publish">;
+  readonly resolve: Resolver;
+  readonly log: Pick<Log, "write">;
+  /** Feeds the gateway, later than the output that is being performed. */
+  readonly feed: (input: GatewayInput) => void;
+  readonly onStopped: () => void;
+}
+
+/** Throws what the host or the data plane throws: the shell reports it and performs the next output. */
+export function perform(output: GatewayOutput, to: Performer): void {
+  switch (output.kind) {
+    case "sendIke":
+      to.dataPlane.sendIke(output.local, output.remote, output.datagram);
+      break;
+    case "installSa":
+      installSa(output.sa, to);
+      break;
+    case "removeSa":
+      removeSa(output, to);
+      break;
+    case "publish":
+      to.dataPlane.publish(output.plan);
+      break;
+    case "kernelRoutes":
+      to.routing.publish(output.destinations);
+      break;
+    case "resolve":
+      resolve(output.name, to);
+      break;
+    case "log":
+      to.log.write(output.level, output.message, output.fields);
+      break;
+    case "failure":
+      to.log.write("warn", "connection failed", { ...output.record });
+      break;
+    case "stopped":
+      to.onStopped();
+      break;
+  }
+}
+
+/** The data plane has its own copy of the keys when `installSa` returns; ours die whether or not it took them. */
+function installSa(sa: SaSpec, to: Performer): void {
+  try {
+    to.dataPlane.installSa(sa);
+  } finally {
+    sa.encrKey.wipe();
+    sa.integKey.wipe();
+  }
+}
+
+function removeSa(output: Extract<GatewayOutput, { kind: "removeSa" }>, to: Performer): void {
+  const { direction, spi, remote } = output;
+  const totals = to.dataPlane.removeSa(direction, spi, remote);
+  to.log.write("debug", "IPsec SA removed", { direction, spi: hex(spi), ...totals });
+}
+
+function resolve(name: string, to: Performer): void {
+  to.resolve(name, (addresses, error) => {
+    if (error !== undefined) to.log.write("warn", "peer name did not resolve", { name, error });
+    to.feed({ kind: "resolved", name, addresses });
+  });
+}
+
+const hex = (spi: number): string => spi.toString(16).padStart(8, "0");

@@ -1,0 +1,17 @@
+/** What the daemon needs of the data plane: the facade of `src/dataplane` has it, and so do the tests' fakes. */
+import type { DropCount, SaTraffic } from "../api/control-protocol.ts";
+import type { Endpoint, IpAddress } from "../core/address.ts";
+import type { ForwardingPlan, SaSpec, SaTotals } from "../core/dataplane.ts";
+
+export interface DataPlanePort {
+  /** Throws when the data plane cannot run the suite or has no room. */
+  installSa(sa: SaSpec): void;
+  removeSa(direction: "inbound" | "outbound", spi: number, remote: IpAddress): SaTotals | undefined;
+  publish(plan: ForwardingPlan): void;
+  sendIke(local: Endpoint, remote: Endpoint, datagram: Uint8Array): void;
+  traffic(): SaTraffic[];
+  counters(): Record<string, number>;
+  drops(): DropCount[];
+  dump(): unknown;
+  close(): void;
+}
