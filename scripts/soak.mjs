@@ -1,0 +1,139 @@
+// `npm run soak -- --minutes N [--seed S] [--only NAME]`: fuzzers and simulations for as long as one likes.
+// TypeScript loops are the modules test/**/*-soak.ts that export `run(seconds, seed)` and throw on a finding; native
+// ones are the libFuzzer targets of native/fuzz, built with ASan and UBSan. The time is shared equally.
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { basename, join, relative } from "node:path";
+import { parseArgs } from "node:util";
+import { build, filesUnder, repository } from "./bootstrap.mjs";
+import { BootstrapError, command, step } from "./step.mjs";
+
+export async function soak(args) {
+  const { values } = parseArgs({
+    args,
+    options: {
+      minutes: { type: "string", default: "10" },
+      seed: { type: "string" },
+      only: { type: "string" },
+    },
+  });
+  const minutes = Number(values.minutes);
+  if (!(minutes > 0)) throw new BootstrapError(`--minutes ${values.minutes}: a number above 0`);
+  const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
+  const jobs = [...(await scriptJobs()), ...(await fuzzerJobs())].filter(
+    (job) => values.only === undefined || job.name.includes(values.only),
+  );
+  if (jobs.length === 0) throw new BootstrapError(`nothing to soak matches --only ${values.only}`);
+  const seconds = Math.max(1, Math.round((minutes * 60) / jobs.length));
+  process.stdout.write(`${jobs.length} loops, ${seconds} s each, seed ${seed}\n`);
+  let findings = 0;
+  for (const job of jobs) {
+    const code = await job.run(seconds, seed);
+    process.stdout.write(
+      `${job.name}: ${code === 0 ? "nothing found" : `FOUND SOMETHING (exit code ${code})`}\n`,
+    );
+    if (code !== 0) findings += 1;
+  }
+  process.stdout.write(`${jobs.length - findings} passed, ${findings} failed, 0 skipped\n`);
+  return findings === 0 ? 0 : 1;
+}
+
+/** Compiles the loops and what they import into build/soak; one process runs one loop. */
+async function scriptJobs() {
+  const sources = filesUnder(join(repository, "test")).filter((path) => path.endsWith("-soak.ts"));
+  if (sources.length === 0) return [];
+  const config = join(build, "tsconfig.soak.json");
+  const options = {
+    rootDir: "..",
+    outDir: "soak",
+    sourceMap: true,
+    incremental: false,
+    typeRoots: ["../node_modules/@types"],
+  };
+  writeFileSync(
+    config,
+    JSON.stringify({
+      extends: "../tsconfig.json",
+      compilerOptions: options,
+      include: ["../src"],
+      files: sources.map((path) => relative(build, path)),
+    }),
+  );
+  await step("compile the loops", () =>
+    command(["node_modules/.bin/tsc", "-p", config], {
+      cwd: repository,
+      logFile: join(build, "logs/soak.log"),
+    }),
+  );
+  return sources.map((path) => {
+    const script = join(build, "soak", relative(repository, path)).replace(/\.ts$/, ".js");
+    const code =
+      "const [file, s, seed] = process.argv.slice(1); const m = await import(file); await m.run(Number(s), Number(seed));";
+    return {
+      name: basename(path, ".ts"),
+      run: (seconds, seed) =>
+        foreground(process.execPath, [
+          "--enable-source-maps",
+          "--input-type=module",
+          "-e",
+          code,
+          script,
+          `${seconds}`,
+          `${seed}`,
+        ]),
+    };
+  });
+}
+
+/** Every target is one executable `fuzz_*`; its corpus, when there is one, is native/fuzz/corpus/<target>. */
+async function fuzzerJobs() {
+  if (!existsSync(join(repository, "native/fuzz/CMakeLists.txt"))) return [];
+  const folder = join(build, "fuzz");
+  const flags = ["-DCMAKE_CXX_COMPILER=clang++", "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCULVERT_FUZZ=ON"];
+  const logFile = join(build, "logs/fuzz.log");
+  await step("build the fuzzers", async () => {
+    const configure = [
+      "cmake",
+      "-S",
+      repository,
+      "-B",
+      folder,
+      ...flags,
+      "-DCULVERT_SANITIZE=address,undefined",
+    ];
+    await command(configure, { cwd: repository, logFile });
+    await command(["cmake", "--build", folder, "--parallel", `${cpus().length}`], {
+      cwd: repository,
+      logFile,
+    });
+  });
+  const binaries = readdirSync(join(folder, "native/fuzz"))
+    .filter((name) => /^fuzz_\w+$/.test(name))
+    .map((name) => join(folder, "native/fuzz", name));
+  return binaries.map((binary) => {
+    const found = join(folder, "corpus", basename(binary));
+    const seeds = join(repository, "native/fuzz/corpus", basename(binary));
+    mkdirSync(found, { recursive: true });
+    return {
+      name: basename(binary),
+      run: (seconds, seed) => {
+        const limits = [
+          `-max_total_time=${seconds}`,
+          `-seed=${seed}`,
+          `-artifact_prefix=${found}-`,
+          "-print_final_stats=1",
+        ];
+        return foreground(binary, [...limits, found, ...(existsSync(seeds) ? [seeds] : [])]);
+      },
+    };
+  });
+}
+
+function foreground(program, args) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { cwd: repository, stdio: "inherit" });
+    child.on("error", reject);
+    child.on("close", (code) => resolve(code ?? -1));
+  });
+}

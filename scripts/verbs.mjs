@@ -1,0 +1,58 @@
+// What each verb needs and what it runs. Progress goes to stderr: stdout belongs to the verb.
+import { spawn } from "node:child_process";
+import { BootstrapError, ensure, repository } from "./bootstrap.mjs";
+import { soak } from "./soak.mjs";
+import { test } from "./test.mjs";
+
+const verbs = {
+  start: {
+    packages: () => ["base"],
+    run: (args) => node("dist/src/daemon/main.js", args),
+  },
+  demo: {
+    packages: (args) => (wantsStrongSwan(args) ? ["base", "traffic", "strongswan"] : ["base", "traffic"]),
+    run: (args) => node("dist/demo/main.js", args),
+  },
+  test: {
+    packages: () => ["base", "traffic", "strongswan", "check"],
+    run: test,
+  },
+  bench: {
+    packages: (args) => (args[0] === "path" ? ["base", "traffic", "strongswan"] : ["base"]),
+    optional: (args) => (args[0] === "path" ? ["rivals"] : []),
+    run: (args) => node("dist/bench/main.js", args),
+  },
+  soak: {
+    packages: () => ["base", "check"],
+    run: soak,
+  },
+};
+
+/** Runs one verb; resolves with the exit code. */
+export async function main([name, ...args]) {
+  const verb = verbs[name];
+  if (verb === undefined) {
+    throw new BootstrapError(`unknown verb ${name}: npm run ${Object.keys(verbs).join("|")}`);
+  }
+  await ensure({ packages: verb.packages(args), optional: verb.optional ? verb.optional(args) : [] });
+  return verb.run(args);
+}
+
+function wantsStrongSwan(args) {
+  return args.some(
+    (arg, i) => arg === "--peer=strongswan" || (arg === "--peer" && args[i + 1] === "strongswan"),
+  );
+}
+
+/** Runs a built program in the foreground. The terminal's Ctrl-C reaches it directly; we wait for its clean end. */
+function node(script, args) {
+  // --pdeathsig: a kill -9 of this wrapper ends the program politely instead of orphaning it.
+  const argv = ["--pdeathsig", "TERM", process.execPath, "--enable-source-maps", script, ...args];
+  const child = spawn("setpriv", argv, { cwd: repository, stdio: "inherit" });
+  process.on("SIGINT", () => {});
+  for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) => resolve(code ?? (signal === "SIGINT" ? 130 : 143)));
+  });
+}
