@@ -4,7 +4,8 @@
  */
 import { loadConfigFile, storedPskPath } from "../../api/config-file.ts";
 import { systemRandom } from "../../api/system-random.ts";
-import type { ConnectionConfig, PeerAddress } from "../../config/model.ts";
+import { explainConfig, formatPeer } from "../../config/explain.ts";
+import type { ConnectionConfig } from "../../config/model.ts";
 import type { ParsedConfig } from "../../config/parse.ts";
 import { CommandError, exitCode } from "../exit-codes.ts";
 import { type Output, printJson } from "../output.ts";
@@ -18,7 +19,7 @@ export function check(file: string, stateDirectory: string, output: Output, json
     else for (const problem of loaded.error) output.error(problem);
     throw new CommandError(
       exitCode.config,
-      json ? "" : `${loaded.error.length} problems; nothing was changed`,
+      json ? "" : `${count(loaded.error.length, "problem")}; nothing was changed`,
     );
   }
   const config = loaded.value;
@@ -42,11 +43,11 @@ function renderCheck(file: string, stateDirectory: string, config: ParsedConfig,
     const columns = [
       { title: "CONNECTION", shrink: true },
       { title: "PEER", shrink: true },
+      { title: "ROUTING" },
       { title: "START" },
-      { title: "IKE", shrink: true },
-      { title: "IPSEC", shrink: true },
     ];
     lines.push("", ...table(columns, connections.map(connectionRow), width));
+    for (const connection of connections) lines.push("", ...renderSuites(connection, width));
   }
   if (routes.destination.length > 0) {
     const columns = [
@@ -91,31 +92,30 @@ function renderCheck(file: string, stateDirectory: string, config: ParsedConfig,
 
 const connectionRow = (connection: ConnectionConfig): string[] => [
   connection.name,
-  connection.tunnels.map((tunnel) => peerText(tunnel.address)).join(", "),
+  connection.tunnels.map((tunnel) => formatPeer(tunnel.address)).join(", "),
+  connection.routing,
   connection.start,
-  connection.ike.proposals.map((proposal) => proposal.text).join(", "),
-  connection.ipsec.proposals.map((proposal) => proposal.text).join(", "),
 ];
 
-function peerText(address: PeerAddress): string {
-  switch (address.kind) {
-    case "ip":
-      return address.address.toString();
-    case "dns":
-      return address.name;
-    case "any":
-      return "any";
-  }
+function renderSuites(connection: ConnectionConfig, width: number): string[] {
+  const offers = (proposals: readonly { readonly text: string }[]) =>
+    proposals.map(({ text }) => text).join(" ");
+  return [
+    `${connection.name} offers`,
+    ...labelled("  IKE", offers(connection.ike.proposals), labelWidth, width),
+    ...labelled("  IPsec", offers(connection.ipsec.proposals), labelWidth, width),
+  ];
 }
 
-/** The effective configuration, defaults filled in. Keys print as `[secret]`; made ones are the exception, once. */
+/** The configuration as it takes effect, defaults filled in. No key but those made now, once. */
 function summary(file: string, config: ParsedConfig) {
-  const { gateway, connections, routes, warnings } = config;
   const generatedPsks = config.generatedPsks.map(({ connection, psk }) => ({
     connection,
     psk: new TextDecoder().decode(psk.reveal()),
   }));
-  return { file, valid: true, warnings, generatedPsks, gateway, connections, routes };
+  return { file, valid: true, warnings: config.warnings, generatedPsks, effective: explainConfig(config) };
 }
+
+const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`;
 
 const labelWidth = 12;
