@@ -100,29 +100,28 @@ __attribute__((target("avx512f,avx512bw,avx512vl,bmi2"))) uint64_t sum_avx512(ui
 }
 #endif
 
-using SumFn = uint64_t (*)(uint8_t* to, const uint8_t* from, size_t length);
-
-template <bool kCopy>
-SumFn choose() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) return sum_avx512<kCopy>;
-  if (__builtin_cpu_supports("avx2")) return sum_avx2<kCopy>;
-#endif
-  return sum_scalar<kCopy>;
-}
-
-const SumFn kSum = choose<false>();
-const SumFn kCopyAndSum = choose<true>();
+const ChecksumVariant kFastest = checksum_variants().back();
 
 }  // namespace
 
+std::vector<ChecksumVariant> checksum_variants() {
+  std::vector<ChecksumVariant> variants{{"scalar", sum_scalar<false>, sum_scalar<true>}};
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2")) variants.push_back({"avx2", sum_avx2<false>, sum_avx2<true>});
+  if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
+    variants.push_back({"avx512", sum_avx512<false>, sum_avx512<true>});
+  }
+#endif
+  return variants;
+}
+
 uint64_t checksum_partial(const uint8_t* data, size_t length, uint64_t sum) {
-  return checksum_add(kSum(nullptr, data, length), sum);
+  return checksum_add(kFastest.sum(nullptr, data, length), sum);
 }
 
 uint64_t copy_and_checksum(uint8_t* to, const uint8_t* from, size_t length, uint64_t sum) {
-  return checksum_add(kCopyAndSum(to, from, length), sum);
+  return checksum_add(kFastest.copy_and_sum(to, from, length), sum);
 }
 
 uint64_t pseudo_header_checksum(const IpAddress& source, const IpAddress& destination, uint8_t protocol,

@@ -2,6 +2,8 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
+#include <vector>
 
 #include "base/ip_address.h"
 
@@ -21,6 +23,15 @@ uint64_t checksum_partial(const uint8_t* data, size_t length, uint64_t sum = 0);
 
 /** Copies `length` bytes (no overlap) and returns their partial sum added to `sum`, in one pass over memory. */
 uint64_t copy_and_checksum(uint8_t* to, const uint8_t* from, size_t length, uint64_t sum = 0);
+
+/** One implementation that this CPU can run; tests and benchmarks compare them, everyone else calls the two above. */
+struct ChecksumVariant {
+  std::string_view name;
+  uint64_t (*sum)(uint8_t* to, const uint8_t* from, size_t length);  // `to` is not touched
+  uint64_t (*copy_and_sum)(uint8_t* to, const uint8_t* from, size_t length);
+};
+/** Fastest last: that is the one in use. */
+std::vector<ChecksumVariant> checksum_variants();
 
 /** Partial sum of the TCP/UDP pseudo-header (RFC 793, RFC 8200 §8.1); `length` is transport header and payload. */
 uint64_t pseudo_header_checksum(const IpAddress& source, const IpAddress& destination, uint8_t protocol,

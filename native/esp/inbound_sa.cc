@@ -36,6 +36,8 @@ Result<std::unique_ptr<InboundSa>> InboundSa::create(const Params& params) {
     return Error{"replay window " + std::to_string(params.replay_window) + " is out of range: 0 to " +
                  std::to_string(kMaxReplayWindow) + " packets"};
   }
+  if (!params.esn && params.last_sequence > 0xffffffff)
+    return Error{"the sequence number to continue from is out of range"};
   auto parts = make_sa_parts(params);
   if (!parts) return Error{parts.error()};
   return std::unique_ptr<InboundSa>(new InboundSa(params, std::move(parts).value()));
@@ -48,7 +50,7 @@ InboundSa::InboundSa(const Params& params, SaParts parts)
       mode_(parts.mode),
       salt_(parts.salt),
       geometry_(parts.geometry),
-      window_(params.replay_window),
+      window_(params.replay_window, params.last_sequence),
       cipher_(std::move(parts.cipher)),
       soft_packets_(limit_or_none(params.limits.soft_packets)),
       hard_packets_(limit_or_none(params.limits.hard_packets)),

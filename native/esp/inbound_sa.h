@@ -22,6 +22,7 @@ class alignas(kCacheLineBytes) InboundSa {
  public:
   struct Params : SaParams {
     uint32_t replay_window = 4096;  // packets, 0 (no check) to kMaxReplayWindow
+    uint64_t last_sequence = 0;     // everything up to here counts as received; 0 for a fresh key
   };
 
   /** Error: as OutboundSa::create, or a replay window out of range. */

@@ -12,11 +12,16 @@ uint32_t ring_words(uint32_t packets) { return std::bit_ceil((packets + 63) / 64
 
 }  // namespace
 
-ReplayWindow::ReplayWindow(uint32_t packets) : packets_(packets) {
+ReplayWindow::ReplayWindow(uint32_t packets, uint64_t last_sequence) : top_(last_sequence), packets_(packets) {
   if (packets == 0) return;
   const uint32_t words = ring_words(packets);
   words_ = std::make_unique<uint64_t[]>(words);
   mask_ = words - 1;
+  std::fill_n(words_.get(), words, last_sequence == 0 ? 0 : ~uint64_t{0});
+  // Bits right of the top share the top's word: those numbers are still to come.
+  if (last_sequence != 0 && (last_sequence & 63) != 63) {
+    words_[(last_sequence >> 6) & mask_] = (uint64_t{1} << ((last_sequence & 63) + 1)) - 1;
+  }
 }
 
 void ReplayWindow::advance(uint64_t sequence) {

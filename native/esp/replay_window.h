@@ -18,8 +18,11 @@ inline constexpr uint32_t kMaxReplayWindow = 65536;
  */
 class ReplayWindow {
  public:
-  /** `packets`: 0 (no check) to kMaxReplayWindow; exact, not rounded. */
-  explicit ReplayWindow(uint32_t packets);
+  /**
+   * `packets`: 0 (no check) to kMaxReplayWindow; exact, not rounded. Everything up to `last_sequence` counts as seen:
+   * the state of an SA that was taken over from elsewhere.
+   */
+  explicit ReplayWindow(uint32_t packets, uint64_t last_sequence = 0);
 
   /** Neither seen nor left of the window. Number 0 is never fresh. */
   bool is_fresh(uint64_t sequence) const {
