@@ -1,0 +1,102 @@
+/** The key schedule of an IKE SA (RFC 7296 §2.14, §2.18). */
+import { Secret } from "../core/secret.ts";
+import {
+  EncryptionAlgorithm,
+  encrById,
+  encrKeyBits,
+  type IkeSuite,
+  IntegrityAlgorithm,
+  integById,
+} from "../registry/index.ts";
+import { cut, prf, prfPlus, prfRow } from "./prf.ts";
+
+/** The seven secrets, under the RFC's names. The owner of the IKE SA wipes them with it. */
+export interface IkeKeys {
+  readonly SK_d: Secret;
+  readonly SK_ai: Secret;
+  readonly SK_ar: Secret;
+  /** With the salt behind the key where the cipher has one. */
+  readonly SK_ei: Secret;
+  readonly SK_er: Secret;
+  readonly SK_pi: Secret;
+  readonly SK_pr: Secret;
+}
+
+/** What both sides mixed in: nonces and SPIs of the exchange that made the IKE SA. */
+export interface KeyInputs {
+  readonly Ni: Uint8Array;
+  readonly Nr: Uint8Array;
+  readonly SPIi: bigint;
+  readonly SPIr: bigint;
+}
+
+/** SKEYSEED = prf(Ni | Nr, g^ir). `prfId` is the negotiated PRF. */
+export function skeyseed(prfId: number, Ni: Uint8Array, Nr: Uint8Array, gir: Secret): Secret {
+  return new Secret(prf(prfId, concat(Ni, Nr), gir.reveal()));
+}
+
+/**
+ * SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), RFC 7296 §2.18. `oldPrf` is the PRF of the IKE SA that is being
+ * replaced; what follows uses the new one.
+ */
+export function rekeySkeyseed(
+  oldPrf: number,
+  SK_d: Secret,
+  gir: Secret,
+  Ni: Uint8Array,
+  Nr: Uint8Array,
+): Secret {
+  return new Secret(prf(oldPrf, SK_d.reveal(), gir.reveal(), Ni, Nr));
+}
+
+/**
+ * {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+ (SKEYSEED, Ni | Nr | SPIi | SPIr)
+ *
+ * Wipes `seed`. The lengths are the suite's columns; SK_ai and SK_ar are empty with an AEAD cipher (RFC 5282 §7).
+ */
+export function ikeKeys(suite: IkeSuite, seed: Secret, inputs: KeyInputs): IkeKeys {
+  const encrBytes = encrKeymatBytes(suite);
+  const integBytes = integKeyBytes(suite.integ);
+  const prfBytes = prfRow(suite.prf).keyBytes;
+  const lengths = [prfBytes, integBytes, integBytes, encrBytes, encrBytes, prfBytes, prfBytes];
+  const total = lengths.reduce((sum, length) => sum + length, 0);
+  const spis = new Uint8Array(16);
+  const view = new DataView(spis.buffer);
+  view.setBigUint64(0, inputs.SPIi);
+  view.setBigUint64(8, inputs.SPIr);
+  const keymat = prfPlus(suite.prf, seed.reveal(), [inputs.Ni, inputs.Nr, spis], total);
+  seed.wipe();
+  const [SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr] = cut(keymat, lengths) as SevenSecrets;
+  return { SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr };
+}
+
+export function wipeIkeKeys(keys: IkeKeys): void {
+  for (const key of Object.values<Secret>({ ...keys })) key.wipe();
+}
+
+/** Octets of key and salt that the encryption transform takes from key material. RangeError if unknown. */
+export function encrKeymatBytes(suite: {
+  readonly encr: number;
+  readonly keyBits: number | undefined;
+}): number {
+  const row = encrById.get(suite.encr);
+  if (!row) throw new RangeError(`no key length is known for ${EncryptionAlgorithm.nameOf(suite.encr)}`);
+  return encrKeyBits(row, suite.keyBits) / 8 + row.saltBytes;
+}
+
+/** 0 for NONE. RangeError if unknown. */
+export function integKeyBytes(integ: number): number {
+  if (integ === IntegrityAlgorithm.code.NONE) return 0;
+  const row = integById.get(integ);
+  if (!row) throw new RangeError(`no key length is known for ${IntegrityAlgorithm.nameOf(integ)}`);
+  return row.keyBytes;
+}
+
+function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const out = new Uint8Array(a.length + b.length);
+  out.set(a);
+  out.set(b, a.length);
+  return out;
+}
+
+type SevenSecrets = [Secret, Secret, Secret, Secret, Secret, Secret, Secret];
