@@ -32,6 +32,8 @@ export function parseRequest(line: string): Result<ControlRequest, RequestError>
   } catch {
     return err({ id: 0, error: { code: "BAD_REQUEST", message: "not a JSON object" } });
   }
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    return err({ id: 0, error: { code: "BAD_REQUEST", message: "not a JSON object" } });
   const id = idOf(value);
   const version = field(value, "v");
   if (version !== controlVersion) {
@@ -48,11 +50,9 @@ export function parseRequest(line: string): Result<ControlRequest, RequestError>
   });
 }
 
-function idOf(value: unknown): number {
+function idOf(value: object): number {
   const id = field(value, "id");
   return typeof id === "number" && Number.isSafeInteger(id) && id >= 0 ? id : 0;
 }
 
-function field(value: unknown, name: string): unknown {
-  return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[name] : undefined;
-}
+const field = (value: object, name: string): unknown => (value as Record<string, unknown>)[name];

@@ -5,7 +5,7 @@
  * Every bound is explicit, because a client may be broken or slow: line size, number of clients, bytes waiting for a
  * reader. Nothing here waits for a client.
  */
-import { chmodSync, mkdirSync, unlinkSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import {
@@ -76,7 +76,7 @@ export function answersAt(path: string): Promise<boolean> {
     });
     // EACCES means that somebody else's daemon listens; only refusal and absence mean that nobody does.
     probe.on("error", (error: NodeJS.ErrnoException) =>
-      resolve(error.code !== "ECONNREFUSED" && error.code !== "ENOENT" && error.code !== "ENOTSOCK"),
+      resolve(error.code !== "ECONNREFUSED" && error.code !== "ENOENT"),
     );
   });
 }
@@ -97,6 +97,8 @@ async function clearStale(path: string): Promise<void> {
       "stop it first (systemctl stop culvert), or give this one a --control socket of its own",
     );
   try {
+    // Only ever a socket: a mistyped --control must not cost the operator a file.
+    if (!lstatSync(path).isSocket()) throw new Error("exists and is not a socket");
     unlinkSync(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw unusable(path, error);

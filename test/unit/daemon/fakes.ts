@@ -1,5 +1,7 @@
 /** A machine, a kernel, a data plane and a clock that do what a test says and remember what they were told. */
+
 import type { SaTraffic } from "../../../src/api/control-protocol.ts";
+import { formatProblem, type ParsedConfig, parseConfig } from "../../../src/config/index.ts";
 import type { SaSpec } from "../../../src/core/dataplane.ts";
 import type { DataPlanePort } from "../../../src/daemon/ports.ts";
 import type { Clock } from "../../../src/daemon/shell.ts";
@@ -187,3 +189,32 @@ export function fakeLog(): {
     text: () => written.join(""),
   };
 }
+
+/** A configuration from the file's own text; throws with its problems. */
+export function configOf(text: string, psk = "a pre-shared key for tests"): ParsedConfig {
+  const parsed = parseConfig({
+    text,
+    file: "test.yaml",
+    fileMode: 0o600,
+    readSecret: () => ({ ok: true, bytes: new TextEncoder().encode(psk), mode: 0o600 }),
+    random: { bytes: (length) => new Uint8Array(length).fill(7) },
+  });
+  if (!parsed.ok) throw new Error(parsed.error.map(formatProblem).join("\n"));
+  return parsed.value;
+}
+
+export const exampleConfig = `
+gateway:
+  name: hq
+  addresses: [192.0.2.1]
+customerGateways:
+  branch: {address: 198.51.100.7}
+connections:
+  hq-branch:
+    customerGateway: branch
+    psk: {file: psk/branch}
+    ipsec: {proposals: [aes128gcm16]}
+routes:
+  destination:
+    - {destination: 10.2.0.0/16, connection: hq-branch, weight: 100, publish: true}
+`;
