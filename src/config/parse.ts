@@ -8,7 +8,7 @@ import type { Secret } from "../core/secret.ts";
 import { buildConfig } from "./build.ts";
 import { readDocument } from "./document.ts";
 import type { Config, ConfigWarning } from "./model.ts";
-import { type ConfigProblem, formatPath, type Path, Problems, pathKey } from "./problem.ts";
+import { type ConfigProblem, formatPath, type Path, Problems } from "./problem.ts";
 import { generatePsk, pskFromFile, pskFromValue, pskRule, type SecretFile } from "./psk.ts";
 import { type Findings, type Partly, readPartly } from "./read.ts";
 import { type Connection, checkRules } from "./rules.ts";
@@ -41,15 +41,11 @@ export function parseConfig(input: ParseInput): Result<ParsedConfig, readonly Co
   const document = readDocument(input.text, problems);
   if (document === undefined) return err(problems.sorted());
 
-  const reported = new Set<string>();
   const findings: Findings = {
-    report: (path, found, rule) => {
-      reported.add(pathKey(path));
-      problems.add(document.positionOf(path), path, found, rule);
-    },
-    has: (path) => reported.has(pathKey(path)),
+    report: (path, found, rule) => problems.add(document.positionOf(path), path, found, rule),
+    has: (path) => problems.has(path),
   };
-  const file = readPartly(configSchema, document.value ?? {}, findings.report) ?? {};
+  const file = readPartly(configSchema, document.value ?? {}, findings) ?? {};
   const connections = inFileOrder(file, document.positionOf);
   checkRules(file, connections, findings);
   checkSupported(file, connections, findings);

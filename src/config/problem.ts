@@ -29,6 +29,7 @@ export function formatProblem(problem: ConfigProblem): string {
 export class Problems {
   readonly #file: string;
   readonly #found = new Map<string, ConfigProblem>();
+  readonly #paths = new Set<string>();
 
   constructor(file: string) {
     this.#file = file;
@@ -36,6 +37,11 @@ export class Problems {
 
   get empty(): boolean {
     return this.#found.size === 0;
+  }
+
+  /** Whether something was added at exactly this path. */
+  has(path: Path): boolean {
+    return this.#paths.has(pathKey(path));
   }
 
   add(at: Position, path: Path, value: string | undefined, rule: string): void {
@@ -47,6 +53,7 @@ export class Problems {
       value,
       rule,
     };
+    this.#paths.add(pathKey(path));
     this.#found.set(`${at.column} ${formatProblem(problem)}`, problem);
   }
 
@@ -60,7 +67,7 @@ export function formatPath(path: Path): string {
   let text = "";
   for (const part of path) {
     if (typeof part === "number") text += `[${part}]`;
-    else text += `${text === "" ? "" : "."}${/^[\w-]+$/.test(part) ? part : quoted(part)}`;
+    else text += `${text === "" ? "" : "."}${/^[\w-]{1,100}$/.test(part) ? part : quoted(part)}`;
   }
   return text;
 }

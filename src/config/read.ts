@@ -33,8 +33,11 @@ export type Partly<T> = T extends IpAddress | Prefix | PeerAddress | Identity | 
 export function readPartly<S extends z.ZodType>(
   schema: S,
   raw: unknown,
-  report: Report,
+  findings: Findings,
 ): Partly<z.output<S>> | undefined {
+  const report: Report = (path, found, rule) => {
+    if (!findings.has(path)) findings.report(path, found, rule);
+  };
   return readAt(schema as unknown as Schema, raw, [], report) as Partly<z.output<S>> | undefined;
 }
 
@@ -108,7 +111,7 @@ function readRecord(
   for (const [key, inner] of Object.entries(raw)) {
     const at = [...path, key];
     readLeaf(def.keyType!, key, at, (_path, _found, rule) => report(at, undefined, rule));
-    value[key] = readAt(def.valueType!, inner, at, report);
+    if (key !== "__proto__") value[key] = readAt(def.valueType!, inner, at, report);
   }
   return value;
 }

@@ -14,6 +14,8 @@ import type { Identity, PeerAddress } from "./model.ts";
 import { suggestion } from "./suggest.ts";
 
 export function readName(text: string): Read<string> {
+  // As a key of an object this one would be lost.
+  if (text === "__proto__") return refuse("another name");
   return /^[A-Za-z0-9._-]{1,100}$/.test(text) ? accept(text) : refuse();
 }
 
