@@ -64,7 +64,7 @@ export class Prefix {
     const [addressText, lengthText, ...rest] = text.split("/");
     const address = IpAddress.parse(addressText!);
     if (lengthText === undefined) return new Prefix(address, address.bytes.length * 8);
-    if (rest.length > 0 || !/^\d{1,3}$/.test(lengthText))
+    if (rest.length > 0 || !/^(0|[1-9]\d{0,2})$/.test(lengthText))
       throw new RangeError(`not a prefix: ${JSON.stringify(text)}`);
     return new Prefix(address, Number(lengthText));
   }
@@ -153,20 +153,21 @@ function parseV4(text: string): Uint8Array | undefined {
 function parseV6(text: string): Uint8Array | undefined {
   const halves = text.split("::");
   if (halves.length > 2) return undefined;
-  const head = groups(halves[0]!);
-  const tail = halves.length === 2 ? groups(halves[1]!) : [];
+  const head = groups(halves[0]!, halves.length === 1);
+  const tail = halves.length === 2 ? groups(halves[1]!, true) : [];
   if (!head || !tail) return undefined;
   const missing = 16 - head.length - tail.length;
   if (halves.length === 2 ? missing < 2 : missing !== 0) return undefined;
   return Uint8Array.from([...head, ...new Array<number>(missing).fill(0), ...tail]);
 }
 
-function groups(text: string): number[] | undefined {
+/** `atEnd`: whether the text ends here, so that RFC 4291 §2.2's dotted quad may stand for the last two groups. */
+function groups(text: string, atEnd: boolean): number[] | undefined {
   if (text === "") return [];
   const bytes: number[] = [];
   const parts = text.split(":");
   for (const [i, part] of parts.entries()) {
-    if (i === parts.length - 1 && part.includes(".")) {
+    if (atEnd && i === parts.length - 1 && part.includes(".")) {
       const v4 = parseV4(part);
       if (!v4) return undefined;
       bytes.push(...v4);

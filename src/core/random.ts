@@ -4,8 +4,10 @@ export interface Random {
   bytes(length: number): Uint8Array;
 }
 
-/** A uniform integer in [0, bound). `bound`: 1 to 2^32. */
+/** A uniform integer in [0, bound). `bound`: an integer from 1 to 2^32, RangeError otherwise. */
 export function randomBelow(random: Random, bound: number): number {
+  if (!Number.isInteger(bound) || bound < 1 || bound > 2 ** 32)
+    throw new RangeError(`no uniform integer below ${bound}`);
   // Rejection keeps it uniform: the top partial block of 2^32 would favour small values.
   const limit = 2 ** 32 - (2 ** 32 % bound);
   for (;;) {
