@@ -1,5 +1,6 @@
 /** culvertd's command line. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { defaultStateDirectory } from "../api/config-file.ts";
 import { defaultConfigFile, defaultControlSocket } from "../api/control-protocol.ts";
 import { type LogLevel, logLevels } from "../telemetry/log.ts";
 import { type ExitCode, exitCode } from "./exit-codes.ts";
@@ -7,6 +8,7 @@ import { type ExitCode, exitCode } from "./exit-codes.ts";
 export interface DaemonOptions {
   readonly config: string;
   readonly control: string;
+  readonly state: string;
   readonly logLevel: LogLevel;
   readonly insecureKeylog: string | undefined;
 }
@@ -27,6 +29,12 @@ export function parseOptions(
     .version(version)
     .option("--config <file>", "configuration file", path("--config"), defaultConfigFile)
     .option("--control <socket>", "control socket", path("--control"), defaultControlSocket)
+    .option(
+      "--state <dir>",
+      "where the keys are kept that this daemon makes",
+      path("--state"),
+      defaultStateDirectory,
+    )
     .addOption(
       new Option("--log-level <level>", "least severe record to log").choices(logLevels).default("info"),
     )
@@ -50,6 +58,7 @@ export function parseOptions(
     options: {
       config: given.config,
       control: given.control,
+      state: given.state,
       logLevel: given.logLevel,
       insecureKeylog: given.insecureKeylog,
     },
