@@ -27,8 +27,8 @@ export function renderOverview(status: DaemonStatus, width: number): string[] {
     const rows = gateway.connections.map((connection) => {
       const traffic = trafficOf(connection, status.traffic);
       return [
-        printable(connection.name) + (connection.weak.length > 0 ? " *" : ""),
-        connection.state,
+        printable(connection.name),
+        connection.state + (connection.weak.length > 0 ? " *" : ""),
         formatDuration(daemon.nowMs - connection.sinceMs),
         printable(peerOf(connection)),
         formatBytes(traffic.inboundBytes),

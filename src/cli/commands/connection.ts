@@ -8,6 +8,7 @@ import type { ControlClient } from "../client.ts";
 import { CommandError, type ExitCode, exitCode } from "../exit-codes.ts";
 import { type Output, printJson } from "../output.ts";
 import { renderFailure } from "../render-failure.ts";
+import { printable } from "../table.ts";
 import { findConnection } from "./status.ts";
 
 export type Verb = "up" | "down" | "reset";
@@ -86,7 +87,7 @@ function report(
     return;
   }
   if (outcome === "done") {
-    output.line(`${connection.name} is ${connection.state}${suiteOf(connection)}`);
+    for (const line of renderDone(connection)) output.line(printable(line));
     return;
   }
   const failure = connection.lastFailure!;
@@ -94,11 +95,15 @@ function report(
   throw new CommandError(code, lines.join("\n"));
 }
 
-function suiteOf(connection: ConnectionStatus): string {
+function renderDone(connection: ConnectionStatus): string[] {
+  const headline = `${connection.name} is ${connection.state}`;
   const tunnel = connection.tunnels.find((t) => t.state === "up");
-  if (connection.state !== "up" || !tunnel?.ike) return "";
-  const ipsec = tunnel.children[0]?.suite;
-  return ` with ${tunnel.remote ?? tunnel.customerGateway} (IKE ${tunnel.ike.suite}${ipsec ? `, IPsec ${ipsec}` : ""})`;
+  if (connection.state !== "up" || !tunnel?.ike) return [headline];
+  return [
+    `${headline} with ${tunnel.remote ?? tunnel.customerGateway}`,
+    `  IKE    ${tunnel.ike.suite}`,
+    ...tunnel.children.map((child) => `  IPsec  ${child.suite}`),
+  ];
 }
 
 const pollMs = 100;
