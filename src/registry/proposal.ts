@@ -214,9 +214,10 @@ function addOnce(list: number[], id: number): void {
   if (!list.includes(id)) list.push(id);
 }
 
-function wordsOf(kind: Kind, use: ProposalUse): string {
+function wordsOf(kind: Kind, use: ProposalUse, weak: boolean): string {
   return [...vocabulary]
     .filter(([, word]) => word.kind === kind && word.canonical && word[use] && word.implemented[use])
+    .filter(([, word]) => (word.weak !== undefined) === weak)
     .map(([text]) => text)
     .join(" ");
 }
@@ -224,12 +225,16 @@ function wordsOf(kind: Kind, use: ProposalUse): string {
 function allowed(use: ProposalUse): string {
   const kinds: Kind[] =
     use === "ike" ? ["encryption", "integrity", "prf", "group"] : ["encryption", "integrity", "group", "esn"];
-  const lists = kinds.map((kind) => [kind, wordsOf(kind, use)] as const).filter(([, words]) => words !== "");
-  return `allowed are ${lists.map(([kind, words]) => `${kind}: ${words}`).join("; ")}`;
+  const lists = kinds
+    .map((kind) => [kind, wordsOf(kind, use, false)] as const)
+    .filter(([, words]) => words !== "");
+  const weak = kinds.map((kind) => wordsOf(kind, use, true)).filter((words) => words !== "");
+  const sound = `allowed are ${lists.map(([kind, words]) => `${kind}: ${words}`).join("; ")}`;
+  return weak.length > 0 ? `${sound}; and for old peers the weak ${weak.join(" ")}` : sound;
 }
 
 function missing(text: string, what: string, use: ProposalUse, kind: Kind): ProposalError {
-  const words = wordsOf(kind, use);
+  const words = wordsOf(kind, use, false);
   const choice = words === "" ? "" : `: add one of ${words}`;
   return new ProposalError(text, `${quote(text)} needs ${what}${choice}`);
 }
