@@ -152,9 +152,8 @@ Result<Fd> open_esp_socket(const SocketOptions& options, unsigned worker, unsign
 Result<Unit> steer_by_spi(int fd, unsigned workers) {
   sock_filter filter[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),  // behind the UDP header; a shorter datagram ends here with 0
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0),
-      BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, workers),
-      BPF_STMT(BPF_RET | BPF_A, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 2, 0), BPF_STMT(BPF_ALU | BPF_AND | BPF_K, worker_mask(workers)),
+      BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, workers), BPF_STMT(BPF_RET | BPF_A, 0),
   };
   const sock_fprog program{static_cast<unsigned short>(std::size(filter)), filter};
   if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) < 0)

@@ -2,6 +2,7 @@
 //
 // The sockets of one outer address: UDP for IKE and UDP-encapsulated ESP (RFC 3948), raw sockets for protocol 50.
 #pragma once
+#include <bit>
 #include <cstdint>
 #include <string>
 
@@ -49,8 +50,11 @@ Result<Fd> open_esp_socket(const SocketOptions& options, unsigned worker, unsign
  */
 Result<Unit> steer_by_spi(int fd, unsigned workers);
 
-/** The worker that owns an inbound SA: the SPI's low bits, where the number of workers is a power of two. */
-inline unsigned worker_of_spi(uint32_t spi, unsigned workers) { return spi % workers; }
+/** SPI bits that name a worker: those of the next power of two. The control plane's SPI allocator knows the rule. */
+inline uint32_t worker_mask(unsigned workers) { return std::bit_ceil(workers) - 1; }
+
+/** The worker that owns an inbound SA: the SPI's low bits; numbers that no worker has wrap around. */
+inline unsigned worker_of_spi(uint32_t spi, unsigned workers) { return (spi & worker_mask(workers)) % workers; }
 
 /** The kernel's path MTU to `to`, or 0 when it does not say. Opens a socket: for rare events only. */
 uint32_t path_mtu(const Endpoint& from, const Endpoint& to, uint32_t mark);

@@ -1,0 +1,248 @@
+#include "engine/outbound.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "net/icmp.h"
+#include "net/tcp.h"
+
+namespace culvert::engine {
+namespace {
+
+// Runs begin on cache lines of their own.
+constexpr uint32_t kRunAlign = 64;
+
+uint32_t align_up(uint32_t n) { return (n + kRunAlign - 1) & ~(kRunAlign - 1); }
+
+}  // namespace
+
+Outbound::Outbound(Shared& shared, unsigned worker, Reporter& reporter)
+    : shared_(shared),
+      counters_(shared.worker[worker]->counters),
+      reporter_(reporter),
+      tun_(shared.tun.queues[worker]),
+      worker_(worker),
+      tun_buffer_(std::make_unique<uint8_t[]>(kTunBytes)),
+      arena_(std::make_unique<uint8_t[]>(kArenaBytes + esp::kMaxTailroom + kRunAlign)) {}
+
+bool Outbound::run(const Snapshot& snapshot, unsigned budget) {
+  uint64_t reads = 0;
+  uint64_t bytes = 0;
+  bool more = true;
+  while (reads < budget) {
+    net::VnetHeader header;
+    const ssize_t n = tun_.read(header, {tun_buffer_.get(), kTunBytes});
+    if (n <= 0) {
+      more = false;
+      break;
+    }
+    reads++;
+    bytes += static_cast<uint64_t>(n);
+    take(header, {tun_buffer_.get(), static_cast<size_t>(n)}, snapshot);
+  }
+  flush();
+  counters_.add(Count::tun_reads, reads);
+  counters_.add(Count::tun_bytes_in, bytes);
+  return more;
+}
+
+void Outbound::take(const net::VnetHeader& header, std::span<uint8_t> packet, const Snapshot& snapshot) {
+  IpPacket ip;
+  if (const Drop drop = parse_ip(packet, ip); drop != Drop::none) {
+    counters_.add(Count::tun_packets_in, 1);
+    return counters_.drop(drop == Drop::truncated ? Drop::malformed : drop);
+  }
+  net::Segmenter segmenter;
+  if (const Drop drop = segmenter.prepare(header, packet, ip); drop != Drop::none) {
+    counters_.add(Count::tun_packets_in, 1);
+    return counters_.drop(drop);
+  }
+  counters_.add(Count::tun_packets_in, segmenter.count());
+  const OutboundPath* path = find_path(ip, snapshot);
+  if (path == nullptr) {
+    const uint32_t connection = snapshot.routes.lookup(ip.source, ip.destination);
+    if (connection == route::RouteTable::kNoConnection) return counters_.drop(Drop::no_route, segmenter.count());
+    reporter_.acquire(connection, ip);
+    return counters_.drop(Drop::no_sa, segmenter.count());
+  }
+  // Without DF an oversized packet goes out whole and is fragmented outside (RFC 4301 §8.1).
+  if (segmenter.segment_length() > path->inner_mtu && ip.dont_fragment)
+    return refuse_too_big(packet, ip, path->inner_mtu, segmenter.count());
+  append(segmenter, *path, ip);
+}
+
+const OutboundPath* Outbound::find_path(const IpPacket& ip, const Snapshot& snapshot) {
+  const uint32_t ports = static_cast<uint32_t>(ip.source_port) << 16 | ip.destination_port;
+  if (cache_.generation == snapshot.generation && cache_.destination == ip.destination && cache_.source == ip.source &&
+      cache_.ports == ports && cache_.protocol == ip.protocol && ip.has_ports)
+    return cache_.path;
+  const uint32_t connection = snapshot.routes.lookup(ip.source, ip.destination);
+  for (const OutboundPath& path : snapshot.paths_of(connection)) {
+    const SelectorSet& selectors = path.sa->selectors();
+    if (!selectors.matches_all(ip.source.family) && !selectors.matches(ip, Direction::outbound)) continue;
+    if (ip.has_ports) cache_ = {snapshot.generation, ip.source, ip.destination, ports, ip.protocol, &path};
+    return &path;
+  }
+  return nullptr;
+}
+
+void Outbound::refuse_too_big(std::span<const uint8_t> packet, const IpPacket& ip, uint32_t mtu, uint32_t packets) {
+  counters_.drop(Drop::too_big, packets);
+  uint8_t error[net::kMaxIcmpBytes];
+  const size_t length = net::build_too_big(packet, ip, mtu, error);
+  if (length == 0) return;
+  iovec pieces[2] = {{}, {error, length}};
+  const Drop drop = tun_.write(net::VnetHeader{}, pieces);
+  if (drop != Drop::none) return counters_.drop(drop);
+  counters_.add(Count::too_big_sent, 1);
+}
+
+void Outbound::append(const net::Segmenter& segmenter, const OutboundPath& path, const IpPacket& ip) {
+  const esp::EspGeometry& geometry = path.sa->geometry();
+  const uint8_t next_header = ip.source.family == Family::ipv4 ? kProtocolIpv4 : kProtocolIpv6;
+  const uint32_t total = segmenter.count();
+  const uint32_t whole_esp = static_cast<uint32_t>(geometry.sealed_size(segmenter.segment_length()));
+  const uint32_t last_esp = static_cast<uint32_t>(geometry.sealed_size(segmenter.last_length()));
+  // RFC 6040 §4.1 normal mode and RFC 4301 §5.1.2: DSCP and ECN are copied to the outer header.
+  const uint8_t traffic_class = ip.traffic_class;
+
+  for (uint32_t done = 0; done < total;) {
+    const bool only_last = done + 1 == total;
+    const uint32_t length = only_last ? segmenter.last_length() : segmenter.segment_length();
+    Run& run = run_for(path, traffic_class, only_last ? last_esp : whole_esp, only_last);
+    const uint32_t room =
+        std::min({(net::Sender::kMaxRunBytes - run.length) / run.stride, net::Sender::kMaxRunDatagrams - run.count,
+                  static_cast<uint32_t>(kMaxItems) - item_count_,
+                  (static_cast<uint32_t>(kArenaBytes) - arena_used_) / run.stride});
+    // A datagram shorter than the run's others ends it; only the last of a superpacket can be.
+    uint32_t n = only_last ? 1 : std::min(total - done, room);
+    if (!only_last && done + n == total && last_esp != whole_esp && n > 1) n--;
+
+    uint8_t* const place = arena_.get() + run.offset + run.length + geometry.header_bytes;
+    segmenter.emit(done, n, place, run.stride);
+    if (done == 0 && total == 1 && ip.protocol == kProtocolTcp) clamp(ip, path, place);
+    for (uint32_t i = 0; i < n; i++) {
+      esp::EncapItem& item = items_[item_count_++];
+      item.inner = place + i * run.stride;
+      item.inner_length = done + i + 1 == total ? segmenter.last_length() : length;
+      item.next_header = next_header;
+    }
+    const uint32_t esp_bytes = only_last ? last_esp : n * whole_esp;
+    run.closed = run.closed || (only_last && last_esp < run.stride);
+    run.length += esp_bytes;
+    run.count += n;
+    arena_used_ += esp_bytes;
+    done += n;
+    // A full run leaves at once: the next one is cut while this one is on its way.
+    if (run.count == net::Sender::kMaxRunDatagrams || run.length + run.stride > net::Sender::kMaxRunBytes) flush();
+  }
+}
+
+// The run that the next datagram, of `esp_length` bytes, goes to: it has room for at least this one. `may_end`: nothing
+// need follow it there, so it may be shorter than the others.
+Outbound::Run& Outbound::run_for(const OutboundPath& path, uint8_t traffic_class, uint32_t esp_length, bool may_end) {
+  if (item_count_ == kMaxItems || arena_used_ + kRunAlign + esp_length > kArenaBytes) flush();
+  if (run_count_ != 0) {
+    Run& last = runs_[run_count_ - 1];
+    const bool fits = esp_length == last.stride || (may_end && esp_length < last.stride);
+    if (fits && !last.closed && last.path == &path && last.traffic_class == traffic_class &&
+        last.count < net::Sender::kMaxRunDatagrams && last.length + esp_length <= net::Sender::kMaxRunBytes)
+      return last;
+  }
+  if (run_count_ == kMaxRuns) flush();
+  arena_used_ = align_up(arena_used_);
+  Run& run = runs_[run_count_++];
+  run = {.path = &path,
+         .offset = arena_used_,
+         .stride = esp_length,
+         .length = 0,
+         .first_item = item_count_,
+         .count = 0,
+         .traffic_class = traffic_class,
+         .closed = false};
+  return run;
+}
+
+void Outbound::clamp(const IpPacket& ip, const OutboundPath& path, uint8_t* packet) {
+  if (ip.is_fragment) return;
+  const uint16_t mss = ip.source.family == Family::ipv4 ? path.mss_ipv4 : path.mss_ipv6;
+  if (net::clamp_mss(packet + ip.transport_offset, ip.total_length - ip.transport_offset, mss))
+    counters_.add(Count::mss_clamped, 1);
+}
+
+void Outbound::flush() {
+  for (size_t first = 0; first < run_count_;) {
+    size_t last = first + 1;
+    while (last < run_count_ && runs_[last].path->sa == runs_[first].path->sa) last++;
+    seal(first, last);
+    first = last;
+  }
+  send();
+  run_count_ = 0;
+  item_count_ = 0;
+  arena_used_ = 0;
+}
+
+// Runs `first` to `last - 1` belong to one SA; their items lie together.
+void Outbound::seal(size_t first, size_t last) {
+  const OutboundPath& path = *runs_[first].path;
+  esp::OutboundSa& sa = *path.sa;
+  const Run& end = runs_[last - 1];
+  const uint32_t first_item = runs_[first].first_item;
+  esp::encap_run(sa, std::span(items_).subspan(first_item, end.first_item + end.count - first_item));
+  sa.touch(reporter_.now_ms());
+  if (sa.limits_crossed()) [[unlikely]]
+    reporter_.limits(Direction::outbound, sa.spi(), path.remote, sa.take_crossed_limits());
+}
+
+// Hands sealed runs to the sockets, in order; consecutive runs of one socket in one call.
+void Outbound::send() {
+  size_t count = 0;
+  const OutboundPath* path = nullptr;
+  for (size_t r = 0; r < run_count_; r++) {
+    const Run& run = runs_[r];
+    if (path != nullptr &&
+        (path->outer != run.path->outer || path->udp != run.path->udp || count + run.count > outgoing_.size())) {
+      send_on(*path, std::span(outgoing_).first(count));
+      count = 0;
+    }
+    path = run.path;
+    // An SA that wears out refuses the rest of a run; what was sealed still lies back to back.
+    for (uint32_t i = 0; i < run.count;) {
+      const esp::EncapItem& item = items_[run.first_item + i];
+      if (item.drop != Drop::none) {
+        counters_.drop(item.drop);
+        i++;
+        continue;
+      }
+      uint32_t n = 1;
+      uint32_t length = item.esp_length;
+      while (i + n < run.count && items_[run.first_item + i + n].drop == Drop::none) {
+        length += items_[run.first_item + i + n].esp_length;
+        n++;
+      }
+      outgoing_[count++] = {.data = item.esp,
+                            .length = length,
+                            .segment = n == 1 ? length : run.stride,
+                            .to = &run.path->remote,
+                            .traffic_class = run.traffic_class};
+      counters_.add(Count::esp_bytes_out, length);
+      i += n;
+    }
+  }
+  if (count != 0) send_on(*path, std::span(outgoing_).first(count));
+}
+
+void Outbound::send_on(const OutboundPath& path, std::span<const net::Outgoing> batch) {
+  OuterAddress& outer = *shared_.outers[path.outer];
+  const int fd = path.udp ? outer.nat[worker_].fd.get() : outer.esp[worker_].get();
+  const bool runs = path.udp && outer.sends_runs.load(std::memory_order_relaxed);
+  const net::SendReport report = sender_.send(fd, batch, runs);
+  counters_.add(Count::esp_sends, batch.size());
+  counters_.add(Count::esp_packets_out, report.sent);
+  if (report.failed != 0) counters_.drop(Drop::send_failed, report.failed);
+  if (report.runs_refused) outer.sends_runs.store(false, std::memory_order_relaxed);
+  if (report.too_big != nullptr) reporter_.path_mtu(outer.address, *report.too_big);
+}
+
+}  // namespace culvert::engine

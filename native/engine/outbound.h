@@ -1,0 +1,82 @@
+// Thread: owning worker. TUN → ESP: reads superpackets, finds their SA, cuts them, seals them, sends them.
+//
+//   TUN read → route → cut into the arena → [run full or nothing more to read] → encap_run → one UDP_SEGMENT send
+//
+// A run is what one send takes: datagrams of one SA, one traffic class and one size (the last may be shorter), back to
+// back in the arena, which is where they are encrypted. Runs may be filled by more than one read.
+#pragma once
+#include <array>
+#include <memory>
+
+#include "engine/reporter.h"
+#include "engine/shared.h"
+#include "esp/esp.h"
+#include "net/segment.h"
+#include "net/send.h"
+
+namespace culvert::engine {
+
+class Outbound {
+ public:
+  Outbound(Shared& shared, unsigned worker, Reporter& reporter);
+
+  /** Reads at most `budget` packets or superpackets and sends everything. True when there may be more to read. */
+  bool run(const Snapshot& snapshot, unsigned budget);
+
+ private:
+  struct Run {
+    const OutboundPath* path;
+    uint32_t offset;  // of the first ESP header in the arena
+    uint32_t stride;  // ESP bytes of every datagram but the last
+    uint32_t length;  // ESP bytes of all
+    uint32_t first_item;
+    uint32_t count;
+    uint8_t traffic_class;
+    bool closed;  // its last datagram is shorter: nothing may follow
+  };
+
+  static constexpr size_t kTunBytes = 65536 + 256;
+  static constexpr size_t kArenaBytes = 192 * 1024;
+  static constexpr size_t kMaxItems = 256;
+  static constexpr size_t kMaxRuns = 64;
+
+  void take(const net::VnetHeader& header, std::span<uint8_t> packet, const Snapshot& snapshot);
+  const OutboundPath* find_path(const IpPacket& ip, const Snapshot& snapshot);
+  void refuse_too_big(std::span<const uint8_t> packet, const IpPacket& ip, uint32_t mtu, uint32_t packets);
+  void append(const net::Segmenter& segmenter, const OutboundPath& path, const IpPacket& ip);
+  Run& run_for(const OutboundPath& path, uint8_t traffic_class, uint32_t esp_length, bool may_end);
+  void clamp(const IpPacket& ip, const OutboundPath& path, uint8_t* packet);
+  void flush();
+  void seal(size_t first_run, size_t last_run);
+  void send();
+  void send_on(const OutboundPath& path, std::span<const net::Outgoing> batch);
+
+  Shared& shared_;
+  WorkerCounters& counters_;
+  Reporter& reporter_;
+  net::TunQueue& tun_;
+  const unsigned worker_;
+  net::Sender sender_;
+
+  // The last flow's path: a lookup saved for every packet of a run that the kernel did not join.
+  struct FlowCache {
+    uint64_t generation = 0;
+    IpAddress source;
+    IpAddress destination;
+    uint32_t ports = 0;
+    uint8_t protocol = 0;
+    const OutboundPath* path = nullptr;
+  };
+  FlowCache cache_;
+
+  std::unique_ptr<uint8_t[]> tun_buffer_;
+  std::unique_ptr<uint8_t[]> arena_;
+  uint32_t arena_used_ = 0;
+  uint32_t item_count_ = 0;
+  uint32_t run_count_ = 0;
+  std::array<esp::EncapItem, kMaxItems> items_;
+  std::array<Run, kMaxRuns> runs_;
+  std::array<net::Outgoing, kMaxItems> outgoing_;
+};
+
+}  // namespace culvert::engine

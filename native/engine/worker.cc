@@ -1,0 +1,124 @@
+#include "engine/worker.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include <cerrno>
+
+#include "net/setup_error.h"
+
+namespace culvert::engine {
+namespace {
+
+// Superpackets that one turn takes from the TUN device before the other direction gets its turn.
+constexpr unsigned kTunBudget = 16;
+// Batches that one turn takes from a socket.
+constexpr unsigned kReceiveBudget = 8;
+constexpr int kEpollBatch = 64;
+
+}  // namespace
+
+Result<std::unique_ptr<Worker>> Worker::create(Shared& shared, unsigned index) {
+  auto slots = net::ReceiveSlots::create();
+  if (!slots) return Error{slots.error()};
+  std::unique_ptr<Worker> worker(new Worker(shared, index, std::move(slots).value()));
+  worker->epoll_ = net::Fd(::epoll_create1(EPOLL_CLOEXEC));
+  if (!worker->epoll_.valid()) return net::setup_error(errno, "epoll");
+
+  struct Watched {
+    int fd;
+    Source source;
+    size_t which;
+  };
+  std::vector<Watched> all = {{worker->own_.wake.get(), Source::wake, 0},
+                              {shared.tun.queues[index].fd(), Source::tun, 0}};
+  for (size_t i = 0; i < shared.outers.size(); i++) {
+    OuterAddress& outer = *shared.outers[i];
+    all.push_back({outer.nat[index].fd.get(), Source::nat, i});
+    all.push_back({outer.esp[index].get(), Source::esp, i});
+    if (index == 0 && outer.ike.fd.valid()) all.push_back({outer.ike.fd.get(), Source::ike, i});
+  }
+  if (index == 0) {
+    for (size_t i = 0; i < shared.inherited.size(); i++)
+      all.push_back({shared.inherited[i].fd.get(), Source::inherited, i});
+  }
+  for (const Watched& watched : all) {
+    if (auto added = worker->watch(watched.fd, watched.source, watched.which); !added) return Error{added.error()};
+  }
+  return worker;
+}
+
+Worker::Worker(Shared& shared, unsigned index, std::unique_ptr<net::ReceiveSlots> slots)
+    : shared_(shared),
+      own_(*shared.worker[index]),
+      index_(index),
+      reporter_(shared, own_),
+      outbound_(shared, index, reporter_),
+      inbound_(shared, index, reporter_, std::move(slots)) {}
+
+Result<Unit> Worker::watch(int fd, Source source, size_t which) {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u64 = sources_.size();
+  sources_.push_back({source, true, which});
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) < 0) return net::setup_error(errno, "epoll");
+  return Unit{};
+}
+
+void Worker::run() {
+  while (!shared_.stopping.load(std::memory_order_relaxed)) {
+    shared_.epochs.pass(index_);
+    const Snapshot& snapshot = *shared_.current.load();
+    reporter_.set_now(monotonic_ns());
+    bool busy = false;
+    for (Ready& ready : sources_) {
+      if (!ready.waiting) continue;
+      ready.waiting = serve(ready, snapshot);
+      busy = busy || ready.waiting;
+    }
+    reporter_.flush();
+    wait(!busy);
+  }
+  shared_.epochs.sleep(index_);
+}
+
+// True when the source may still have something.
+bool Worker::serve(Ready& ready, const Snapshot& snapshot) {
+  const auto repeat = [](auto batch) {
+    for (unsigned i = 0; i < kReceiveBudget; i++) {
+      if (!batch()) return false;
+    }
+    return true;
+  };
+  switch (ready.source) {
+    case Source::wake: {
+      eventfd_t count;
+      ::eventfd_read(own_.wake.get(), &count);
+      own_.wake_pending.store(false);
+      return inbound_.run_strays(snapshot);
+    }
+    case Source::tun:
+      return outbound_.run(snapshot, kTunBudget);
+    case Source::nat:
+      return repeat([&] { return inbound_.run_nat(snapshot, ready.which); });
+    case Source::esp:
+      return repeat([&] { return inbound_.run_esp(snapshot, ready.which); });
+    case Source::ike:
+      return inbound_.run_ike(ready.which);
+    case Source::inherited:
+      return inbound_.run_inherited(ready.which);
+  }
+  return false;
+}
+
+void Worker::wait(bool block) {
+  epoll_event events[kEpollBatch];
+  if (block) {
+    shared_.epochs.sleep(index_);
+    own_.counters.add(Count::sleeps, 1);
+  }
+  const int n = ::epoll_wait(epoll_.get(), events, kEpollBatch, block ? -1 : 0);
+  for (int i = 0; i < n; i++) sources_[events[i].data.u64].waiting = true;
+}
+
+}  // namespace culvert::engine
