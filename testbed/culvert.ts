@@ -65,6 +65,7 @@ export class Culvert {
 
   /** Starts culvertd; resolves when it answers on its control socket. Throws with its log when it does not. */
   static async start(bed: Testbed, options: CulvertOptions): Promise<Culvert> {
+    if (!existsSync(program("daemon"))) throw new Error("culvertd is not built: npm run build");
     const self = new Culvert(bed, options);
     await self.#answers();
     return self;
