@@ -49,8 +49,8 @@ class Cipher {
   struct Params {
     const CipherRow* cipher = nullptr;
     const IntegrityRow* integrity = nullptr;  // nullptr or the `none` row for combined modes
-    std::span<const uint8_t> key;             // cipher->key_material_bytes(): the salt at its end is not used here
-    std::span<const uint8_t> integrity_key;
+    std::span<const uint8_t> key = {};        // cipher->key_material_bytes(): the salt at its end is not used here
+    std::span<const uint8_t> integrity_key = {};
     Backend backend = Backend::automatic;
     bool allow_unprotected_for_benchmark = false;  // ENCR_NULL without integrity; nothing that is negotiated sets it
   };

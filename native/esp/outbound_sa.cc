@@ -78,6 +78,7 @@ OutboundSa::OutboundSa(const Params& params, SaParts parts)
       stop_reason_ = Drop::lifetime;
     }
   }
+  soft_sequence_ = std::min(soft_sequence_, stop_sequence_);
   if (limits.soft_packets != 0) {
     soft_sequence_ = std::min(soft_sequence_, add_capped(params.last_sequence, limits.soft_packets, stop_sequence_));
   }

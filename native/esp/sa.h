@@ -40,13 +40,13 @@ struct SaParams {
   uint16_t connection = 0;
   uint16_t encr = 0;  // IANA ids
   uint16_t encr_key_bits = 0;
-  uint16_t integ = 0;                 // 0 for combined modes
-  std::span<const uint8_t> encr_key;  // key, then salt
-  std::span<const uint8_t> integ_key;
+  uint16_t integ = 0;                      // 0 for combined modes
+  std::span<const uint8_t> encr_key = {};  // key, then salt
+  std::span<const uint8_t> integ_key = {};
   bool esn = false;
-  SaLimits limits;
-  std::span<const TrafficSelector> local_selectors;   // what near hosts may be
-  std::span<const TrafficSelector> remote_selectors;  // what far hosts may be
+  SaLimits limits = {};
+  std::span<const TrafficSelector> local_selectors = {};   // what near hosts may be
+  std::span<const TrafficSelector> remote_selectors = {};  // what far hosts may be
   crypto::Backend backend = crypto::Backend::automatic;
   bool allow_unprotected_for_benchmark = false;  // see crypto::Cipher::Params; the addon never sets it from an SaSpec
 };
