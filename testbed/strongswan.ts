@@ -2,7 +2,7 @@
  * Debian's strongSwan as a peer: charon-systemd with the in-process ESP of its `kernel-libipsec` plugin, a private
  * /run, its own configuration and vici socket. Nothing of the host's own strongSwan is read or touched.
  */
-import { copyFileSync, existsSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { delay, must, type Program, type RunResult, run } from "./exec.ts";
 import type { Testbed } from "./testbed.ts";
@@ -92,6 +92,19 @@ export class StrongSwan {
   /** `swanctl --list-sas`, for people and for matching. */
   async sas(): Promise<string> {
     return (await this.swanctl(["--list-sas"])).stdout;
+  }
+
+  /** Resolves with the first line of charon's log that matches. */
+  async waitForLog(pattern: RegExp, timeoutMs: number): Promise<string> {
+    const until = performance.now() + timeoutMs;
+    for (;;) {
+      const found = readFileSync(this.logFile, "utf8")
+        .split("\n")
+        .find((line) => pattern.test(line));
+      if (found !== undefined) return found;
+      if (performance.now() > until) throw new Error(`charon did not log ${pattern} in ${timeoutMs} ms`);
+      await delay(50);
+    }
   }
 
   async #loaded(connectionFile: string): Promise<void> {
