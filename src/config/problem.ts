@@ -50,8 +50,9 @@ export class Problems {
       line: at.line,
       column: at.column,
       path: formatPath(path),
-      value,
-      rule,
+      value: value === undefined ? undefined : shortened(value),
+      // Rules quote names that the file defines.
+      rule: escapeUnprintable(rule),
     };
     this.#paths.add(pathKey(path));
     this.#found.set(`${at.column} ${formatProblem(problem)}`, problem);
@@ -91,17 +92,18 @@ export function show(path: Path, value: unknown): string {
 }
 
 function shortened(text: string): string {
-  const printable = needsEscape.test(text) ? quoted(text) : text;
+  const printable = text.search(unprintable) < 0 ? text : quoted(text);
   return printable.length <= 60 ? printable : `${printable.slice(0, 57)}...`;
 }
 
-// Control characters, bidirectional marks and line separators could forge or hide parts of a terminal's line.
-const needsEscape = /[^\x20-\x7e\u00a1-\u1fff]/;
-
 function quoted(text: string): string {
-  const escaped = JSON.stringify(text).replace(
-    /[^\x20-\x7e\u00a1-\u1fff]/g,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+  const escaped = escapeUnprintable(JSON.stringify(text));
   return escaped.length <= 80 ? escaped : `${escaped.slice(0, 77)}..."`;
 }
+
+/** Control characters, bidirectional marks and line separators could forge or hide parts of a terminal's line. */
+function escapeUnprintable(text: string): string {
+  return text.replace(unprintable, (c) => `\\u${c.codePointAt(0)!.toString(16).padStart(4, "0")}`);
+}
+
+const unprintable = /[\p{C}\p{Zl}\p{Zp}]/gu;
