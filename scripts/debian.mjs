@@ -10,7 +10,10 @@ const sets = {
     row(["cmake"], { command: "cmake" }, "cmake"),
     row(["g++"], { command: "g++" }, "gcc-c++ / gcc"),
     row(["make"], { command: "make" }, "make"),
-    row(["libipsec-mb-dev"], { header: "intel-ipsec-mb.h" }, "intel-ipsec-mb-devel / intel-ipsec-mb"),
+    // Elsewhere the portable backend does the work.
+    ...(process.arch === "x64"
+      ? [row(["libipsec-mb-dev"], { header: "intel-ipsec-mb.h" }, "intel-ipsec-mb-devel / intel-ipsec-mb")]
+      : []),
     row(["nettle-dev"], { header: "nettle/gcm.h" }, "nettle-devel / nettle"),
     row(["libmnl-dev"], { header: "libmnl/libmnl.h" }, "libmnl-devel / libmnl"),
     row(["iproute2"], { command: "ip" }, "iproute / iproute2"),
@@ -21,7 +24,6 @@ const sets = {
     row(["iputils-ping"], { command: "ping" }, "iputils"),
     row(["nftables"], { command: "nft" }, "nftables"),
     row(["procps"], { command: "sysctl" }, "procps-ng"),
-    row(["ethtool"], { command: "ethtool" }, "ethtool"),
   ],
   strongswan: [
     row(["charon-systemd"], { file: "/usr/sbin/charon-systemd" }, "strongswan"),
@@ -53,6 +55,7 @@ const sets = {
       "compiler-rt",
       { ofClang: true },
     ),
+    row(["python3"], { command: "python3" }, "python3"),
     row(["python3-scapy"], { command: "scapy" }, "python3-scapy / scapy"),
     row(["tshark"], { command: "tshark" }, "wireshark-cli"),
     row(["ike-scan"], { command: "ike-scan" }, "ike-scan"),
