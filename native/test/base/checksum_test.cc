@@ -1,6 +1,6 @@
 #include "base/checksum.h"
 
-#include <cstring>
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -39,7 +39,7 @@ TEST("every variant agrees with RFC 1071 at every length and alignment") {
       const std::unique_ptr<uint8_t[]> copy(new uint8_t[length]);
       const uint64_t sum = variant.copy_and_sum(copy.get(), memory.get() + offset, length);
       CHECK_EQ(as_read_from_the_wire(sum), checksum_of_the_rfc(bytes));
-      CHECK(std::memcmp(copy.get(), bytes.data(), length) == 0);
+      CHECK(std::equal(bytes.begin(), bytes.end(), copy.get()));
     }
   }
 }
