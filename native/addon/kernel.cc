@@ -61,7 +61,7 @@ std::string format_prefix(const KernelRoute& route) {
   return std::string(text) + "/" + std::to_string(route.prefix_length);
 }
 
-// {prefix, device, table, protocol} → KernelRoute; false with a pending exception when it is not one.
+// {prefix, device, table, protocol, throws?} → KernelRoute; false with a pending exception when it is not one.
 bool read_route(Napi::Env env, const Napi::Value& value, KernelRoute* route) {
   const Napi::Object object = value.ToObject();
   const std::string prefix = object.Get("prefix").ToString().Utf8Value();
@@ -71,8 +71,9 @@ bool read_route(Napi::Env env, const Napi::Value& value, KernelRoute* route) {
     fail(env, "route " + prefix, EINVAL);
     return false;
   }
-  route->interface_index = if_nametoindex(device.c_str());
-  if (route->interface_index == 0) {
+  route->throws = object.Get("throws").ToBoolean().Value();
+  if (!route->throws) route->interface_index = if_nametoindex(device.c_str());
+  if (!route->throws && route->interface_index == 0) {
     fail(env, "device " + device, errno);
     return false;
   }
@@ -143,7 +144,7 @@ Napi::Value change_rule(const Napi::CallbackInfo& info) {
   return env.Undefined();
 }
 
-// listRoutes(table) → [{prefix, device, table, protocol}]
+// listRoutes(table) → [{prefix, device, table, protocol, throws?}]
 Napi::Value list_routes(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   auto rtnetlink = open_or_fail(env);
@@ -165,6 +166,7 @@ Napi::Value list_routes(const Napi::CallbackInfo& info) {
     object.Set("device", std::string(name));
     object.Set("table", routes[i].table);
     object.Set("protocol", routes[i].protocol);
+    if (routes[i].throws) object.Set("throws", true);
     array.Set(i, object);
   }
   return array;

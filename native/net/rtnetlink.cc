@@ -40,10 +40,10 @@ void put_route(Request* request, const KernelRoute& route) {
   message->rtm_dst_len = route.prefix_length;
   message->rtm_table = RT_TABLE_UNSPEC;  // RTA_TABLE carries it: table numbers above 255 do not fit here
   message->rtm_protocol = route.protocol;
-  message->rtm_scope = RT_SCOPE_LINK;
-  message->rtm_type = RTN_UNICAST;
+  message->rtm_scope = route.throws ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
+  message->rtm_type = route.throws ? RTN_THROW : RTN_UNICAST;
   mnl_attr_put(request->header, RTA_DST, address_bytes(route.family), route.destination.data());
-  mnl_attr_put_u32(request->header, RTA_OIF, route.interface_index);
+  if (!route.throws) mnl_attr_put_u32(request->header, RTA_OIF, route.interface_index);
   mnl_attr_put_u32(request->header, RTA_TABLE, route.table);
   if (route.metric != 0) mnl_attr_put_u32(request->header, RTA_PRIORITY, route.metric);
 }
@@ -86,8 +86,8 @@ uint32_t attribute_u32(const nlattr* attribute) {
 int on_route(const nlmsghdr* header, void* context) {
   auto* dump = static_cast<RouteDump*>(context);
   const auto* message = static_cast<const rtmsg*>(mnl_nlmsg_get_payload(header));
-  if (message->rtm_type != RTN_UNICAST) return MNL_CB_OK;
   KernelRoute route{};
+  route.throws = message->rtm_type == RTN_THROW;
   route.family = message->rtm_family;
   route.prefix_length = message->rtm_dst_len;
   route.table = message->rtm_table;

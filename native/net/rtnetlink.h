@@ -24,6 +24,7 @@ struct KernelRoute {
   uint32_t table;
   uint8_t protocol;  // rtm_protocol: who installed it
   uint32_t metric;   // 0: the kernel's default
+  bool throws;       // RTN_THROW: the lookup goes on with the next rule; needs no interface
 };
 
 struct KernelRule {

@@ -75,6 +75,7 @@ export class Daemon {
     });
     const routing = new HostRouting({
       kernel: parts.kernel,
+      now: () => parts.clock.now(),
       device: parts.config.gateway.tun.name,
       fwmark: parts.fwmark,
       log: parts.log,

@@ -5,6 +5,10 @@
  * carry our mark; the data plane's outer packets carry it, so they never re-enter the tunnel. Everything is tagged
  * with our own rtm_protocol number, which is how the next start recognises what a killed daemon left behind, and how
  * an operator's own routes and rules are never touched.
+ *
+ * Our table is asked before the main one, but the longest prefix of both should win: who publishes 0.0.0.0/0 does not
+ * want his own LAN in the tunnel. So every route of the main table that lies inside a published prefix has a `throw`
+ * route of ours, which sends the lookup on to the main table.
  */
 import { Prefix } from "../core/address.ts";
 import type { Kernel, KernelRoute, KernelRule } from "../dataplane/kernel.ts";
@@ -26,6 +30,8 @@ export const hostRouting = {
 
 export interface HostRoutingOptions {
   readonly kernel: RoutingKernel;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
   readonly device: string;
   readonly fwmark: number;
   readonly log: Pick<Log, "write">;
@@ -36,12 +42,17 @@ export class HostRouting {
   readonly #device: string;
   readonly #fwmark: number;
   readonly #log: Pick<Log, "write">;
-  #desired: readonly string[] = [];
+  readonly #now: () => number;
+  #published: readonly Prefix[] = [];
+  /** Prefixes inside published ones that the main table routes elsewhere. */
+  #exceptions: readonly string[] = [];
+  #exceptionsDueMs = Number.NEGATIVE_INFINITY;
   /** What the kernel refused and was reported already, so that a lasting problem is one log record. */
   readonly #reported = new Set<string>();
 
   constructor(options: HostRoutingOptions) {
     this.#kernel = options.kernel;
+    this.#now = options.now;
     this.#device = options.device;
     this.#fwmark = options.fwmark;
     this.#log = options.log;
@@ -49,13 +60,14 @@ export class HostRouting {
 
   /** Takes the whole desired set and makes the kernel agree. */
   publish(destinations: readonly Prefix[]): void {
-    this.#desired = [...new Set(destinations.map(String))];
+    this.#published = destinations;
+    this.#exceptionsDueMs = Number.NEGATIVE_INFINITY;
     this.reconcile();
   }
 
   /** Removes whatever carries our protocol number: called before the first publish and when the daemon stops. */
   cleanUp(): void {
-    this.#desired = [];
+    this.#published = [];
     const removed = this.reconcile();
     if (removed > 0) this.#log.write("info", "kernel routing cleaned up", { removed });
   }
@@ -69,27 +81,41 @@ export class HostRouting {
   }
 
   #reconcileRoutes(present: readonly KernelRoute[]): number {
-    const missing = new Set(this.#desired);
+    const missing = new Map(this.#desired().map((route) => [routeKey(route), route]));
     let changes = 0;
     for (const route of present) {
-      if (route.protocol !== hostRouting.protocol) continue;
-      if (route.device === this.#device && missing.delete(route.prefix)) continue;
+      if (route.protocol !== hostRouting.protocol || missing.delete(routeKey(route))) continue;
       changes += this.#change(`delete route ${route.prefix}`, () => this.#kernel.deleteRoute(route));
     }
-    for (const prefix of missing) {
-      const route = {
-        prefix,
-        device: this.#device,
-        table: hostRouting.table,
-        protocol: hostRouting.protocol,
-      };
-      changes += this.#change(`add route ${prefix}`, () => this.#kernel.replaceRoute(route));
-    }
+    for (const route of missing.values())
+      changes += this.#change(`add route ${route.prefix}`, () => this.#kernel.replaceRoute(route));
     return changes;
   }
 
+  #desired(): KernelRoute[] {
+    this.#findExceptions();
+    const { table, protocol } = hostRouting;
+    return [
+      ...this.#published.map((prefix) => ({ prefix: `${prefix}`, device: this.#device, table, protocol })),
+      ...this.#exceptions.map((prefix) => ({ prefix, device: "", table, protocol, throws: true })),
+    ];
+  }
+
+  #findExceptions(): void {
+    if (this.#published.length === 0) {
+      this.#exceptions = [];
+      return;
+    }
+    const startedMs = this.#now();
+    if (startedMs < this.#exceptionsDueMs) return;
+    const main = this.#read("list main routes", () => this.#kernel.listRoutes(mainTable));
+    if (main) this.#exceptions = exceptionsFor(this.#published, this.#device, main);
+    // A table of a million routes takes long to read: at most a hundredth of the time goes into it.
+    this.#exceptionsDueMs = startedMs + Math.max(exceptionsMs, 100 * (this.#now() - startedMs));
+  }
+
   #reconcileRules(present: readonly KernelRule[]): number {
-    const families = new Set<4 | 6>(this.#desired.map((prefix) => Prefix.parse(prefix).family));
+    const families = new Set<4 | 6>(this.#published.map((prefix) => prefix.family));
     let changes = 0;
     for (const rule of present) {
       if (rule.protocol !== hostRouting.protocol) continue;
@@ -144,6 +170,21 @@ export class HostRouting {
   }
 }
 
+/** Routes of `main` strictly inside a published prefix; one that is published itself is the tunnel's. */
+function exceptionsFor(published: readonly Prefix[], device: string, main: readonly KernelRoute[]): string[] {
+  const ours = new Set(published.map(String));
+  const inside = main.filter((route) => {
+    if (route.device === device || ours.has(route.prefix)) return false;
+    const prefix = Prefix.parse(route.prefix);
+    return published.some((wider) => wider.contains(prefix));
+  });
+  return [...new Set(inside.map((route) => route.prefix))];
+}
+
+// The kernel lists an IPv6 `throw` route with the loopback device.
+const routeKey = (route: KernelRoute): string =>
+  route.throws ? `throw ${route.prefix}` : `${route.prefix} ${route.device}`;
+
 function sameRule(a: KernelRule, b: KernelRule): boolean {
   return (
     a.family === b.family &&
@@ -154,3 +195,7 @@ function sameRule(a: KernelRule, b: KernelRule): boolean {
     a.table === b.table
   );
 }
+
+/** RT_TABLE_MAIN. */
+const mainTable = 254;
+const exceptionsMs = 10_000;

@@ -7,11 +7,13 @@ import { addon } from "./native.ts";
 export interface KernelRoute {
   /** `10.2.0.0/16`, host bits zero. */
   readonly prefix: string;
-  /** Name of the device that the route points at. */
+  /** Name of the device that the route points at; empty when it has none or several. */
   readonly device: string;
   readonly table: number;
   /** rtm_protocol, 0 to 255: who installed it. */
   readonly protocol: number;
+  /** `throw`: no route here, the lookup goes on with the next rule. Such a route needs no device. */
+  readonly throws?: boolean;
 }
 
 /** `[not] fwmark M/mask lookup table` (ip-rule(8)). */

@@ -73,7 +73,7 @@ export class FakeClock implements Clock {
 }
 
 const sameRoute = (a: KernelRoute) => (b: KernelRoute) =>
-  a.prefix === b.prefix && a.table === b.table && a.device === b.device;
+  a.prefix === b.prefix && a.table === b.table && a.device === b.device && a.throws === b.throws;
 const sameRule = (a: KernelRule) => (b: KernelRule) => JSON.stringify(a) === JSON.stringify(b);
 
 export class FakeKernel implements Kernel {
