@@ -57,6 +57,8 @@ export function skCipher(
   const integ = integById.get(suite.integ);
   if (!integ?.implemented.ike)
     throw new RangeError(`${IntegrityAlgorithm.nameOf(suite.integ)} is not implemented for IKE`);
+  if (integKey.length !== integ.keyBytes)
+    throw new RangeError(`the integrity key has ${integKey.length} octets, not ${integ.keyBytes}`);
   return new CbcCipher(row, integ, `aes-${bits}-cbc`, encrKey, integKey, random);
 }
 
