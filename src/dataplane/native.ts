@@ -1,0 +1,234 @@
+/**
+ * Everything the addon exports, declared once. No other file names a native signature.
+ */
+
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Kernel } from "./kernel.ts";
+
+export interface NativeAddon {
+  readonly DataPlane: new (
+    options: NativeOptions,
+    onEvents: (events: readonly NativeEvent[]) => void,
+  ) => NativeDataPlane;
+  readonly tables: NativeTables;
+  readonly kernel: Kernel;
+}
+
+export interface NativeOptions {
+  readonly tunName: string;
+  readonly tunMtu: number;
+  readonly workers: number;
+  readonly addresses: readonly Uint8Array[];
+  readonly ikePort: number;
+  readonly natPort: number;
+  readonly mark: number;
+  readonly pathMtu: number;
+  readonly ikeSockets: readonly number[];
+  readonly backend: "auto" | "ipsec-mb" | "portable";
+  readonly allowBenchNull: boolean;
+}
+
+export interface NativeDataPlane {
+  installSa(sa: NativeSa): void;
+  removeSa(direction: NativeDirection, spi: number, remote: Uint8Array): NativeTotals | undefined;
+  saTotals(direction: NativeDirection, spi: number, remote: Uint8Array): NativeTotals | undefined;
+  publish(plan: NativePlan): void;
+  sendIke(
+    local: Uint8Array,
+    localPort: number,
+    remote: Uint8Array,
+    remotePort: number,
+    message: Uint8Array,
+  ): void;
+  sendKeepalive(local: Uint8Array, localPort: number, remote: Uint8Array, remotePort: number): void;
+  sendProbe(
+    connection: number,
+    source: Uint8Array,
+    destination: Uint8Array,
+    id: number,
+    sequence: number,
+  ): void;
+  updatePeer(spi: number, remote: Uint8Array, remotePort: number): boolean;
+  /** For each worker its counters, then its drops, in the order of the tables. */
+  readCounters(into: BigUint64Array): void;
+  listSas(): NativeSaView[];
+  describe(): NativeDescription;
+  close(): void;
+}
+
+export type NativeDirection = "inbound" | "outbound";
+
+export interface NativeSelector {
+  readonly protocol: number;
+  readonly startPort: number;
+  readonly endPort: number;
+  readonly startAddress: Uint8Array;
+  readonly endAddress: Uint8Array;
+}
+
+export interface NativeSa {
+  readonly direction: NativeDirection;
+  readonly spi: number;
+  readonly connection: number;
+  readonly local: Uint8Array;
+  readonly remote: Uint8Array;
+  readonly udp: boolean;
+  readonly localPort: number;
+  readonly remotePort: number;
+  readonly encr: number;
+  readonly encrKeyBits: number;
+  readonly integ: number;
+  readonly encrKey: Uint8Array;
+  readonly integKey: Uint8Array;
+  readonly esn: boolean;
+  readonly replayWindow: number;
+  readonly localSelectors: readonly NativeSelector[];
+  readonly remoteSelectors: readonly NativeSelector[];
+  readonly softBytes: number;
+  readonly hardBytes: number;
+  readonly softPackets: number;
+  readonly hardPackets: number;
+}
+
+export interface NativeTotals {
+  readonly packets: number;
+  readonly bytes: number;
+  readonly sequence: number;
+  /** CLOCK_MONOTONIC, which is `process.hrtime`'s. */
+  readonly lastUsedMs: number;
+}
+
+export interface NativeSaView {
+  readonly direction: NativeDirection;
+  readonly spi: number;
+  readonly connection: number;
+  readonly local: Uint8Array;
+  readonly remote: Uint8Array;
+  readonly udp: boolean;
+  readonly localPort: number;
+  readonly remotePort: number;
+  readonly totals: NativeTotals;
+  /** Reasons that are not zero, by name. */
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+export interface NativePlan {
+  readonly policyRoutes: readonly {
+    readonly source: Uint8Array;
+    readonly sourceLength: number;
+    readonly destination: Uint8Array;
+    readonly destinationLength: number;
+    readonly connection: number;
+  }[];
+  readonly destinationRoutes: readonly {
+    readonly destination: Uint8Array;
+    readonly destinationLength: number;
+    readonly connection: number;
+  }[];
+  readonly connections: readonly {
+    readonly connection: number;
+    readonly outbound: readonly { readonly spi: number; readonly remote: Uint8Array }[];
+  }[];
+}
+
+export interface NativeDescription {
+  readonly tunName: string;
+  readonly tunIndex: number;
+  readonly workers: number;
+  readonly crypto: string;
+  readonly tunChecksum: boolean;
+  readonly tunTcp: boolean;
+  readonly tunUdp: boolean;
+  readonly udpSendRuns: boolean;
+  readonly udpReceiveRuns: boolean;
+  readonly notices: readonly string[];
+}
+
+/** One shape for all kinds; each kind uses the fields it needs (native/engine/event.h). */
+export interface NativeEvent {
+  readonly kind: string;
+  readonly direction: NativeDirection;
+  readonly protocol: number;
+  readonly connection: number;
+  readonly id: number;
+  readonly sequence: number;
+  readonly spi: number;
+  readonly mtu: number;
+  readonly roundTripMs: number;
+  readonly local: Uint8Array;
+  readonly localPort: number;
+  readonly remote: Uint8Array;
+  readonly remotePort: number;
+  readonly data: Uint8Array;
+}
+
+export interface NativeRow {
+  readonly name: string;
+  readonly text: string;
+}
+
+export interface NativeTables {
+  readonly drops: readonly (NativeRow & { readonly severity: string })[];
+  readonly counters: readonly NativeRow[];
+  readonly events: readonly NativeRow[];
+  readonly ciphers: readonly {
+    readonly name: string;
+    readonly encr: number;
+    readonly keyBits: number;
+    readonly saltBytes: number;
+    readonly ivBytes: number;
+    readonly icvBytes: number;
+    readonly blockBytes: number;
+    readonly wantsIntegrity: boolean;
+  }[];
+  readonly integrities: readonly {
+    readonly name: string;
+    readonly integ: number;
+    readonly keyBits: number;
+    readonly icvBytes: number;
+  }[];
+}
+
+let loaded: NativeAddon | undefined;
+
+/** Loads the addon on first use. Throws an Error with code `ADDON_MISSING` when it was not built. */
+export function addon(): NativeAddon {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): NativeAddon {
+  const path = findAddon();
+  if (!path) {
+    throw Object.assign(new Error("the native data plane is not built: run `npm run build:native`"), {
+      code: "ADDON_MISSING",
+    });
+  }
+  try {
+    return createRequire(import.meta.url)(path) as NativeAddon;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw Object.assign(
+      new Error(
+        `the native data plane does not load: ${reason}. Install libipsec-mb1, libnettle8 and libmnl0, or run \`npm run build:native\` again`,
+        { cause },
+      ),
+      { code: "ADDON_BROKEN" },
+    );
+  }
+}
+
+/** The package's root is some levels up: this file runs from `src/` and from `dist/src/`. */
+function findAddon(): string | undefined {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  for (;;) {
+    const path = join(folder, "build", "addon", "Release", "culvert.node");
+    if (existsSync(path)) return path;
+    const parent = dirname(folder);
+    if (parent === folder) return undefined;
+    folder = parent;
+  }
+}
