@@ -51,6 +51,8 @@ async function ensureNpmPackages() {
     command(["npm", "ci", "--no-audit", "--no-fund"], {
       cwd: repository,
       logFile: log("npm"),
+      // npm says what is wrong first and explains its options after.
+      lines: 80,
       hint: "Is the npm registry reachable from here (npm ping)?",
     }),
   );
