@@ -70,7 +70,7 @@ export const gatewaySchema = z.strictObject({
       mtu: autoOr(576, 65_535).prefault("auto"),
     })
     .prefault({}),
-  workers: autoOr(1, 64).prefault("auto"),
+  workers: autoOr(1, 256).prefault("auto"),
   replayWindow: integer([64, 65_536]).prefault(4096),
 });
 

@@ -96,11 +96,11 @@ check("gateway", inGateway, [
   },
   {
     rule: "workers",
-    good: ["workers: auto", "workers: 1", "workers: 64"],
+    good: ["workers: auto", "workers: 1", "workers: 256"],
     bad: [
-      ["workers: 0", "gateway.workers: 0: auto, or 1 to 64"],
-      ["workers: 65", "gateway.workers: 65: auto, or 1 to 64"],
-      ["workers: many", "gateway.workers: many: auto, or 1 to 64"],
+      ["workers: 0", "gateway.workers: 0: auto, or 1 to 256"],
+      ["workers: 257", "gateway.workers: 257: auto, or 1 to 256"],
+      ["workers: many", "gateway.workers: many: auto, or 1 to 256"],
     ],
   },
   {
