@@ -17,6 +17,7 @@ import { type ControlServer, openControlServer } from "./control-server.ts";
 import { answerControl, type ControlSubject } from "./control-verbs.ts";
 import { type ExitCode, exitCode } from "./exit-codes.ts";
 import { HostRouting } from "./host-routing.ts";
+import type { Keylog } from "./keylog.ts";
 import { type Performer, perform } from "./perform.ts";
 import type { DataPlanePort } from "./ports.ts";
 import type { Resolver } from "./resolver.ts";
@@ -35,6 +36,7 @@ export interface DaemonParts {
   readonly clock: Clock;
   readonly resolve: Resolver;
   readonly kernel: Kernel;
+  readonly keylog: Keylog["write"] | undefined;
   readonly manager: ServiceManager;
   /** Opens TUN, sockets and workers; throws StartError. Events arrive in batches, in order. */
   readonly openDataPlane: (onEvents: (events: readonly DataPlaneEvent[]) => void) => DataPlanePort;
@@ -119,6 +121,7 @@ export class Daemon {
       routing,
       resolve: parts.resolve,
       log: parts.log,
+      keylog: parts.keylog,
       feed: (input) => this.#shell.feed(input),
       onStopped: () => this.#finish(exitCode.ok),
     };

@@ -1,12 +1,15 @@
 /**
  * The operator's key log, for looking into captures with Wireshark. Whoever reads it reads the traffic: it exists only
  * when asked for by name, and its file is readable by its owner only.
+ *
+ * Each line is what tshark's `-o` takes: `uat:`, the table, and the row.
  */
 import { closeSync, fchmodSync, openSync, writeSync } from "node:fs";
 import { exitCode, StartError } from "./exit-codes.ts";
 
 export interface Keylog {
-  write(line: string): void;
+  /** `table`: Wireshark's, e.g. `esp_sa`; `line`: its row. */
+  write(table: string, line: string): void;
   close(): void;
 }
 
@@ -25,7 +28,7 @@ export function openKeylog(path: string): Keylog {
     );
   }
   return {
-    write: (line) => writeSync(descriptor, `${line}\n`),
+    write: (table, line) => writeSync(descriptor, `uat:${table}:${line}\n`),
     close: () => closeSync(descriptor),
   };
 }

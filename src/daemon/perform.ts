@@ -3,14 +3,17 @@ import type { SaSpec } from "../core/dataplane.ts";
 import type { GatewayInput, GatewayOutput } from "../gateway/contract.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { HostRouting } from "./host-routing.ts";
+import type { Keylog } from "./keylog.ts";
 import type { DataPlanePort } from "./ports.ts";
 import type { Resolver } from "./resolver.ts";
 
 export interface Performer {
-  readonly dataPlane: Pick<DataPlanePort, "sendIke" | "installSa" | "removeSa" | "publish">;
+  readonly dataPlane: Pick<DataPlanePort, "sendIke" | "sendKeepalive" | "installSa" | "removeSa" | "publish">;
   readonly routing: Pick<HostRouting, "publish">;
   readonly resolve: Resolver;
   readonly log: Pick<Log, "write">;
+  /** Writes one row of a Wireshark table; absent unless the operator asked for the keys. */
+  readonly keylog: Keylog["write"] | undefined;
   /** Feeds the gateway, later than the output that is being performed. */
   readonly feed: (input: GatewayInput) => void;
   readonly onStopped: () => void;
@@ -21,6 +24,9 @@ export function perform(output: GatewayOutput, to: Performer): void {
   switch (output.kind) {
     case "sendIke":
       to.dataPlane.sendIke(output.local, output.remote, output.datagram);
+      break;
+    case "sendKeepalive":
+      to.dataPlane.sendKeepalive(output.local, output.remote);
       break;
     case "installSa":
       installSa(output.sa, to);
@@ -42,6 +48,9 @@ export function perform(output: GatewayOutput, to: Performer): void {
       break;
     case "failure":
       to.log.write("warn", "connection failed", { ...output.record });
+      break;
+    case "keylog":
+      to.keylog?.(output.table, output.line);
       break;
     case "stopped":
       to.onStopped();

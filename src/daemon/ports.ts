@@ -9,6 +9,7 @@ export interface DataPlanePort {
   removeSa(direction: "inbound" | "outbound", spi: number, remote: IpAddress): SaTotals | undefined;
   publish(plan: ForwardingPlan): void;
   sendIke(local: Endpoint, remote: Endpoint, datagram: Uint8Array): void;
+  sendKeepalive(local: Endpoint, remote: Endpoint): void;
   traffic(): SaTraffic[];
   counters(): Record<string, number>;
   drops(): DropCount[];

@@ -126,7 +126,7 @@ const daemonStatus: DaemonStatus = {
     ],
   },
   tun: { name: "culvert0", mtu: 1438 },
-  gateway: { name: "hq", connections: [up, failing] },
+  gateway: { name: "hq", ike: { halfOpen: 0, drops: {} }, connections: [up, failing] },
   traffic: [
     { direction: "inbound", spi: 0x1001, connection: 0, packets: 4_000_000, bytes: 5_600_000_000 },
     { direction: "outbound", spi: 0x2002, connection: 0, packets: 12, bytes: 1008 },
@@ -178,7 +178,7 @@ async function daemon(...statuses: DaemonStatus[]) {
 
 const withConnection = (connection: ConnectionStatus): DaemonStatus => ({
   ...daemonStatus,
-  gateway: { name: "hq", connections: [connection] },
+  gateway: { name: "hq", ike: { halfOpen: 0, drops: {} }, connections: [connection] },
 });
 
 function fits80(text: string): void {

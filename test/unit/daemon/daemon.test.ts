@@ -44,6 +44,7 @@ function setUp(change: Partial<DaemonParts> = {}) {
   const logged = fakeLog();
   const seam: { events: (events: readonly DataPlaneEvent[]) => void } = { events: () => {} };
   const config = configOf(exampleConfig);
+  const keylogged: string[] = [];
   const controlPath = join(directory, "control.sock");
   const parts: DaemonParts = {
     version: "1.2.3",
@@ -56,6 +57,7 @@ function setUp(change: Partial<DaemonParts> = {}) {
     resolve: (name, done) =>
       name === "known.example" ? done([IpAddress.parse("198.51.100.7")], undefined) : done([], "ENOTFOUND"),
     kernel,
+    keylog: (table, line) => keylogged.push(`${table} ${line}`),
     manager: serviceManager(kernel, { NOTIFY_SOCKET: "/run/notify" }, process.pid),
     openDataPlane: (onEvents) => {
       seam.events = onEvents;
@@ -70,7 +72,7 @@ function setUp(change: Partial<DaemonParts> = {}) {
     daemon = await Daemon.start(parts);
     return daemon;
   };
-  return { ...logged, machine, kernel, dataPlane, clock, seam, controlPath, start };
+  return { ...logged, keylogged, machine, kernel, dataPlane, clock, seam, controlPath, start };
 }
 
 /** One request, one answer. */
@@ -163,7 +165,7 @@ describe("culvertd's life", () => {
   });
 
   it("feeds data plane events in order and performs every kind of output", async () => {
-    const { machine, dataPlane, kernel, seam, start, lines } = setUp();
+    const { machine, dataPlane, kernel, seam, start, lines, keylogged } = setUp();
     await start();
     const spec = sa();
     const endpoint = { address: IpAddress.parse("192.0.2.1"), port: 500 };
@@ -171,6 +173,8 @@ describe("culvertd's life", () => {
       if (input.kind !== "dataPlane") return;
       machine.emit(
         { kind: "sendIke", local: endpoint, remote: endpoint, datagram: Uint8Array.of(9) },
+        { kind: "sendKeepalive", local: endpoint, remote: endpoint },
+        { kind: "keylog", table: "esp_sa", line: '"row"' },
         { kind: "installSa", sa: spec },
         { kind: "publish", plan: { policyRoutes: [], destinationRoutes: [], connections: [] } },
         { kind: "kernelRoutes", destinations: [Prefix.parse("10.2.0.0/16")] },
@@ -181,10 +185,12 @@ describe("culvertd's life", () => {
     seam.events([{ kind: "peerMoved", spi: 1, remote: endpoint }]);
     expect(dataPlane.told).toEqual([
       { sendIke: [9] },
+      { sendKeepalive: "192.0.2.1:500 192.0.2.1:500" },
       { installSa: 0x1234, key: [1, 2, 3] },
       { publish: { policyRoutes: [], destinationRoutes: [], connections: [] } },
       { removeSa: 0x1234 },
     ]);
+    expect(keylogged).toEqual(['esp_sa "row"']);
     expect(kernel.routes.map((route) => route.prefix)).toEqual(["10.2.0.0/16"]);
     expect(lines().slice(1)).toEqual(["info SA up", "debug IPsec SA removed"]);
   });

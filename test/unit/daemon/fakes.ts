@@ -2,6 +2,7 @@
 
 import type { SaTraffic } from "../../../src/api/control-protocol.ts";
 import { formatProblem, type ParsedConfig, parseConfig } from "../../../src/config/index.ts";
+import { type Endpoint, formatEndpoint } from "../../../src/core/address.ts";
 import type { SaSpec } from "../../../src/core/dataplane.ts";
 import type { DataPlanePort } from "../../../src/daemon/ports.ts";
 import type { Clock } from "../../../src/daemon/shell.ts";
@@ -44,7 +45,7 @@ export class FakeMachine implements GatewayMachine {
     return this.deadline;
   }
   status() {
-    return { name: "hq", connections: this.connections };
+    return { name: "hq", ike: { halfOpen: 0, drops: {} }, connections: this.connections };
   }
 }
 
@@ -148,6 +149,9 @@ export class FakeDataPlane implements DataPlanePort {
   }
   sendIke(_local: unknown, _remote: unknown, datagram: Uint8Array): void {
     this.told.push({ sendIke: [...datagram] });
+  }
+  sendKeepalive(local: Endpoint, remote: Endpoint): void {
+    this.told.push({ sendKeepalive: `${formatEndpoint(local)} ${formatEndpoint(remote)}` });
   }
   traffic(): SaTraffic[] {
     return this.sas;

@@ -161,9 +161,9 @@ describe("the key log", () => {
     const path = join(directory, "keys.log");
     writeFileSync(path, "before\n", { mode: 0o644 });
     const keylog = openKeylog(path);
-    keylog.write("line");
+    keylog.write("esp_sa", '"IPv4","*"');
     keylog.close();
-    expect(readFileSync(path, "utf8")).toBe("before\nline\n");
+    expect(readFileSync(path, "utf8")).toBe('before\nuat:esp_sa:"IPv4","*"\n');
     expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 

@@ -1,0 +1,128 @@
+#!/usr/bin/env node
+/** culvertd's entry: the host's real clock, kernel, data plane and resolver, put together. */
+import { availableParallelism } from "node:os";
+import { loadConfigFile } from "../api/config-file.ts";
+import { systemRandom } from "../api/system-random.ts";
+import { culvertVersion } from "../api/version.ts";
+import type { Config, ParsedConfig } from "../config/index.ts";
+import { generateKeyPair } from "../crypto/index.ts";
+import { openDataPlane, openKernel } from "../dataplane/index.ts";
+import { Gateway } from "../gateway/gateway.ts";
+import { openLog } from "../telemetry/log.ts";
+import { systemClock } from "./clock.ts";
+import { Daemon } from "./daemon.ts";
+import { type ExitCode, exitCode } from "./exit-codes.ts";
+import { hostFacts, hostWarnings } from "./host-checks.ts";
+import { KeyPool } from "./key-pool.ts";
+import { openKeylog } from "./keylog.ts";
+import { type DaemonOptions, parseOptions } from "./options.ts";
+import { storePsk } from "./psk-store.ts";
+import { systemResolver } from "./resolver.ts";
+import { startProblem } from "./start-problem.ts";
+import { listenDescriptors, serviceManager } from "./systemd.ts";
+import { assumedPathMtu, tunMtu } from "./tun-mtu.ts";
+
+const version = culvertVersion();
+
+async function main(): Promise<ExitCode> {
+  const parsed = parseOptions(process.argv.slice(2), version, {
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+  });
+  if (parsed.kind === "exit") return parsed.code;
+  const { options } = parsed;
+  const loaded = loadConfigFile(options.config, options.state, systemRandom);
+  if (!loaded.ok) {
+    for (const problem of loaded.error) process.stderr.write(`${problem}\n`);
+    return exitCode.config;
+  }
+  try {
+    return await run(options, loaded.value);
+  } catch (error) {
+    const { code, line } = startProblem(error);
+    process.stderr.write(`${line}\n`);
+    return code;
+  }
+}
+
+async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCode> {
+  // Keys and the control socket are for the daemon's own user unless a mode says otherwise.
+  process.umask(0o077);
+  const log = openLog(options.logLevel);
+  for (const { connection, psk } of config.generatedPsks)
+    log.write("info", "pre-shared key made", { connection, file: storePsk(options.state, connection, psk) });
+  const kernel = openKernel();
+  const workers = config.gateway.workers === "auto" ? availableParallelism() : config.gateway.workers;
+  const keylog = options.insecureKeylog === undefined ? undefined : openKeylog(options.insecureKeylog);
+  const keyPairs = new KeyPool({
+    generate: generateKeyPair,
+    groups: offeredGroups(config),
+    size: keptPairs,
+    whenIdle: (work) => setTimeout(work, idleMs).unref(),
+  });
+  const daemon = await Daemon.start({
+    version,
+    configFile: options.config,
+    controlPath: options.control,
+    config,
+    warnings: [
+      ...config.warnings.map(
+        (warning) => `${options.config}:${warning.line}: ${warning.path}: ${warning.text}`,
+      ),
+      ...(keylog ? [`every key is written to ${options.insecureKeylog}`] : []),
+      ...hostWarnings(config, hostFacts),
+    ],
+    log,
+    clock: systemClock,
+    resolve: systemResolver,
+    kernel,
+    keylog: keylog?.write,
+    manager: serviceManager(kernel, process.env, process.pid),
+    fwmark,
+    openDataPlane: (onEvents) =>
+      openDataPlane({
+        tunName: config.gateway.tun.name,
+        tunMtu: tunMtu(config),
+        workers,
+        addresses: config.gateway.addresses,
+        mark: fwmark,
+        pathMtu: assumedPathMtu,
+        ikeSockets: listenDescriptors(process.env, process.pid),
+        onEvents,
+      }),
+    createMachine: () =>
+      new Gateway(config, { random: systemRandom, keyPairs, workers, exportKeys: keylog !== undefined }),
+    reloadConfig: () => {
+      const reloaded = loadConfigFile(options.config, options.state, systemRandom);
+      if (reloaded.ok) {
+        for (const { psk } of reloaded.value.generatedPsks) psk.wipe();
+        return reloaded.value;
+      }
+      for (const problem of reloaded.error) log.write("warn", "configuration problem", { problem });
+      return undefined;
+    },
+  });
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => daemon.stop(signal));
+  process.on("SIGHUP", () => daemon.reload());
+  process.on("uncaughtException", (error) => daemon.crash(error));
+  process.on("unhandledRejection", (reason) => daemon.crash(reason));
+  const code = await daemon.ended;
+  keyPairs.close();
+  keylog?.close();
+  log.flush();
+  return code;
+}
+
+/** Every group that a handshake or a rekey may ask for. */
+function offeredGroups(config: Config): number[] {
+  const proposals = config.connections.flatMap(({ ike, ipsec }) => [...ike.proposals, ...ipsec.proposals]);
+  return [...new Set(proposals.flatMap((proposal) => proposal.groups))];
+}
+
+/** The mark of outer packets; any number would do that nobody else on the host uses. */
+const fwmark = 0x2125;
+/** Pairs of each group made ahead: enough for the first message of a handshake and of a rekey behind it. */
+const keptPairs = 2;
+const idleMs = 10;
+
+process.exit(await main());
