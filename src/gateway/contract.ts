@@ -1,6 +1,9 @@
 /**
  * The gateway's one surface, sans-I/O: the daemon feeds inputs with `handle*`, drains `pollOutput` to empty, arms
  * `pollTimeout`, waits. The simulator drives the same surface with a virtual clock.
+ *
+ * IKE datagrams never include the 4-octet non-ESP marker: the data plane adds and strips it, by the one rule that
+ * every IKE datagram whose local port is the NAT traversal port (4500) has it on the wire (RFC 7296 §2.23).
  */
 import type { Endpoint, IpAddress, Prefix } from "../core/address.ts";
 import type { DataPlaneEvent, ForwardingPlan, SaSpec } from "../core/dataplane.ts";
@@ -25,6 +28,9 @@ export type GatewayOutput =
       readonly remote: Endpoint;
       readonly datagram: Uint8Array;
     }
+  /** A NAT keepalive: one octet 0xff, without marker (RFC 3948 §2.3). */
+  | { readonly kind: "sendKeepalive"; readonly local: Endpoint; readonly remote: Endpoint }
+  /** The receiver owns the secrets in `sa` and wipes them once the data plane has them. */
   | { readonly kind: "installSa"; readonly sa: SaSpec }
   | {
       readonly kind: "removeSa";
@@ -33,7 +39,10 @@ export type GatewayOutput =
       readonly remote: IpAddress;
     }
   | { readonly kind: "publish"; readonly plan: ForwardingPlan }
-  /** Kernel routes that should exist through the TUN device: the whole desired set. */
+  /**
+   * Kernel routes that should exist through the TUN device: the whole desired set. A published route stays while its
+   * connection is configured, up or not, so that traffic can start the tunnel and never leaves in the clear.
+   */
   | { readonly kind: "kernelRoutes"; readonly destinations: readonly Prefix[] }
   | { readonly kind: "resolve"; readonly name: string }
   | {
@@ -43,6 +52,12 @@ export type GatewayOutput =
       readonly fields: Readonly<Record<string, unknown>>;
     }
   | { readonly kind: "failure"; readonly record: FailureRecord }
+  /** Keys in Wireshark's words, one line of the file that `table` names. Only with `exportKeys`: reads all traffic. */
+  | {
+      readonly kind: "keylog";
+      readonly table: "ikev2_decryption_table" | "esp_sa";
+      readonly line: string;
+    }
   | { readonly kind: "stopped" };
 
 export interface GatewayMachine {
@@ -54,8 +69,14 @@ export interface GatewayMachine {
   status(now: Instant): GatewayStatus;
 }
 
+/** Times are milliseconds on the clock of `now`. */
 export interface GatewayStatus {
   readonly name: string;
+  readonly ike: {
+    readonly halfOpen: number;
+    /** Datagrams dropped without effect, by reason (`ikeDrops`). */
+    readonly drops: Readonly<Record<string, number>>;
+  };
   readonly connections: readonly ConnectionStatus[];
 }
 

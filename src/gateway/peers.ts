@@ -1,0 +1,56 @@
+/** From the configuration to what the IKE endpoint knows of its peers: one per tunnel of a connection. */
+import type { Config, ConnectionConfig, CustomerGatewayConfig } from "../config/model.ts";
+import { type IpAddress, Prefix } from "../core/address.ts";
+import { selectorFromPrefix, type TrafficSelector } from "../core/traffic-selector.ts";
+import type { PeerSettings } from "../ike/v2/settings.ts";
+
+/** `remote`: where a named peer lives, as last resolved. */
+export function peerSettings(
+  config: Config,
+  connection: ConnectionConfig,
+  tunnel: number,
+  resolved: readonly IpAddress[],
+): PeerSettings {
+  const { ike, ipsec, dpd, natTraversal } = connection;
+  const { address } = connection.tunnels[tunnel]!;
+  return {
+    id: peerId(connection, tunnel),
+    connection: connection.name,
+    connectionIndex: connection.index,
+    local: config.gateway.addresses,
+    remote: address.kind === "ip" ? [address.address] : resolved,
+    roaming: address.kind !== "ip",
+    psk: connection.psk,
+    localId: ike.localId,
+    remoteId: ike.remoteId,
+    ikeProposals: ike.proposals,
+    espProposals: ipsec.proposals,
+    localSelectors: selectors(connection, connection.localSubnets),
+    remoteSelectors: selectors(connection, connection.remoteSubnets),
+    ikeLifetimeMs: ike.lifetimeSeconds * 1000,
+    childLifetimeMs: ipsec.lifetimeSeconds * 1000,
+    childLifetimeBytes: ipsec.lifetimeKilobytes * 1024,
+    childLifetimePackets: ipsec.lifetimePackets,
+    replayWindow: config.gateway.replayWindow,
+    livenessIntervalMs: dpd.enabled ? dpd.intervalSeconds * 1000 : undefined,
+    natTraversal: natTraversal.enabled
+      ? {
+          forceEncapsulation: natTraversal.forceEncapsulation,
+          keepaliveMs: natTraversal.keepaliveSeconds * 1000,
+        }
+      : undefined,
+  };
+}
+
+export const peerId = (connection: ConnectionConfig, tunnel: number): string =>
+  `${connection.name}/${tunnel}`;
+
+export function addressText({ address }: CustomerGatewayConfig): string {
+  return address.kind === "ip" ? address.address.toString() : address.kind === "dns" ? address.name : "any";
+}
+
+/** Destination routing negotiates everything, because routes decide; protected data flows are the selectors. */
+function selectors(connection: ConnectionConfig, subnets: readonly Prefix[]): TrafficSelector[] {
+  const prefixes = connection.routing === "destination" ? [Prefix.any(4), Prefix.any(6)] : subnets;
+  return prefixes.map(selectorFromPrefix);
+}

@@ -1,0 +1,117 @@
+/** The gateway's state for an operator: plain JSON, no secrets, every configured connection, up or not. */
+import type { ConnectionConfig } from "../config/model.ts";
+import { formatEndpoint } from "../core/address.ts";
+import type { FailureRecord } from "../core/failure.ts";
+import type { Instant } from "../core/time.ts";
+import { formatSelector } from "../core/traffic-selector.ts";
+import { type ChildSa, outboundOrder } from "../ike/v2/child-sa.ts";
+import { formatIdentity } from "../ike/v2/identity.ts";
+import type { IkeSa } from "../ike/v2/ike-sa.ts";
+import { formatSuite, parseProposal } from "../registry/index.ts";
+import type { ConnectionStatus, TunnelStatus } from "./contract.ts";
+import { addressText } from "./peers.ts";
+import type { Tunnel, TunnelState } from "./tunnel.ts";
+
+export interface ConnectionRecord {
+  readonly connection: ConnectionConfig;
+  readonly tunnels: readonly Tunnel[];
+  state: ConnectionStatus["state"];
+  since: Instant;
+  lastFailure: { readonly record: FailureRecord; readonly at: Instant } | undefined;
+}
+
+/** The best state of any of its tunnels. */
+export function connectionState(tunnels: readonly Tunnel[]): ConnectionStatus["state"] {
+  if (tunnels.length === 0) return "disabled";
+  const states = tunnels.map((t) => shown[t.state.name]);
+  return (["up", "connecting", "waiting", "down"] as const).find((s) => states.includes(s))!;
+}
+
+export function connectionStatus(
+  record: ConnectionRecord,
+  now: Instant,
+  sas: readonly IkeSa[],
+): ConnectionStatus {
+  const { connection, tunnels, state, since, lastFailure } = record;
+  return {
+    name: connection.name,
+    state,
+    sinceMs: since,
+    weak: weakWords(connection),
+    tunnels: tunnels.map((tunnel) => tunnelStatus(tunnel, now, sas)),
+    lastFailure: lastFailure && { ...lastFailure.record, atMs: lastFailure.at },
+  };
+}
+
+/** `sas`: those of the tunnel and perhaps others, the preferred first. */
+function tunnelStatus(tunnel: Tunnel, now: Instant, sas: readonly IkeSa[]): TunnelStatus {
+  const own = sas.filter((sa) => sa.peer?.id === tunnel.id && !sa.is("CLOSED"));
+  const sa = own.find((s) => s.established) ?? own[0];
+  const { localId, remoteId } = tunnel.peer;
+  return {
+    customerGateway: tunnel.customerGateway.name,
+    local: sa && formatEndpoint(sa.local),
+    remote: sa ? formatEndpoint(sa.remote) : addressText(tunnel.customerGateway),
+    localId: sa?.localId ?? (localId && formatIdentity(localId)),
+    remoteId: sa?.remoteId ?? (remoteId && formatIdentity(remoteId)),
+    state: shown[tunnel.state.name],
+    ike: sa?.established ? ikeStatus(sa, now) : undefined,
+    children: own.flatMap(outboundOrder).map((child) => childStatus(child, now)),
+  };
+}
+
+function ikeStatus(sa: IkeSa, now: Instant): NonNullable<TunnelStatus["ike"]> {
+  const spi = (value: bigint) => value.toString(16).padStart(16, "0");
+  return {
+    spiInitiator: spi(sa.spiInitiator),
+    spiResponder: spi(sa.spiResponder),
+    role: sa.role,
+    suite: formatSuite(sa.secured!.suite),
+    ageMs: now - (sa.state.name === "ESTABLISHED" ? sa.state.since : sa.createdAt),
+    rekeyInMs: until(sa.rekeyAt, now),
+    nat: natWord(sa),
+    handshakeMs: sa.handshakeMs,
+  };
+}
+
+function childStatus(child: ChildSa, now: Instant): TunnelStatus["children"][number] {
+  return {
+    spiIn: child.spiIn,
+    spiOut: child.spiOut,
+    suite: formatSuite(child.suite),
+    encapsulation: child.encapsulation.kind,
+    localSelectors: child.localSelectors.map(formatSelector),
+    remoteSelectors: child.remoteSelectors.map(formatSelector),
+    ageMs: now - child.installedAt,
+    rekeyInMs: until(child.rekeyAt, now),
+  };
+}
+
+function natWord({ nat }: IkeSa): NonNullable<TunnelStatus["ike"]>["nat"] {
+  if (!nat.supported) return "none";
+  if (nat.local && nat.remote) return "both";
+  if (nat.local) return "local";
+  if (nat.remote) return "remote";
+  return nat.forced ? "forced" : "none";
+}
+
+/** Words of the connection's proposals that work and are in no default, each once. */
+function weakWords({ ike, ipsec }: ConnectionConfig): string[] {
+  const words = [
+    ...ike.proposals.flatMap((p) => parseProposal(p.text, "ike").weak),
+    ...ipsec.proposals.flatMap((p) => parseProposal(p.text, "esp").weak),
+  ];
+  return [...new Set(words.map((w) => w.keyword))];
+}
+
+const until = (at: Instant | undefined, now: Instant): number | undefined =>
+  at === undefined ? undefined : Math.max(0, at - now);
+
+const shown: Readonly<Record<TunnelState["name"], TunnelStatus["state"]>> = {
+  DOWN: "down",
+  IDLE: "waiting",
+  BACKOFF: "waiting",
+  RESOLVING: "connecting",
+  CONNECTING: "connecting",
+  UP: "up",
+};

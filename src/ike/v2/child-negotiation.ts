@@ -1,0 +1,213 @@
+/**
+ * Negotiating a CHILD_SA: the part that IKE_AUTH and CREATE_CHILD_SA have in common (RFC 7296 §1.2, §1.3.1, §2.9).
+ * Both roles end in `install`; whatever fails gives its inbound SPI back.
+ */
+import type { FailureRecord } from "../../core/failure.ts";
+import { err, ok, type Result } from "../../core/result.ts";
+import type { Secret } from "../../core/secret.ts";
+import type { Instant } from "../../core/time.ts";
+import type { TrafficSelector } from "../../core/traffic-selector.ts";
+import { type EspSuite, isErrorNotify, NotifyType } from "../../registry/index.ts";
+import {
+  espSpiBytes,
+  espSpiFrom,
+  findPayload,
+  type NotifyPayload,
+  type PlainPayload,
+  type Proposal,
+} from "../../wire/index.ts";
+import { type ChildSa, install } from "./child-sa.ts";
+import { failureOf, mismatchDetails, selectorDetails } from "./failures.ts";
+import type { IkeSa } from "./ike-sa.ts";
+import { childKeys } from "./key-material.ts";
+import { checkAnswer, choose, firstChildSa, offer, type Scope } from "./proposals.ts";
+import { isSubset, narrow } from "./selectors.ts";
+import type { PeerSettings } from "./settings.ts";
+
+/** What we proposed, kept until the answer. */
+export interface ChildOffer {
+  readonly scope: Scope<"esp">;
+  readonly spiIn: number;
+  readonly proposals: readonly Proposal[];
+  readonly localSelectors: readonly TrafficSelector[];
+  readonly remoteSelectors: readonly TrafficSelector[];
+  readonly rekeyOf: number | undefined;
+}
+
+/** What the keys come from: KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr) of §2.17. */
+export interface ChildSeed {
+  readonly Ni: Uint8Array;
+  readonly Nr: Uint8Array;
+  readonly shared?: Secret | undefined;
+}
+
+/** A refusal: the notification for the peer and the record for the operator. */
+export interface Refusal {
+  readonly notify: number;
+  readonly record: FailureRecord;
+}
+
+/** Takes an SPI. A rekey offers the negotiated selectors of `replaced`, never the configured ones (§2.8). */
+export function offerChild(
+  sa: IkeSa,
+  peer: PeerSettings,
+  scope: Scope<"esp"> = firstChildSa,
+  replaced?: ChildSa,
+): ChildOffer {
+  const spiIn = sa.host.allocateSpi();
+  const { localSelectors, remoteSelectors } = replaced ?? peer;
+  const proposals = offer(scope, peer.espProposals, espSpiBytes(spiIn));
+  return { scope, spiIn, proposals, localSelectors, remoteSelectors, rekeyOf: replaced?.spiIn };
+}
+
+/** `SAi2, TSi, TSr`: in a request TSi is what we protect and TSr what the peer does. */
+export function childOfferPayloads(o: ChildOffer): PlainPayload[] {
+  return [
+    { kind: "SA", proposals: o.proposals },
+    { kind: "TSi", selectors: o.localSelectors },
+    { kind: "TSr", selectors: o.remoteSelectors },
+  ];
+}
+
+/** Initiator: the suite of the answer, or why there is none. Does not install. */
+export function readAnswer(
+  sa: IkeSa,
+  o: ChildOffer,
+  payloads: readonly PlainPayload[],
+): Result<
+  { suite: EspSuite; spiOut: number; local: readonly TrafficSelector[]; remote: readonly TrafficSelector[] },
+  FailureRecord
+> {
+  const refused = payloads.find((p): p is NotifyPayload => p.kind === "N" && isErrorNotify(p.type));
+  const answered = findPayload(payloads, "SA");
+  if (!answered && refused) return err(refusalOf(sa, o, refused));
+  const tsi = findPayload(payloads, "TSi");
+  const tsr = findPayload(payloads, "TSr");
+  const broken = (difference: string) => err(failureOf(sa, "PEER_PROTOCOL_ERROR", { difference }));
+  if (!answered || !tsi || !tsr) return broken("the answer holds neither a CHILD_SA nor a refusal");
+  const suite = checkAnswer(o.scope, o.proposals, answered.proposals);
+  if (!suite.ok) return broken(suite.error);
+  const spiOut = espSpiFrom(answered.proposals[0]!.spi);
+  if (spiOut === undefined || spiOut < 256) return broken("the answer's SPI is reserved");
+  if (!isSubset(tsi.selectors, o.localSelectors) || !isSubset(tsr.selectors, o.remoteSelectors)) {
+    const ours = { local: o.localSelectors, remote: o.remoteSelectors };
+    const theirs = { local: tsi.selectors, remote: tsr.selectors };
+    const difference = "the peer answered with selectors wider than ours";
+    return err(failureOf(sa, "TS_UNACCEPTABLE", { ...selectorDetails(ours, theirs), difference }));
+  }
+  return ok({ suite: suite.value, spiOut, local: tsi.selectors, remote: tsr.selectors });
+}
+
+/** Initiator of IKE_AUTH: installs what the answer says, or gives the SPI back. */
+export function acceptChild(
+  sa: IkeSa,
+  now: Instant,
+  o: ChildOffer,
+  payloads: readonly PlainPayload[],
+  seed: ChildSeed = sa.secured!,
+): Result<ChildSa, FailureRecord> {
+  const answer = readAnswer(sa, o, payloads);
+  if (!answer.ok) {
+    sa.host.releaseSpi(o.spiIn);
+    return answer;
+  }
+  const { suite, spiOut, local, remote } = answer.value;
+  const { toInitiator, toResponder } = childKeys(sa.secured!, suite, seed);
+  const keys = { inbound: toInitiator, outbound: toResponder };
+  const terms = { spiIn: o.spiIn, spiOut, suite, keys, localSelectors: local, remoteSelectors: remote };
+  return ok(install(sa, now, { ...terms, rekeyOf: o.rekeyOf }));
+}
+
+/** What a responder decided, before anything is installed. */
+export interface ChildDecision {
+  readonly suite: EspSuite;
+  readonly proposal: Proposal;
+  readonly spiOut: number;
+  readonly localSelectors: readonly TrafficSelector[];
+  readonly remoteSelectors: readonly TrafficSelector[];
+}
+
+/** Responder: proposal and selectors. `replaced`: a rekey is held to the selectors that are in use. */
+export function decideChild(
+  sa: IkeSa,
+  payloads: readonly PlainPayload[],
+  scope: Scope<"esp">,
+  replaced?: ChildSa,
+): Result<ChildDecision, Refusal> {
+  const peer = sa.peer!;
+  const offered = findPayload(payloads, "SA")!.proposals;
+  const chosen = choose(scope, peer.espProposals, offered);
+  if (!chosen.ok) {
+    const record = failureOf(sa, "NO_PROPOSAL_CHOSEN_ESP", mismatchDetails(chosen.error));
+    return err({ notify: NotifyType.code.NO_PROPOSAL_CHOSEN, record });
+  }
+  const { suite, proposal } = chosen.value;
+  const spiOut = espSpiFrom(proposal.spi)!;
+  if (spiOut < 256) {
+    const record = failureOf(sa, "PEER_PROTOCOL_ERROR", {
+      difference: `the peer's SPI ${spiOut} is reserved`,
+    });
+    return err({ notify: NotifyType.code.NO_PROPOSAL_CHOSEN, record });
+  }
+  const theirs = {
+    local: findPayload(payloads, "TSr")!.selectors,
+    remote: findPayload(payloads, "TSi")!.selectors,
+  };
+  const own = replaced ?? peer;
+  const localSelectors = narrow(own.localSelectors, theirs.local);
+  const remoteSelectors = narrow(own.remoteSelectors, theirs.remote);
+  if (localSelectors.length === 0 || remoteSelectors.length === 0) {
+    const ours = { local: own.localSelectors, remote: own.remoteSelectors };
+    const end = localSelectors.length === 0 ? "local" : "remote";
+    const difference = `the ${end} selectors have nothing in common`;
+    const record = failureOf(sa, "TS_UNACCEPTABLE", { ...selectorDetails(ours, theirs), difference });
+    return err({ notify: NotifyType.code.TS_UNACCEPTABLE, record });
+  }
+  return ok({ suite, proposal, spiOut, localSelectors, remoteSelectors });
+}
+
+/** Responder: installs what was decided and returns `SAr2, TSi, TSr`. */
+export function installDecision(
+  sa: IkeSa,
+  now: Instant,
+  decision: ChildDecision,
+  seed: ChildSeed,
+  rekeyOf?: number,
+): PlainPayload[] {
+  const spiIn = sa.host.allocateSpi();
+  const { toInitiator, toResponder } = childKeys(sa.secured!, decision.suite, seed);
+  const keys = { inbound: toResponder, outbound: toInitiator };
+  const { suite, spiOut, localSelectors, remoteSelectors } = decision;
+  install(sa, now, { spiIn, spiOut, suite, keys, localSelectors, remoteSelectors, rekeyOf });
+  return [
+    { kind: "SA", proposals: [{ ...decision.proposal, spi: espSpiBytes(spiIn) }] },
+    { kind: "TSi", selectors: remoteSelectors },
+    { kind: "TSr", selectors: localSelectors },
+  ];
+}
+
+/** Responder of IKE_AUTH: decides and installs. */
+export function answerChild(
+  sa: IkeSa,
+  now: Instant,
+  payloads: readonly PlainPayload[],
+): Result<PlainPayload[], Refusal> {
+  const decision = decideChild(sa, payloads, firstChildSa);
+  return decision.ok ? ok(installDecision(sa, now, decision.value, sa.secured!)) : decision;
+}
+
+/** What a refusal of `o` means to the operator. */
+export function refusalOf(sa: IkeSa, o: ChildOffer, refused: NotifyPayload): FailureRecord {
+  const theirs = [NotifyType.nameOf(refused.type)];
+  if (refused.type === NotifyType.code.NO_PROPOSAL_CHOSEN)
+    return failureOf(sa, "NO_PROPOSAL_CHOSEN_ESP", {
+      ours: sa.peer!.espProposals.map((p) => p.text),
+      theirs,
+    });
+  if (refused.type === NotifyType.code.TS_UNACCEPTABLE) {
+    const ends = { local: o.localSelectors, remote: o.remoteSelectors };
+    return failureOf(sa, "TS_UNACCEPTABLE", { ...selectorDetails(ends, ends), theirs });
+  }
+  const difference = `the peer answered ${theirs}`;
+  return failureOf(sa, "OTHER_NOTIFY", { theirs, difference });
+}

@@ -1,0 +1,215 @@
+/**
+ * CHILD_SAs: a pair of IPsec SAs, installed, kept, replaced and removed. Rekeying is make-before-break: the new pair
+ * exists in both directions before the old one goes, and the old inbound SA receives for a moment longer than its
+ * peer sends.
+ */
+import type { IpAddress } from "../../core/address.ts";
+import type { Encapsulation, SaSpec } from "../../core/dataplane.ts";
+import { type Random, randomBelow } from "../../core/random.ts";
+import { earlier, type Instant } from "../../core/time.ts";
+import type { TrafficSelector } from "../../core/traffic-selector.ts";
+import { type EspSuite, encrById, encrKeyBits } from "../../registry/index.ts";
+import type { EndReason } from "./events.ts";
+import { deleteChildSa } from "./exchanges/informational.ts";
+import type { IkeSa } from "./ike-sa.ts";
+import type { DirectionKeys } from "./key-material.ts";
+import { encapsulationOf } from "./nat.ts";
+
+export type ChildState =
+  | { readonly name: "INSTALLED" }
+  /** The peer made a successor: we send here until its Delete shows that it has installed the new pair. */
+  | { readonly name: "REKEYED"; readonly until: Instant }
+  /** Our Delete is out, or waits for the window. */
+  | { readonly name: "DELETING"; readonly why: EndReason }
+  /** Only the inbound SA is left, for packets that were on their way. */
+  | { readonly name: "LINGERING"; readonly until: Instant };
+
+export interface ChildSa {
+  state: ChildState;
+  /** Ours: what the peer puts into its packets to us. */
+  readonly spiIn: number;
+  readonly spiOut: number;
+  readonly suite: EspSuite;
+  readonly localSelectors: readonly TrafficSelector[];
+  readonly remoteSelectors: readonly TrafficSelector[];
+  readonly encapsulation: Encapsulation;
+  /** The outer address of the peer when the pair was installed. */
+  readonly remote: IpAddress;
+  readonly installedAt: Instant;
+  rekeyAt: Instant | undefined;
+  readonly expiresAt: Instant;
+}
+
+export interface ChildTerms {
+  readonly spiIn: number;
+  readonly spiOut: number;
+  readonly suite: EspSuite;
+  readonly keys: { readonly inbound: DirectionKeys; readonly outbound: DirectionKeys };
+  readonly localSelectors: readonly TrafficSelector[];
+  readonly remoteSelectors: readonly TrafficSelector[];
+  /** Our inbound SPI of the CHILD_SA that this one replaces. */
+  readonly rekeyOf?: number | undefined;
+}
+
+/** Installs both directions, inbound first, so that nothing the peer sends can arrive too early. */
+export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
+  const peer = sa.peer!;
+  const soft = softFraction(sa.host.random, sa.role === "initiator");
+  const encapsulation = encapsulationOf(sa);
+  const row = encrById.get(terms.suite.encr)!;
+  const limit = (hard: number) => ({ hard, soft: hard === 0 ? 0 : Math.floor(hard * soft) });
+  const bytes = limit(peer.childLifetimeBytes);
+  const packets = limit(peer.childLifetimePackets);
+  const spec = (direction: SaSpec["direction"], spi: number, keys: DirectionKeys): SaSpec => ({
+    direction,
+    spi,
+    connection: peer.connectionIndex,
+    local: sa.local.address,
+    remote: sa.remote.address,
+    encapsulation,
+    encr: terms.suite.encr,
+    encrKeyBits: encrKeyBits(row, terms.suite.keyBits),
+    integ: terms.suite.integ,
+    encrKey: keys.encrKey,
+    integKey: keys.integKey,
+    esn: terms.suite.esn,
+    replayWindow: direction === "inbound" ? peer.replayWindow : 0,
+    localSelectors: terms.localSelectors,
+    remoteSelectors: terms.remoteSelectors,
+    softBytes: bytes.soft,
+    hardBytes: bytes.hard,
+    softPackets: packets.soft,
+    hardPackets: packets.hard,
+  });
+  const child: ChildSa = {
+    state: { name: "INSTALLED" },
+    spiIn: terms.spiIn,
+    spiOut: terms.spiOut,
+    suite: terms.suite,
+    localSelectors: terms.localSelectors,
+    remoteSelectors: terms.remoteSelectors,
+    encapsulation,
+    remote: sa.remote.address,
+    installedAt: now,
+    rekeyAt: now + Math.floor(peer.childLifetimeMs * soft),
+    expiresAt: now + peer.childLifetimeMs,
+  };
+  exportKeys(sa, terms);
+  sa.host.emit({ kind: "installSa", sa: spec("inbound", terms.spiIn, terms.keys.inbound) });
+  sa.host.emit({ kind: "installSa", sa: spec("outbound", terms.spiOut, terms.keys.outbound) });
+  sa.children.set(child.spiIn, child);
+  sa.childlessAt = undefined;
+  sa.host.emit({ kind: "childUp", sa, child, rekeyOf: terms.rekeyOf });
+  return child;
+}
+
+/** The peer replaced `child`: it stays until the peer's Delete. */
+export function markRekeyed(sa: IkeSa, now: Instant, child: ChildSa): void {
+  child.state = { name: "REKEYED", until: now + sa.host.limits.rekeyedMs };
+  child.rekeyAt = undefined;
+  sa.host.emit({ kind: "outboundChanged", sa });
+}
+
+/** Tells the peer that `child` ends. It carries packets until the peer has answered. */
+export function requestChildDelete(sa: IkeSa, now: Instant, child: ChildSa, why: EndReason): void {
+  if (child.state.name === "DELETING" || child.state.name === "LINGERING") return;
+  child.state = { name: "DELETING", why };
+  child.rekeyAt = undefined;
+  sa.host.emit({ kind: "outboundChanged", sa });
+  sa.initiate(now, deleteChildSa(child));
+}
+
+/** Both sides know that `child` ends. After a rekey its inbound SA still takes what was under way. */
+export function retire(sa: IkeSa, now: Instant, child: ChildSa, why: EndReason): void {
+  if (child.state.name === "LINGERING") return;
+  if (why !== "rekeyed") {
+    uninstall(sa, now, child, why);
+    return;
+  }
+  child.state = { name: "LINGERING", until: now + sa.host.limits.inboundLingerMs };
+  child.rekeyAt = undefined;
+  // First the plan without it, then the SA: no packet may meet an outbound SA that is gone.
+  sa.host.emit({ kind: "childDown", sa, child, why });
+  sa.host.emit({ kind: "removeSa", direction: "outbound", spi: child.spiOut, remote: child.remote });
+  expectChild(sa, now);
+}
+
+/** Removes both directions now. */
+export function uninstall(sa: IkeSa, now: Instant, child: ChildSa, why: EndReason): void {
+  const { host } = sa;
+  sa.children.delete(child.spiIn);
+  if (child.state.name !== "LINGERING") {
+    host.emit({ kind: "childDown", sa, child, why });
+    host.emit({ kind: "removeSa", direction: "outbound", spi: child.spiOut, remote: child.remote });
+  }
+  host.emit({ kind: "removeSa", direction: "inbound", spi: child.spiIn, remote: child.remote });
+  host.releaseSpi(child.spiIn);
+  expectChild(sa, now);
+}
+
+/** Starts the clock of an IKE SA that has no use: see `EndpointLimits.childlessMs`. */
+export function expectChild(sa: IkeSa, now: Instant): void {
+  const alive = [...sa.children.values()].some((c) => c.state.name !== "LINGERING");
+  sa.childlessAt = alive ? undefined : (sa.childlessAt ?? now + sa.host.limits.childlessMs);
+}
+
+/**
+ * The CHILD_SAs that may carry packets, preferred first: what the peer is replacing (it surely still receives there),
+ * then the newest, last what we are deleting.
+ */
+export function outboundOrder(sa: IkeSa): ChildSa[] {
+  const rank = { REKEYED: 0, INSTALLED: 1, DELETING: 2, LINGERING: 3 };
+  return [...sa.children.values()]
+    .filter((c) => c.state.name !== "LINGERING")
+    .reverse()
+    .sort((a, b) => rank[a.state.name] - rank[b.state.name]);
+}
+
+export function childByOutboundSpi(sa: IkeSa, spi: number): ChildSa | undefined {
+  for (const child of sa.children.values())
+    if (child.spiOut === spi && child.state.name !== "LINGERING") return child;
+  return undefined;
+}
+
+export function childDeadline(child: ChildSa): Instant | undefined {
+  const { state } = child;
+  if ("until" in state) return state.until;
+  return state.name === "INSTALLED" ? earlier(child.rekeyAt, child.expiresAt) : undefined;
+}
+
+export function onChildTimeout(sa: IkeSa, child: ChildSa, now: Instant): void {
+  const { state } = child;
+  if ("until" in state) {
+    if (state.until > now) return;
+    if (state.name === "LINGERING") uninstall(sa, now, child, "rekeyed");
+    else requestChildDelete(sa, now, child, "rekeyed");
+    return;
+  }
+  if (state.name !== "INSTALLED") return;
+  if (child.expiresAt <= now) requestChildDelete(sa, now, child, "expired");
+  else if (child.rekeyAt !== undefined && child.rekeyAt <= now) {
+    child.rekeyAt = undefined;
+    sa.host.onChildRekeyDue(sa, child, now);
+  }
+}
+
+/**
+ * The part of a lifetime after which we rekey. The original initiator goes first and its peer, if it is one of us,
+ * later: the two ranges do not meet, so two gateways do not rekey at the same moment.
+ */
+export function softFraction(random: Random, initiator: boolean): number {
+  const unit = randomBelow(random, 2 ** 16) / 2 ** 16;
+  return initiator ? 0.8 + 0.06 * unit : 0.88 + 0.06 * unit;
+}
+
+function exportKeys(sa: IkeSa, { suite, keys, spiIn, spiOut }: ChildTerms): void {
+  if (!sa.host.exportKeys) return;
+  const ends = [
+    [sa.remote.address, sa.local.address, spiIn, keys.inbound],
+    [sa.local.address, sa.remote.address, spiOut, keys.outbound],
+  ] as const;
+  for (const [source, destination, spi, { encrKey, integKey }] of ends) {
+    const copies = { encrKey: encrKey.copy(), integKey: integKey.copy() };
+    sa.host.emit({ kind: "espKeys", keys: { source, destination, spi, suite, ...copies } });
+  }
+}

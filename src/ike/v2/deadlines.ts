@@ -1,0 +1,78 @@
+import type { Instant } from "../../core/time.ts";
+
+/**
+ * The next deadline of many owners: a binary heap. A moved or removed deadline leaves its old entry behind, which is
+ * recognised and dropped when it comes to the top, so `set` and `delete` need no search.
+ */
+export class Deadlines<Owner> {
+  readonly #current = new Map<Owner, Instant>();
+  #heap: { readonly at: Instant; readonly owner: Owner }[] = [];
+
+  /** Sets, moves or (with undefined) removes the deadline of `owner`. */
+  set(owner: Owner, at: Instant | undefined): void {
+    if (at === undefined) {
+      this.#current.delete(owner);
+      return;
+    }
+    if (this.#current.get(owner) === at) return;
+    this.#current.set(owner, at);
+    this.#push({ at, owner });
+    // Stale entries must not outgrow live ones: the heap stays bounded by what it serves.
+    if (this.#heap.length > 64 && this.#heap.length > 4 * this.#current.size) this.#rebuild();
+  }
+
+  /** The earliest deadline. */
+  next(): Instant | undefined {
+    this.#dropStale();
+    return this.#heap[0]?.at;
+  }
+
+  /** Takes one owner whose deadline is `now` or earlier; its deadline is gone until set again. */
+  takeDue(now: Instant): Owner | undefined {
+    this.#dropStale();
+    const top = this.#heap[0];
+    if (!top || top.at > now) return undefined;
+    this.#pop();
+    this.#current.delete(top.owner);
+    return top.owner;
+  }
+
+  #dropStale(): void {
+    for (let top = this.#heap[0]; top && this.#current.get(top.owner) !== top.at; top = this.#heap[0])
+      this.#pop();
+  }
+
+  #rebuild(): void {
+    this.#heap = [];
+    for (const [owner, at] of this.#current) this.#push({ at, owner });
+  }
+
+  #push(entry: { readonly at: Instant; readonly owner: Owner }): void {
+    const heap = this.#heap;
+    let i = heap.length;
+    heap.push(entry);
+    while (i > 0) {
+      const parent = (i - 1) >> 1;
+      if (heap[parent]!.at <= entry.at) break;
+      heap[i] = heap[parent]!;
+      i = parent;
+    }
+    heap[i] = entry;
+  }
+
+  #pop(): void {
+    const heap = this.#heap;
+    const last = heap.pop();
+    if (!last || heap.length === 0) return;
+    let i = 0;
+    for (;;) {
+      let child = 2 * i + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && heap[child + 1]!.at < heap[child]!.at) child++;
+      if (heap[child]!.at >= last.at) break;
+      heap[i] = heap[child]!;
+      i = child;
+    }
+    heap[i] = last;
+  }
+}

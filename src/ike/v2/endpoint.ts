@@ -1,0 +1,484 @@
+/**
+ * An IKEv2 endpoint: every IKE SA of the gateway behind one handle… and poll… surface.
+ *
+ * IKE SAs are found by their SPI pair, never by an address, so any number of peers may share one. A first message
+ * meets the front door: repeated → the same answer; too many half-open → cookie, then refusal; and only then work.
+ * Nobody who has not returned a cookie can make us keep more than `halfOpenTotal` small states.
+ */
+import { compareBytes, type Endpoint, type IpAddress } from "../../core/address.ts";
+import { WireError } from "../../core/errors.ts";
+import type { FailureRecord } from "../../core/failure.ts";
+import type { Random } from "../../core/random.ts";
+import type { Instant } from "../../core/time.ts";
+import { digest } from "../../crypto/index.ts";
+import { NotifyType } from "../../registry/index.ts";
+import {
+  type DecodedHeader,
+  type DecodedMessage,
+  decodeHeader,
+  decodeMessage,
+  encodeMessage,
+  findNotify,
+  findPayload,
+  findUnknownCritical,
+  type NotifyPayload,
+  type PlainPayload,
+} from "../../wire/index.ts";
+import { type ChildSa, requestChildDelete } from "./child-sa.ts";
+import { CookieJar, lowerNonce } from "./cookie.ts";
+import { Deadlines } from "./deadlines.ts";
+import { type IkeDrop, ikeDrops } from "./drops.ts";
+import type { EndReason, IkeOutput } from "./events.ts";
+import type { Exchange } from "./exchange.ts";
+import {
+  createChildSa,
+  newChildName,
+  newChildSa,
+  rekeyChildSa,
+  rekeyIkeSa,
+} from "./exchanges/create-child-sa.ts";
+import { ikeAuth } from "./exchanges/ike-auth.ts";
+import { ikeSaInit, initiateIkeSa, onIkeSaInitRequest } from "./exchanges/ike-sa-init.ts";
+import { informational } from "./exchanges/informational.ts";
+import { failureOf } from "./failures.ts";
+import { type Host, IkeSa } from "./ike-sa.ts";
+import type { KeyPairs } from "./key-material.ts";
+import { notify } from "./notify.ts";
+import { violation } from "./payload-rules.ts";
+import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
+
+export interface EndpointDeps {
+  readonly random: Random;
+  readonly keyPairs: KeyPairs;
+  /** Inbound ESP SPIs: unique until released. */
+  allocateSpi(): number;
+  releaseSpi(spi: number): void;
+  /** Emit `ikeKeys` and `espKeys`: for debugging with an analyser, never otherwise. */
+  readonly exportKeys: boolean;
+  readonly limits?: Partial<EndpointLimits>;
+  readonly ikePort?: number;
+  readonly nattPort?: number;
+}
+
+export class IkeEndpoint {
+  readonly #limits: EndpointLimits;
+  readonly #random: Random;
+  readonly #ikePort: number;
+  readonly #host: Host;
+  readonly #cookies: CookieJar;
+  readonly #outputs: IkeOutput[] = [];
+  readonly #deadlines = new Deadlines<IkeSa>();
+  readonly #touched = new Set<IkeSa>();
+  #peers: readonly PeerSettings[] = [];
+  readonly #bySpi = new Map<bigint, IkeSa>();
+  /** Responder's IKE SAs by the digest of the request that made them (§2.1). */
+  readonly #byRequest = new Map<string, IkeSa>();
+  readonly #requestOf = new Map<IkeSa, string>();
+  /** What counts as half-open, with the address it counts against. */
+  readonly #halfOpen = new Map<IkeSa, string>();
+  readonly #halfOpenBy = new Map<string, number>();
+  readonly #drops = Object.fromEntries(Object.keys(ikeDrops).map((k) => [k, 0])) as Record<IkeDrop, number>;
+  #complaints = { since: 0, count: 0 };
+
+  constructor(deps: EndpointDeps) {
+    this.#limits = { ...defaultLimits, ...deps.limits };
+    this.#random = deps.random;
+    this.#ikePort = deps.ikePort ?? 500;
+    this.#cookies = new CookieJar(deps.random, this.#limits.cookieSecretMs);
+    this.#host = this.#makeHost(deps);
+  }
+
+  // ── Inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Replaces the peers. IKE SAs that exist keep the settings they were made with. */
+  setPeers(peers: readonly PeerSettings[]): void {
+    this.#peers = peers;
+  }
+
+  /** One UDP payload, without non-ESP marker. Never throws on what a network can bring. */
+  handleDatagram(now: Instant, local: Endpoint, remote: Endpoint, datagram: Uint8Array): void {
+    const header = attempt(() => decodeHeader(datagram));
+    if (!header) {
+      this.#host.count("malformed");
+      return;
+    }
+    if (header.majorVersion !== 2) {
+      this.#onOtherVersion(local, remote, header);
+      return;
+    }
+    if (header.spiInitiator === 0n) {
+      this.#host.count("malformed");
+      return;
+    }
+    if (header.spiResponder === 0n && !header.response)
+      this.#onFirstMessage(now, local, remote, header, datagram);
+    else this.#dispatch(now, local, remote, header, datagram);
+    this.#settle();
+  }
+
+  /** Starts an IKE SA with `peer` at `remote`. Undefined when none of our addresses is of its family. */
+  initiate(now: Instant, peer: PeerSettings, remote: IpAddress): IkeSa | undefined {
+    const address = peer.local.find((a) => a.family === remote.family);
+    if (!address) return undefined;
+    const local = { address, port: this.#ikePort };
+    const ends = { local, remote: { address: remote, port: this.#ikePort } };
+    const spiLocal = this.#host.newIkeSpi();
+    const origin = { role: "initiator", now, spiLocal, spiRemote: 0n, ...ends, peer } as const;
+    const sa = new IkeSa(this.#host, origin, { name: "INIT_SENT" });
+    this.#bySpi.set(spiLocal, sa);
+    sa.initiate(now, initiateIkeSa(peer));
+    this.#settle();
+    return sa;
+  }
+
+  /** Another CHILD_SA on an IKE SA that lost its last one. */
+  requestChild(now: Instant, sa: IkeSa): void {
+    if (sa.established && !sa.hasExchange(newChildName)) sa.initiate(now, newChildSa());
+    this.#settle();
+  }
+
+  /** Ends every IKE SA of a peer, politely. */
+  closePeer(now: Instant, peerId: string, why: EndReason): void {
+    for (const sa of this.sas()) if (sa.peer?.id === peerId) sa.requestDelete(now, why);
+    this.#settle();
+  }
+
+  /** Ends one IKE SA, politely. */
+  close(now: Instant, sa: IkeSa, why: EndReason): void {
+    sa.requestDelete(now, why);
+    this.#settle();
+  }
+
+  /** The data plane counted an SA's bytes or packets past a limit. */
+  handleLifetime(now: Instant, spi: number, direction: "inbound" | "outbound", hard: boolean): void {
+    for (const sa of this.sas()) {
+      for (const child of sa.children.values()) {
+        if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi) continue;
+        if (child.state.name !== "INSTALLED") continue;
+        if (hard) requestChildDelete(sa, now, child, "expired");
+        else this.#rekeyChild(sa, child, now);
+        this.#host.touch(sa);
+      }
+    }
+    this.#settle();
+  }
+
+  /** An authentic ESP packet of the peer came from elsewhere: its NAT gave it a new address (§2.23). */
+  handlePeerMoved(now: Instant, spiIn: number, remote: Endpoint): void {
+    for (const sa of this.sas()) {
+      const child = sa.children.get(spiIn);
+      if (!child || !sa.established || !sa.nat.remote) continue;
+      if (sa.remote.port === remote.port && sa.remote.address.equals(remote.address)) continue;
+      sa.remote = remote;
+      // An installed SA keeps its addresses, because installing its key again would repeat IVs: a new one is made.
+      for (const each of sa.children.values())
+        if (each.state.name === "INSTALLED") this.#rekeyChild(sa, each, now);
+      this.#host.touch(sa);
+    }
+    this.#settle();
+  }
+
+  handleTimeout(now: Instant): void {
+    for (let sa = this.#deadlines.takeDue(now); sa; sa = this.#deadlines.takeDue(now)) {
+      this.#host.touch(sa);
+      sa.handleTimeout(now);
+      this.#settle();
+    }
+  }
+
+  // ── Outputs ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  pollOutput(): IkeOutput | undefined {
+    return this.#outputs.shift();
+  }
+
+  pollTimeout(): Instant | undefined {
+    return this.#deadlines.next();
+  }
+
+  sas(): IkeSa[] {
+    return [...this.#bySpi.values()];
+  }
+
+  /** Datagrams that were dropped, by reason. */
+  get drops(): Readonly<Record<IkeDrop, number>> {
+    return this.#drops;
+  }
+
+  get halfOpen(): number {
+    return this.#halfOpen.size;
+  }
+
+  // ── The front door ───────────────────────────────────────────────────────────────────────────────────────────
+
+  #onFirstMessage(
+    now: Instant,
+    local: Endpoint,
+    remote: Endpoint,
+    header: DecodedHeader,
+    datagram: Uint8Array,
+  ): void {
+    if (header.exchangeType !== ikeSaInit.type || !header.initiator || header.messageId !== 0) {
+      this.#host.count("unexpected");
+      return;
+    }
+    const requestKey = Buffer.from(digest("sha256", datagram)).toString("base64");
+    const known = this.#byRequest.get(requestKey);
+    if (known) {
+      known.handleDatagram(now, local, remote, header, datagram);
+      return;
+    }
+
+    const message = attempt(() => decodeMessage(datagram));
+    if (!message) {
+      this.#host.count("malformed");
+      return;
+    }
+    const refuse = (n: NotifyPayload) => this.#answerWithoutState(local, remote, header, n);
+    const critical = findUnknownCritical(message.payloads);
+    if (critical) {
+      refuse(notify(NotifyType.code.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical.type)));
+      return;
+    }
+    if (violation(ikeSaInit.request, message.payloads) !== undefined) {
+      this.#host.count("payloads");
+      return;
+    }
+    if (!this.#mayOpen(now, local, remote, message)) return;
+    const candidates = this.#candidates(local.address, remote.address);
+    if (candidates.length === 0) {
+      this.#host.count("no_connection");
+      const record = failureOf({ peer: undefined, candidates, remote }, "NO_CONNECTION_MATCHES");
+      this.#complain(now, record);
+      return;
+    }
+
+    const payloads = message.payloads as readonly PlainPayload[];
+    const received = { header, payloads, local, remote, datagram };
+    const outcome = onIkeSaInitRequest(this.#host, now, received, candidates);
+    if (outcome.kind === "dropped") return;
+    if (outcome.kind === "refused") {
+      if (outcome.record) this.#complain(now, outcome.record);
+      refuse(outcome.notify);
+      return;
+    }
+    const { sa, response } = outcome;
+    this.#bySpi.set(sa.spiLocal, sa);
+    this.#byRequest.set(requestKey, sa);
+    this.#requestOf.set(sa, requestKey);
+    this.#open(sa, remote.address.toString());
+    this.#host.touch(sa);
+    this.#outputs.push({ kind: "send", local, remote, datagram: response });
+  }
+
+  /** Cookies under pressure (§2.6), then hard limits. Answers for itself. */
+  #mayOpen(now: Instant, local: Endpoint, remote: Endpoint, { header, payloads }: DecodedMessage): boolean {
+    const { cookieThreshold, halfOpenTotal, halfOpenPerAddress } = this.#limits;
+    if (this.#halfOpen.size >= cookieThreshold) {
+      const Ni = findPayload(payloads, "Nonce")!.nonce;
+      const shown = findNotify(payloads, NotifyType.code.COOKIE)?.data;
+      if (!shown || !this.#cookies.isGood(now, shown, Ni, remote.address, header.spiInitiator)) {
+        const cookie = this.#cookies.bake(now, Ni, remote.address, header.spiInitiator);
+        this.#answerWithoutState(local, remote, header, notify(NotifyType.code.COOKIE, cookie));
+        return false;
+      }
+    }
+    const full = this.#halfOpen.size >= halfOpenTotal;
+    const fullForAddress = (this.#halfOpenBy.get(remote.address.toString()) ?? 0) >= halfOpenPerAddress;
+    if (!full && !fullForAddress) return true;
+    this.#host.count(full ? "half_open_limit" : "half_open_limit_address");
+    this.#complain(now, failureOf({ peer: undefined, candidates: [], remote }, "HALF_OPEN_LIMIT"));
+    return false;
+  }
+
+  #candidates(local: IpAddress, remote: IpAddress): PeerSettings[] {
+    const here = this.#peers.filter((p) => p.local.some((a) => a.equals(local)));
+    const byAddress = here.filter((p) => p.remote.some((a) => a.equals(remote)));
+    return [...byAddress, ...here.filter((p) => p.roaming && !byAddress.includes(p))];
+  }
+
+  #answerWithoutState(
+    local: Endpoint,
+    remote: Endpoint,
+    header: DecodedHeader,
+    payload: NotifyPayload,
+  ): void {
+    const { spiInitiator, exchangeType, messageId } = header;
+    const answer = {
+      spiInitiator,
+      spiResponder: 0n,
+      exchangeType,
+      initiator: false,
+      response: true,
+      messageId,
+    };
+    const datagram = encodeMessage({ header: answer, payloads: [payload] });
+    this.#outputs.push({ kind: "send", local, remote, datagram });
+  }
+
+  #onOtherVersion(local: Endpoint, remote: Endpoint, header: DecodedHeader): void {
+    this.#host.count("wrong_version");
+    // §2.5: a newer IKE is told which one we speak. IKEv1 is not, it would not understand.
+    if (header.majorVersion > 2 && !header.response)
+      this.#answerWithoutState(local, remote, header, notify(NotifyType.code.INVALID_MAJOR_VERSION));
+  }
+
+  /** Strangers may fill the counters but not the log: a few records a minute. */
+  #complain(now: Instant, record: FailureRecord): void {
+    if (now - this.#complaints.since >= complaintPeriodMs) this.#complaints = { since: now, count: 0 };
+    if (this.#complaints.count++ < complaintsPerPeriod)
+      this.#outputs.push({ kind: "failure", sa: undefined, record });
+  }
+
+  // ── IKE SAs ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #dispatch(
+    now: Instant,
+    local: Endpoint,
+    remote: Endpoint,
+    header: DecodedHeader,
+    datagram: Uint8Array,
+  ): void {
+    const { spiInitiator, spiResponder } = header;
+    const [ours, theirs] = header.initiator ? [spiResponder, spiInitiator] : [spiInitiator, spiResponder];
+    const sa = this.#bySpi.get(ours);
+    const fits = sa && (sa.spiRemote === theirs || (sa.is("INIT_SENT") && header.response));
+    if (!fits) {
+      this.#host.count("unknown_spi");
+      return;
+    }
+    this.#host.touch(sa);
+    sa.handleDatagram(now, local, remote, header, datagram);
+  }
+
+  #makeHost(deps: EndpointDeps): Host {
+    const exchanges = new Map<number, Exchange>(
+      [ikeAuth, createChildSa, informational].map((e) => [e.type, e]),
+    );
+    return {
+      random: deps.random,
+      limits: this.#limits,
+      keyPairs: deps.keyPairs,
+      exportKeys: deps.exportKeys,
+      nattPort: deps.nattPort ?? 4500,
+      allocateSpi: () => deps.allocateSpi(),
+      releaseSpi: (spi) => deps.releaseSpi(spi),
+      newIkeSpi: () => this.#newIkeSpi(),
+      emit: (output) => this.#emit(output),
+      count: (drop) => {
+        this.#drops[drop]++;
+      },
+      onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
+      hasOther: (sa) => this.#othersOf(sa).length > 0,
+      adopt: (successor) => {
+        this.#bySpi.set(successor.spiLocal, successor);
+        this.#host.touch(successor);
+      },
+      onRekeyDue: (sa, now) => sa.initiate(now, rekeyIkeSa()),
+      onChildRekeyDue: (sa, child, now) => this.#rekeyChild(sa, child, now),
+      touch: (sa) => {
+        this.#touched.add(sa);
+      },
+      forget: (sa) => this.#forget(sa),
+      exchange: (type) => exchanges.get(type),
+    };
+  }
+
+  #emit(output: IkeOutput): void {
+    this.#outputs.push(output);
+    if (output.kind === "established") this.#close(output.sa);
+  }
+
+  #newIkeSpi(): bigint {
+    for (;;) {
+      const spi = this.#random.bytes(8).reduce((value, byte) => (value << 8n) | BigInt(byte), 0n);
+      if (spi !== 0n && !this.#bySpi.has(spi)) return spi;
+    }
+  }
+
+  #rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
+    const exchange = rekeyChildSa(child);
+    if (!sa.hasExchange(exchange.name)) sa.initiate(now, exchange);
+  }
+
+  /** Settles what becomes of other IKE SAs with the same peer, in a way on which both sides agree. */
+  #onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void {
+    // The peer got through to us while our own first message was on its way: nobody loses anything if we let it be.
+    for (const other of this.sas())
+      if (other.is("INIT_SENT") && other.peer?.id === sa.peer?.id) other.end(now, "duplicate");
+    for (const other of this.#othersOf(sa)) {
+      const state = other.state;
+      const overlapping = state.name === "ESTABLISHED" && state.since >= sa.createdAt;
+      if (overlapping && other.role !== sa.role) {
+        // Both initiated at once. As in §2.8.1, the one with the lowest nonce goes, and its creator closes it.
+        const loser = compareBytes(nonceOf(sa), nonceOf(other)) < 0 ? sa : other;
+        if (loser.role === "initiator") loser.requestDelete(now, "duplicate");
+      } else if (initialContact && !overlapping) {
+        // §2.4: the peer has forgotten all others.
+        other.end(now, "superseded");
+      } else if (sa.role === "responder") {
+        // A peer that authenticates anew closes the old one itself; this is for those that do not.
+        other.supersededAt ??= now + this.#limits.lingerMs;
+        this.#host.touch(other);
+      }
+    }
+  }
+
+  #othersOf(sa: IkeSa): IkeSa[] {
+    return this.sas().filter(
+      (other) =>
+        other !== sa &&
+        other.established &&
+        other.peer?.id === sa.peer?.id &&
+        // Behind one roaming connection there may be many peers.
+        (!sa.peer?.roaming || other.remoteId === sa.remoteId || sa.remoteId === undefined),
+    );
+  }
+
+  #forget(sa: IkeSa): void {
+    this.#bySpi.delete(sa.spiLocal);
+    const requestKey = this.#requestOf.get(sa);
+    if (requestKey !== undefined) this.#byRequest.delete(requestKey);
+    this.#requestOf.delete(sa);
+    this.#close(sa);
+    this.#touched.delete(sa);
+    this.#deadlines.set(sa, undefined);
+  }
+
+  /** Counts `sa` as half-open; a failed one counts until it is forgotten. */
+  #open(sa: IkeSa, address: string): void {
+    this.#halfOpen.set(sa, address);
+    this.#halfOpenBy.set(address, (this.#halfOpenBy.get(address) ?? 0) + 1);
+  }
+
+  #close(sa: IkeSa): void {
+    const address = this.#halfOpen.get(sa);
+    if (address === undefined) return;
+    this.#halfOpen.delete(sa);
+    const left = this.#halfOpenBy.get(address)! - 1;
+    if (left === 0) this.#halfOpenBy.delete(address);
+    else this.#halfOpenBy.set(address, left);
+  }
+
+  #settle(): void {
+    for (const sa of this.#touched)
+      this.#deadlines.set(sa, this.#bySpi.get(sa.spiLocal) === sa ? sa.deadline : undefined);
+    this.#touched.clear();
+  }
+}
+
+const complaintPeriodMs = 60_000;
+const complaintsPerPeriod = 6;
+
+function nonceOf(sa: IkeSa): Uint8Array {
+  return lowerNonce(sa.secured!.Ni, sa.secured!.Nr);
+}
+
+function attempt<T>(decode: () => T): T | undefined {
+  try {
+    return decode();
+  } catch (error) {
+    if (error instanceof WireError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,89 @@
+/** What an IKEv2 endpoint tells its owner, in order. */
+import type { Endpoint, IpAddress } from "../../core/address.ts";
+import type { SaSpec } from "../../core/dataplane.ts";
+import type { FailureRecord } from "../../core/failure.ts";
+import type { Secret } from "../../core/secret.ts";
+import type { EspSuite, IkeSuite } from "../../registry/index.ts";
+import type { ChildSa } from "./child-sa.ts";
+import type { IkeSa, StateName } from "./ike-sa.ts";
+
+/** Why an IKE SA or a CHILD_SA ended. */
+export type EndReason =
+  /** Our operator, or the shutdown of the daemon. */
+  | "requested"
+  /** The peer's Delete. */
+  | "deleted-by-peer"
+  /** No answer while setting up. */
+  | "unreachable"
+  /** No answer on an established IKE SA. */
+  | "dead-peer"
+  /** A negotiation failed; a failure record says how. */
+  | "failed"
+  /** The hard lifetime passed before a rekey succeeded. */
+  | "expired"
+  /** A successor carries on: nothing is lost. */
+  | "rekeyed"
+  /** Both sides initiated at once, and the other IKE SA stays. */
+  | "duplicate"
+  /** The peer began anew (INITIAL_CONTACT, or another IKE SA of its making). */
+  | "superseded"
+  /** Nobody asked for a CHILD_SA in time. */
+  | "childless";
+
+export type IkeOutput =
+  | {
+      readonly kind: "send";
+      readonly local: Endpoint;
+      readonly remote: Endpoint;
+      readonly datagram: Uint8Array;
+    }
+  | { readonly kind: "sendKeepalive"; readonly local: Endpoint; readonly remote: Endpoint }
+  | { readonly kind: "installSa"; readonly sa: SaSpec }
+  | {
+      readonly kind: "removeSa";
+      readonly direction: "inbound" | "outbound";
+      readonly spi: number;
+      readonly remote: IpAddress;
+    }
+  | {
+      readonly kind: "state";
+      readonly sa: IkeSa;
+      readonly from: StateName;
+      readonly to: StateName;
+      readonly why: string;
+    }
+  | { readonly kind: "established"; readonly sa: IkeSa }
+  | { readonly kind: "rekeyed"; readonly sa: IkeSa; readonly successor: IkeSa }
+  | { readonly kind: "ended"; readonly sa: IkeSa; readonly why: EndReason; readonly from: StateName }
+  | {
+      readonly kind: "childUp";
+      readonly sa: IkeSa;
+      readonly child: ChildSa;
+      readonly rekeyOf: number | undefined;
+    }
+  | { readonly kind: "childDown"; readonly sa: IkeSa; readonly child: ChildSa; readonly why: EndReason }
+  /** Which outbound SA should carry packets has changed. */
+  | { readonly kind: "outboundChanged"; readonly sa: IkeSa }
+  | { readonly kind: "failure"; readonly sa: IkeSa | undefined; readonly record: FailureRecord }
+  | { readonly kind: "ikeKeys"; readonly keys: IkeKeyLog }
+  | { readonly kind: "espKeys"; readonly keys: EspKeyLog };
+
+/** For an analyser's decryption table; emitted only when the endpoint was told to export keys. */
+export interface IkeKeyLog {
+  readonly spiInitiator: bigint;
+  readonly spiResponder: bigint;
+  readonly suite: IkeSuite;
+  readonly SK_ai: Secret;
+  readonly SK_ar: Secret;
+  readonly SK_ei: Secret;
+  readonly SK_er: Secret;
+}
+
+export interface EspKeyLog {
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
+  readonly spi: number;
+  readonly suite: EspSuite;
+  readonly encrKey: Secret;
+  readonly integKey: Secret;
+}

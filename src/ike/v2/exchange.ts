@@ -1,0 +1,60 @@
+/** What the four exchange files give to the IKE SA that runs them, and what it gives to them. */
+import type { Endpoint } from "../../core/address.ts";
+import type { Instant } from "../../core/time.ts";
+import type { DecodedHeader, PlainPayload } from "../../wire/index.ts";
+import type { IkeSa, StateName } from "./ike-sa.ts";
+import type { PayloadRules } from "./payload-rules.ts";
+
+/** A message whose integrity was checked, unless it belongs to IKE_SA_INIT. */
+export interface Received {
+  readonly header: DecodedHeader;
+  readonly payloads: readonly PlainPayload[];
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  readonly datagram: Uint8Array;
+}
+
+/** The responder's half of an exchange. */
+export interface Exchange {
+  readonly name: string;
+  readonly type: number;
+  readonly rfc: string;
+  /** States in which a request of this type is possible; in any other it is dropped. */
+  readonly from: readonly StateName[];
+  readonly request: PayloadRules;
+  onRequest(sa: IkeSa, now: Instant, message: Received): Answer;
+}
+
+export interface Answer {
+  readonly payloads: readonly PlainPayload[];
+  /** Runs after the answer has left: what must not happen before, such as closing the IKE SA. */
+  readonly afterwards?: (() => void) | undefined;
+}
+
+/** One exchange that we initiate, with the state that only it needs. */
+export interface InitiatedExchange {
+  readonly name: string;
+  readonly type: number;
+  /** Lower goes first when several wait for the window. */
+  readonly priority: number;
+  readonly response: PayloadRules;
+  /** The request's payloads; undefined when the reason for the exchange is gone. */
+  buildRequest(sa: IkeSa, now: Instant): readonly PlainPayload[] | undefined;
+  /** `wait`: the response settles nothing, a better one may come (§2.21.1). */
+  onResponse(sa: IkeSa, now: Instant, message: Received): "done" | "wait";
+  /** Nobody answered. */
+  onTimeout(sa: IkeSa, now: Instant): void;
+  /** The IKE SA ended while the exchange waited or was under way: give back what it holds. */
+  onAbandon?(sa: IkeSa): void;
+}
+
+/** What goes first when more than one exchange waits for the window of one. */
+export const priorities = {
+  init: 0,
+  auth: 1,
+  deleteIke: 2,
+  deleteChild: 3,
+  rekeyIke: 4,
+  rekeyChild: 5,
+  liveness: 6,
+};

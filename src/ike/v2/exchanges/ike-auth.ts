@@ -1,0 +1,312 @@
+/**
+ * IKE_AUTH (RFC 7296 §1.2, §2.15, §2.16): identities, pre-shared keys, and the first CHILD_SA.
+ *
+ *   HDR, SK {IDi, [IDr,] AUTH, SAi2, TSi, TSr, [N(INITIAL_CONTACT)]} -->
+ *                                                  <-- HDR, SK {IDr, AUTH, SAr2, TSi, TSr}
+ */
+import type { Instant } from "../../../core/time.ts";
+import { AuthMethod, ExchangeType, isErrorNotify, NotifyType } from "../../../registry/index.ts";
+import {
+  type AuthPayload,
+  findNotify,
+  findPayload,
+  type IdPayload,
+  type NotifyPayload,
+  type PlainPayload,
+  restOfIdPayload,
+} from "../../../wire/index.ts";
+import {
+  acceptChild,
+  answerChild,
+  type ChildOffer,
+  childOfferPayloads,
+  offerChild,
+} from "../child-negotiation.ts";
+import { expectChild, softFraction } from "../child-sa.ts";
+import type { Answer, Exchange, InitiatedExchange, Received } from "../exchange.ts";
+import { priorities } from "../exchange.ts";
+import { failureOf } from "../failures.ts";
+import { formatIdentity, formatIdPayload, identityMatches, identityPayload } from "../identity.ts";
+import type { IkeSa, SignedMessages } from "../ike-sa.ts";
+import { pskAuth, type Signed, verifyPskAuth } from "../key-material.ts";
+import { notify } from "../notify.ts";
+import { type PayloadRules, violation } from "../payload-rules.ts";
+import type { Identity, PeerSettings } from "../settings.ts";
+import { refuseIkeSa } from "./informational.ts";
+
+/** Without AUTH the initiator asks for EAP (§2.16): told apart by hand, because the refusal differs. */
+const request: PayloadRules = { required: ["IDi", "SA", "TSi", "TSr"], optional: ["IDr", "AUTH"] };
+const answer: PayloadRules = { required: ["IDr", "AUTH"], optional: ["SA", "TSi", "TSr"] };
+const type = ExchangeType.code.IKE_AUTH;
+
+// ── Initiator ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+export function authenticate(signed: SignedMessages): InitiatedExchange {
+  return new IkeAuth(signed);
+}
+
+class IkeAuth implements InitiatedExchange {
+  readonly name = "IKE_AUTH";
+  readonly type = type;
+  readonly priority = priorities.auth;
+  /** A refusal has neither IDr nor AUTH: `onResponse` looks for it before it applies the rules. */
+  readonly response: PayloadRules = { required: [], optional: [] };
+  readonly #signed: SignedMessages;
+  #child: ChildOffer | undefined;
+
+  constructor(signed: SignedMessages) {
+    this.#signed = signed;
+  }
+
+  buildRequest(sa: IkeSa): PlainPayload[] {
+    const peer = sa.peer!;
+    const { Nr } = sa.secured!;
+    const idi = identityPayload("IDi", localIdentity(sa, peer));
+    const expected = remoteIdentity(sa, peer);
+    // InitiatorSignedOctets = RealMessage1 | NonceRData | MACedIDForI
+    const octets = { message: this.#signed.request, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi) };
+    const data = pskAuth(sa.secured!, "initiator", peer.psk, octets);
+    this.#child ??= offerChild(sa, peer);
+    sa.localId = formatIdPayload(idi);
+    return [
+      idi,
+      ...(expected ? [identityPayload("IDr", expected)] : []),
+      { kind: "AUTH", method: AuthMethod.code.SHARED_KEY_MIC, data },
+      ...childOfferPayloads(this.#child),
+      // §2.4: only when this is all that we have with the peer.
+      ...(sa.host.hasOther(sa) ? [] : [notify(NotifyType.code.INITIAL_CONTACT)]),
+    ];
+  }
+
+  onResponse(sa: IkeSa, now: Instant, { payloads }: Received): "done" {
+    const error = payloads.find((p): p is NotifyPayload => p.kind === "N" && isErrorNotify(p.type));
+    if (!findPayload(payloads, "AUTH") && error) return this.#onRefusal(sa, now, error);
+    const problem = violation(answer, payloads);
+    if (problem !== undefined) {
+      const difference = `IKE_AUTH: ${problem}`;
+      return this.#refuse(sa, now, NotifyType.code.INVALID_SYNTAX, "PEER_PROTOCOL_ERROR", { difference });
+    }
+    const idr = findPayload(payloads, "IDr")!;
+    const auth = findPayload(payloads, "AUTH")!;
+    const peer = sa.peer!;
+    sa.remoteId = formatIdPayload(idr);
+    const expected = remoteIdentity(sa, peer);
+    if (expected && !identityMatches(expected, idr)) {
+      const details = identityMismatch(expected, idr);
+      return this.#refuse(sa, now, NotifyType.code.AUTHENTICATION_FAILED, "PEER_IDENTITY_MISMATCH", details);
+    }
+    // ResponderSignedOctets = RealMessage2 | NonceIData | MACedIDForR
+    const { Ni } = sa.secured!;
+    const octets = { message: this.#signed.response, peerNonce: Ni, restOfIdPayload: restOfIdPayload(idr) };
+    if (!isAuthentic(sa, peer, "responder", auth, octets))
+      return this.#refuse(
+        sa,
+        now,
+        NotifyType.code.AUTHENTICATION_FAILED,
+        "AUTHENTICATION_FAILED",
+        authDetails(auth),
+      );
+
+    const abandoned = sa.state.name === "DELETING" ? sa.state.why : undefined;
+    establish(sa, now);
+    if (abandoned) {
+      this.onAbandon(sa);
+      sa.requestDelete(now, abandoned);
+      return "done";
+    }
+    const accepted = acceptChild(sa, now, this.#child!, payloads);
+    this.#child = undefined;
+    if (!accepted.ok) {
+      // §1.2: the IKE SA stands without its CHILD_SA, but we have no use for it.
+      sa.host.emit({ kind: "failure", sa, record: accepted.error });
+      sa.requestDelete(now, "failed");
+      return "done";
+    }
+    sa.host.onEstablished(sa, now, false);
+    return "done";
+  }
+
+  /** The peer refused in an answer that only it can have encrypted; without AUTH it proves no more than that. */
+  #onRefusal(sa: IkeSa, now: Instant, error: NotifyPayload): "done" {
+    const theirs = [NotifyType.nameOf(error.type)];
+    const code =
+      error.type === NotifyType.code.AUTHENTICATION_FAILED ? "AUTHENTICATION_FAILED" : "OTHER_NOTIFY";
+    const ours = [`our identity ${sa.localId}`];
+    sa.fail(now, failureOf(sa, code, { ours, theirs }));
+    return "done";
+  }
+
+  #refuse(
+    sa: IkeSa,
+    now: Instant,
+    notifyType: number,
+    code: Parameters<typeof failureOf>[1],
+    details: Parameters<typeof failureOf>[2],
+  ): "done" {
+    this.onAbandon(sa);
+    sa.host.emit({ kind: "failure", sa, record: failureOf(sa, code, details) });
+    if (!sa.is("DELETING")) sa.transition({ name: "DELETING", why: "failed" }, code);
+    sa.initiate(now, refuseIkeSa(notifyType));
+    return "done";
+  }
+
+  onTimeout(sa: IkeSa, now: Instant): void {
+    this.onAbandon(sa);
+    if (sa.state.name === "DELETING") {
+      sa.end(now, sa.state.why);
+      return;
+    }
+    const difference = "IKE_SA_INIT was answered, IKE_AUTH was not";
+    const remedy =
+      "look at the peer's log; if it never saw IKE_AUTH, a firewall drops UDP 4500 or fragments of large datagrams";
+    sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "PEER_UNREACHABLE", { difference, remedy }) });
+    sa.end(now, "unreachable");
+  }
+
+  onAbandon(sa: IkeSa): void {
+    if (this.#child) sa.host.releaseSpi(this.#child.spiIn);
+    this.#child = undefined;
+  }
+}
+
+// ── Responder ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const ikeAuth: Exchange = {
+  name: "IKE_AUTH",
+  type,
+  rfc: "RFC 7296 §1.2",
+  from: ["HALF_OPEN"],
+  request,
+  onRequest,
+};
+
+function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
+  const { payloads } = message;
+  if (sa.state.name !== "HALF_OPEN") throw new Error(`IKE_AUTH in ${sa.state.name}`);
+  const { signed } = sa.state;
+  const idi = findPayload(payloads, "IDi")!;
+  const idr = findPayload(payloads, "IDr");
+  const auth = findPayload(payloads, "AUTH");
+  // §2.23: a NAT may have given the second exchange another port than the first.
+  sa.local = message.local;
+  sa.remote = message.remote;
+  sa.remoteId = formatIdPayload(idi);
+  const refuse = (
+    code: Parameters<typeof failureOf>[1],
+    details: Parameters<typeof failureOf>[2],
+  ): Answer => ({
+    payloads: [notify(NotifyType.code.AUTHENTICATION_FAILED)],
+    afterwards: () => sa.fail(now, failureOf(sa, code, details)),
+  });
+
+  const fitting = sa.candidates.filter((peer) => acceptsIdentities(sa, peer, idi, idr));
+  const first = sa.candidates[0]!;
+  if (fitting.length === 0) {
+    sa.candidates = [first];
+    const expected = remoteIdentity(sa, first);
+    if (expected && !identityMatches(expected, idi))
+      return refuse("PEER_IDENTITY_MISMATCH", identityMismatch(expected, idi));
+    const ours = [formatIdentity(localIdentity(sa, first))];
+    const theirs = [idr ? formatIdPayload(idr) : "any"];
+    const difference = `our identity: ours ${ours}, the peer asks for ${theirs}`;
+    const remedy = "set ike.localId here to what the peer asks for, or change the peer's remote identity";
+    return refuse("PEER_IDENTITY_MISMATCH", { ours, theirs, difference, remedy });
+  }
+  // Several connections may fit by their identities; the key decides.
+  const { Ni, Nr } = sa.secured!;
+  const theirs = { message: signed.request, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi) };
+  const peer = auth && fitting.find((p) => isAuthentic(sa, p, "initiator", auth, theirs));
+  if (!peer) {
+    sa.candidates = [fitting[0]!];
+    return refuse("AUTHENTICATION_FAILED", authDetails(auth));
+  }
+
+  sa.peer = peer;
+  sa.candidates = [];
+  const ourId = identityPayload("IDr", localIdentity(sa, peer));
+  sa.localId = formatIdPayload(ourId);
+  const octets = { message: signed.response, peerNonce: Ni, restOfIdPayload: restOfIdPayload(ourId) };
+  const data = pskAuth(sa.secured!, "responder", peer.psk, octets);
+  establish(sa, now);
+  const initialContact = findNotify(payloads, NotifyType.code.INITIAL_CONTACT) !== undefined;
+  const child = answerChild(sa, now, payloads);
+  if (!child.ok) {
+    sa.host.emit({ kind: "failure", sa, record: child.error.record });
+    expectChild(sa, now);
+  }
+  return {
+    payloads: [
+      ourId,
+      { kind: "AUTH", method: AuthMethod.code.SHARED_KEY_MIC, data },
+      // §1.2: without a CHILD_SA the IKE SA still stands.
+      ...(child.ok ? child.value : [notify(child.error.notify)]),
+    ],
+    afterwards: () => sa.host.onEstablished(sa, now, initialContact),
+  };
+}
+
+// ── Both ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function establish(sa: IkeSa, now: Instant): void {
+  const peer = sa.peer!;
+  sa.handshakeMs = now - sa.createdAt;
+  startLifetime(sa, now);
+  if (sa.nat.local && peer.natTraversal) sa.keepaliveAt = now + peer.natTraversal.keepaliveMs;
+  sa.transition({ name: "ESTABLISHED", since: now }, "IKE_AUTH succeeded");
+  sa.host.emit({ kind: "established", sa });
+}
+
+/** Starts the clocks of an IKE SA: rekey before the end, and an end. */
+export function startLifetime(sa: IkeSa, now: Instant): void {
+  const { ikeLifetimeMs } = sa.peer!;
+  sa.rekeyAt = now + Math.floor(ikeLifetimeMs * softFraction(sa.host.random, sa.role === "initiator"));
+  sa.expiresAt = now + ikeLifetimeMs;
+}
+
+function isAuthentic(
+  sa: IkeSa,
+  peer: PeerSettings,
+  signer: "initiator" | "responder",
+  auth: AuthPayload,
+  octets: Signed,
+): boolean {
+  if (auth.method !== AuthMethod.code.SHARED_KEY_MIC) return false;
+  return verifyPskAuth(sa.secured!, signer, peer.psk, octets, auth.data);
+}
+
+/** Our identity towards `peer`: the configured one, else our outer address. */
+function localIdentity(sa: IkeSa, peer: PeerSettings): Identity {
+  return peer.localId ?? { kind: "address", address: sa.local.address };
+}
+
+/** Whom we expect: the configured identity, else the peer's address, else (roaming) whoever has the key. */
+function remoteIdentity(sa: IkeSa, peer: PeerSettings): Identity | undefined {
+  if (peer.remoteId) return peer.remoteId;
+  return peer.roaming ? undefined : { kind: "address", address: sa.remote.address };
+}
+
+function acceptsIdentities(
+  sa: IkeSa,
+  peer: PeerSettings,
+  idi: IdPayload,
+  idr: IdPayload | undefined,
+): boolean {
+  const expected = remoteIdentity(sa, peer);
+  if (expected && !identityMatches(expected, idi)) return false;
+  return !idr || identityMatches(localIdentity(sa, peer), idr);
+}
+
+function identityMismatch(expected: Identity, got: IdPayload) {
+  const ours = [formatIdentity(expected)];
+  const theirs = [formatIdPayload(got)];
+  return { ours, theirs, difference: `peer identity: expected ${ours}, got ${theirs}` };
+}
+
+function authDetails(auth: AuthPayload | undefined) {
+  const ours = [AuthMethod.nameOf(AuthMethod.code.SHARED_KEY_MIC)];
+  if (!auth) return { ours, theirs: ["EAP"], difference: "authentication: ours pre-shared key, theirs EAP" };
+  const theirs = [AuthMethod.nameOf(auth.method)];
+  if (auth.method === AuthMethod.code.SHARED_KEY_MIC)
+    return { ours, theirs, difference: "the pre-shared keys differ" };
+  return { ours, theirs, difference: `authentication: ours ${ours}, theirs ${theirs}` };
+}

@@ -1,0 +1,333 @@
+/**
+ * IKE_SA_INIT (RFC 7296 §1.2): cryptographic suite, nonces, Diffie-Hellman. Nothing here is authenticated yet, so as
+ * initiator an error only shortens our patience (§2.21.1), and as responder no state exists before the proposal, the
+ * group and, under pressure, the initiator's address are good.
+ *
+ *   HDR, [N(COOKIE),] SAi1, KEi, Ni -->
+ *                                   <-- HDR, SAr1, KEr, Nr
+ */
+import type { FailureRecord } from "../../../core/failure.ts";
+import type { Instant } from "../../../core/time.ts";
+import type { KeyPair } from "../../../crypto/index.ts";
+import { ExchangeType, groupKeyword, isErrorNotify, NotifyType } from "../../../registry/index.ts";
+import {
+  encodeMessage,
+  findNotify,
+  findPayload,
+  type NotifyPayload,
+  type PlainPayload,
+  type Proposal,
+} from "../../../wire/index.ts";
+import type { InitiatedExchange, Received } from "../exchange.ts";
+import { priorities } from "../exchange.ts";
+import { failureOf, mismatchDetails } from "../failures.ts";
+import { type Host, IkeSa } from "../ike-sa.ts";
+import { secure, sharedSecret } from "../key-material.ts";
+import { detectNat, encapsulates, natDetectionNotifies } from "../nat.ts";
+import { groupData, notify } from "../notify.ts";
+import { type PayloadRules, violation } from "../payload-rules.ts";
+import {
+  checkAnswer,
+  choose,
+  firstIkeSa,
+  formatOffer,
+  groupsOf,
+  type Mismatch,
+  offer,
+} from "../proposals.ts";
+import type { PeerSettings } from "../settings.ts";
+import { authenticate } from "./ike-auth.ts";
+
+const rules: PayloadRules = { required: ["SA", "KE", "Nonce"], optional: [] };
+export const ikeSaInit = {
+  name: "IKE_SA_INIT",
+  type: ExchangeType.code.IKE_SA_INIT,
+  request: rules,
+  response: rules,
+};
+
+/** Tells our peers apart in their logs; the text is all there is to it. */
+const vendorId: PlainPayload = { kind: "V", data: new TextEncoder().encode("culvert") };
+const nonceBytes = 32;
+/** A responder asks for a cookie once, or again after rotating its secret; more is somebody playing with us. */
+const maxCookies = 4;
+
+// ── Initiator ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+export function initiateIkeSa(peer: PeerSettings): InitiatedExchange {
+  return new IkeSaInit(peer);
+}
+
+class IkeSaInit implements InitiatedExchange {
+  readonly name = ikeSaInit.name;
+  readonly type = ikeSaInit.type;
+  readonly priority = priorities.init;
+  readonly response = ikeSaInit.response;
+  readonly #peer: PeerSettings;
+  readonly #proposals: Proposal[];
+  readonly #triedGroups = new Set<number>();
+  #group: number;
+  #keyPair: KeyPair | undefined;
+  #Ni: Uint8Array | undefined;
+  #cookie: Uint8Array | undefined;
+  #cookies = 0;
+  /** The most telling of the answers that settled nothing. */
+  #hint: FailureRecord | undefined;
+
+  constructor(peer: PeerSettings) {
+    this.#peer = peer;
+    this.#proposals = offer(firstIkeSa, peer.ikeProposals);
+    this.#group = groupsOf(peer.ikeProposals)[0]!;
+  }
+
+  buildRequest(sa: IkeSa): PlainPayload[] {
+    this.#Ni ??= sa.host.random.bytes(nonceBytes);
+    if (this.#keyPair?.group !== this.#group) {
+      this.#keyPair?.wipe();
+      this.#keyPair = sa.host.keyPairs.take(this.#group);
+    }
+    this.#triedGroups.add(this.#group);
+    const path = { spiInitiator: sa.spiLocal, spiResponder: 0n, local: sa.local, remote: sa.remote };
+    return [
+      // §2.6: the cookie comes first, the rest is unchanged.
+      ...(this.#cookie ? [notify(NotifyType.code.COOKIE, this.#cookie)] : []),
+      { kind: "SA", proposals: this.#proposals },
+      { kind: "KE", dhGroup: this.#group, data: this.#keyPair.publicValue },
+      { kind: "Nonce", nonce: this.#Ni },
+      ...natDetectionNotifies(sa.host.random, path, this.#peer.natTraversal),
+      vendorId,
+    ];
+  }
+
+  onResponse(sa: IkeSa, now: Instant, message: Received): "done" | "wait" {
+    const { payloads } = message;
+    const error = payloads.find((p): p is NotifyPayload => p.kind === "N" && isErrorNotify(p.type));
+    const cookie = findNotify(payloads, NotifyType.code.COOKIE);
+    if (cookie && !findPayload(payloads, "SA")) return this.#onCookie(sa, now, cookie);
+    if (error) return this.#onError(sa, now, error);
+    return this.#onAnswer(sa, now, message);
+  }
+
+  #onCookie(sa: IkeSa, now: Instant, cookie: NotifyPayload): "wait" {
+    // §2.6: 1 to 64 octets.
+    if (cookie.data.length < 1 || cookie.data.length > 64 || this.#cookies === maxCookies) {
+      sa.host.count("payloads");
+      return "wait";
+    }
+    this.#cookies++;
+    this.#cookie = Uint8Array.from(cookie.data);
+    sa.rebuild(now);
+    return "wait";
+  }
+
+  #onError(sa: IkeSa, now: Instant, error: NotifyPayload): "wait" {
+    if (error.type === NotifyType.code.INVALID_KE_PAYLOAD) return this.#onInvalidKe(sa, now, error);
+    if (error.type === NotifyType.code.NO_PROPOSAL_CHOSEN)
+      return this.#doubt(sa, now, failureOf(sa, "NO_PROPOSAL_CHOSEN_IKE", this.#ours()));
+    const theirs = [NotifyType.nameOf(error.type)];
+    return this.#doubt(
+      sa,
+      now,
+      failureOf(sa, "OTHER_NOTIFY", { theirs, difference: `IKE_SA_INIT: ${theirs}` }),
+    );
+  }
+
+  /** §1.2: once per group, and only to a group that we offered: else an attacker could choose the weakest. */
+  #onInvalidKe(sa: IkeSa, now: Instant, { data }: NotifyPayload): "wait" {
+    const group = data.length === 2 ? (data[0]! << 8) | data[1]! : undefined;
+    if (
+      group !== undefined &&
+      groupsOf(this.#peer.ikeProposals).includes(group) &&
+      !this.#triedGroups.has(group)
+    ) {
+      this.#group = group;
+      sa.rebuild(now);
+      return "wait";
+    }
+    const theirs = group === undefined ? [] : [groupKeyword(group)];
+    const ours = groupsOf(this.#peer.ikeProposals).map(groupKeyword);
+    const difference = `DH group: ours ${ours.join(" or ")}, theirs ${theirs[0] ?? "not said"}`;
+    return this.#doubt(sa, now, failureOf(sa, "INVALID_KE", { ours, theirs, difference }));
+  }
+
+  #onAnswer(sa: IkeSa, now: Instant, message: Received): "done" | "wait" {
+    const { header, payloads } = message;
+    const refuse = (difference: string) =>
+      this.#doubt(
+        sa,
+        now,
+        failureOf(sa, "PEER_PROTOCOL_ERROR", { difference: `IKE_SA_INIT: ${difference}` }),
+      );
+    const problem = header.spiResponder === 0n ? "no responder SPI" : violation(rules, payloads);
+    if (problem !== undefined) return refuse(problem);
+    const answered = findPayload(payloads, "SA")!.proposals;
+    const suite = checkAnswer(firstIkeSa, this.#proposals, answered);
+    if (!suite.ok) return refuse(suite.error);
+    const ke = findPayload(payloads, "KE")!;
+    if (suite.value.group !== this.#group || ke.dhGroup !== this.#group)
+      return refuse(`KE is for ${groupKeyword(ke.dhGroup)}, chosen was ${groupKeyword(suite.value.group)}`);
+    const shared = sharedSecret(this.#keyPair!, ke.data);
+    if (!shared) {
+      sa.host.count("key_exchange");
+      return refuse("the key exchange data is not a valid public value");
+    }
+
+    const Nr = Uint8Array.from(findPayload(payloads, "Nonce")!.nonce);
+    sa.spiRemote = header.spiResponder;
+    sa.secured = secure(sa.host.random, sa, suite.value, { Ni: this.#Ni!, Nr, shared });
+    exportIkeKeys(sa);
+    const path = {
+      spiInitiator: sa.spiLocal,
+      spiResponder: sa.spiRemote,
+      local: message.local,
+      remote: message.remote,
+    };
+    sa.nat = detectNat(payloads, path, this.#peer.natTraversal);
+    const signed = { request: Uint8Array.from(sa.requestBytes), response: Uint8Array.from(message.datagram) };
+    if (encapsulates(sa.nat)) {
+      // §2.23: from here on everything goes over the NAT traversal port.
+      sa.local = { address: sa.local.address, port: sa.host.nattPort };
+      sa.remote = { address: sa.remote.address, port: sa.host.nattPort };
+    }
+    this.#keyPair?.wipe();
+    sa.transition({ name: "AUTH_SENT" }, "IKE_SA_INIT answered");
+    sa.initiate(now, authenticate(signed));
+    return "done";
+  }
+
+  /** §2.21.1: anybody could have sent this; a genuine answer may follow. The operator hears of it at once. */
+  #doubt(sa: IkeSa, now: Instant, record: FailureRecord): "wait" {
+    if (!this.#hint) {
+      this.#hint = record;
+      sa.host.emit({ kind: "failure", sa, record });
+    }
+    sa.waitUntil(now + sa.host.limits.graceAfterErrorMs);
+    return "wait";
+  }
+
+  onTimeout(sa: IkeSa, now: Instant): void {
+    this.#keyPair?.wipe();
+    if (!this.#hint)
+      sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "PEER_UNREACHABLE", this.#ours()) });
+    sa.end(now, this.#hint ? "failed" : "unreachable");
+  }
+
+  onAbandon(): void {
+    this.#keyPair?.wipe();
+  }
+
+  #ours() {
+    return { ours: this.#peer.ikeProposals.map((p) => p.text) };
+  }
+}
+
+// ── Responder ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+export type InitOutcome =
+  | { readonly kind: "accepted"; readonly sa: IkeSa; readonly response: Uint8Array }
+  /** An answer that leaves no state behind. */
+  | { readonly kind: "refused"; readonly notify: NotifyPayload; readonly record?: FailureRecord }
+  | { readonly kind: "dropped" };
+
+/**
+ * Answers a first message. `candidates`: the peers that may call from this address, preferred first. Requires that
+ * the rules of the exchange hold.
+ */
+export function onIkeSaInitRequest(
+  host: Host,
+  now: Instant,
+  message: Received,
+  candidates: readonly PeerSettings[],
+): InitOutcome {
+  const { header, payloads, local, remote, datagram } = message;
+  const offered = findPayload(payloads, "SA")!.proposals;
+  const chosen = chooseAmong(candidates, offered);
+  if ("mismatch" in chosen) {
+    const subject = { peer: undefined, candidates: candidates.slice(0, 1), remote };
+    const record = failureOf(subject, "NO_PROPOSAL_CHOSEN_IKE", mismatchDetails(chosen.mismatch));
+    return { kind: "refused", notify: notify(NotifyType.code.NO_PROPOSAL_CHOSEN), record };
+  }
+  const ke = findPayload(payloads, "KE")!;
+  const { suite, proposal, peers } = chosen;
+  if (ke.dhGroup !== suite.group)
+    return { kind: "refused", notify: notify(NotifyType.code.INVALID_KE_PAYLOAD, groupData(suite.group)) };
+  const keyPair = host.keyPairs.take(suite.group);
+  const shared = sharedSecret(keyPair, ke.data);
+  if (!shared) {
+    keyPair.wipe();
+    host.count("key_exchange");
+    return { kind: "dropped" };
+  }
+
+  const spiLocal = host.newIkeSpi();
+  const spiRemote = header.spiInitiator;
+  const ids = { role: "responder", spiInitiator: spiRemote, spiResponder: spiLocal } as const;
+  const Ni = Uint8Array.from(findPayload(payloads, "Nonce")!.nonce);
+  const Nr = host.random.bytes(nonceBytes);
+  const path = { ...ids, local, remote };
+  const { natTraversal } = peers[0]!;
+  const nat = detectNat(payloads, path, natTraversal);
+  const response = encodeMessage({
+    header: { ...ids, exchangeType: ikeSaInit.type, initiator: false, response: true, messageId: 0 },
+    payloads: [
+      { kind: "SA", proposals: [{ ...proposal, spi: new Uint8Array(0) }] },
+      { kind: "KE", dhGroup: suite.group, data: keyPair.publicValue },
+      { kind: "Nonce", nonce: Nr },
+      // A peer that does not ask for NAT traversal is not offered it.
+      ...(nat.supported ? natDetectionNotifies(host.random, path, natTraversal) : []),
+      vendorId,
+    ],
+  });
+  keyPair.wipe();
+
+  const signed = { request: Uint8Array.from(datagram), response };
+  const state = { name: "HALF_OPEN", until: now + host.limits.halfOpenMs, signed } as const;
+  const origin = { role: "responder", now, spiLocal, spiRemote, local, remote, peer: undefined } as const;
+  const sa = new IkeSa(host, origin, state);
+  sa.candidates = peers;
+  sa.nat = nat;
+  sa.secured = secure(host.random, ids, suite, { Ni, Nr, shared });
+  exportIkeKeys(sa);
+  sa.rememberAnswer(signed.request, response);
+  return { kind: "accepted", sa, response };
+}
+
+/** The first candidate that can agree decides; whoever else would have chosen the same stays in the running. */
+function chooseAmong(candidates: readonly PeerSettings[], offered: readonly Proposal[]) {
+  let mismatch: Mismatch | undefined;
+  const results = candidates.map((peer) => ({
+    peer,
+    result: choose(firstIkeSa, peer.ikeProposals, offered),
+  }));
+  for (const { result } of results) {
+    if (!result.ok) {
+      mismatch ??= result.error;
+      continue;
+    }
+    const { suite, proposal } = result.value;
+    const peers = results
+      .filter((r) => r.result.ok && sameSuite(r.result.value.suite, suite))
+      .map((r) => r.peer);
+    return { suite, proposal, peers };
+  }
+  return {
+    mismatch: mismatch ?? { ours: [], theirs: offered.map(formatOffer), difference: "no connection" },
+  };
+}
+
+function sameSuite(a: object, b: object): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+/** For an analyser; only when the operator asked for it. */
+export function exportIkeKeys({ host, spiInitiator, spiResponder, secured }: IkeSa): void {
+  if (!host.exportKeys || !secured) return;
+  const { suite, keys } = secured;
+  const copies = {
+    SK_ai: keys.SK_ai.copy(),
+    SK_ar: keys.SK_ar.copy(),
+    SK_ei: keys.SK_ei.copy(),
+    SK_er: keys.SK_er.copy(),
+  };
+  host.emit({ kind: "ikeKeys", keys: { spiInitiator, spiResponder, suite, ...copies } });
+}

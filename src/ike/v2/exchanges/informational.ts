@@ -1,0 +1,139 @@
+/**
+ * INFORMATIONAL (RFC 7296 §1.4): Delete of CHILD_SAs and of the IKE SA, liveness checks, late error notifications.
+ *
+ *   HDR, SK {[N,] [D,] [CP,] ...} -->
+ *                                 <-- HDR, SK {[N,] [D,] [CP], ...}
+ */
+import type { Instant } from "../../../core/time.ts";
+import { ExchangeType, isErrorNotify, NotifyType, ProtocolId } from "../../../registry/index.ts";
+import { type DeletePayload, findPayload, type Payload, type PlainPayload } from "../../../wire/index.ts";
+import { type ChildSa, childByOutboundSpi, retire } from "../child-sa.ts";
+import type { Answer, Exchange, InitiatedExchange, Received } from "../exchange.ts";
+import { priorities } from "../exchange.ts";
+import { failureOf } from "../failures.ts";
+import type { IkeSa } from "../ike-sa.ts";
+import { notify } from "../notify.ts";
+
+const anything = { required: [], optional: [] };
+const type = ExchangeType.code.INFORMATIONAL;
+
+export const informational: Exchange = {
+  name: "INFORMATIONAL",
+  type,
+  rfc: "RFC 7296 §1.4",
+  // Never before IKE_AUTH is through: an unauthenticated peer has nothing to inform us of.
+  from: ["ESTABLISHED", "REKEYED", "DELETING"],
+  request: anything,
+  onRequest,
+};
+
+function onRequest(sa: IkeSa, now: Instant, { payloads }: Received): Answer {
+  const fatal = fatalNotify(payloads);
+  if (fatal !== undefined) {
+    const code =
+      fatal === NotifyType.code.AUTHENTICATION_FAILED ? "AUTHENTICATION_FAILED" : "PEER_PROTOCOL_ERROR";
+    const theirs = [NotifyType.nameOf(fatal)];
+    return { payloads: [], afterwards: () => sa.fail(now, failureOf(sa, code, { theirs })) };
+  }
+  const deletes = payloads.filter((p): p is DeletePayload => p.kind === "D");
+  if (deletes.some((d) => d.protocolId === ProtocolId.code.IKE)) {
+    // §1.4.1: the answer to the Delete of an IKE SA is empty; its CHILD_SAs go with it.
+    const why = sa.is("REKEYED") ? "rekeyed" : "deleted-by-peer";
+    return { payloads: [], afterwards: () => sa.end(now, why) };
+  }
+  return { payloads: answerDeletes(sa, now, deletes) };
+}
+
+/** §1.4.1: each SPI that the peer no longer receives on, answered by the one of ours that pairs with it. */
+function answerDeletes(sa: IkeSa, now: Instant, deletes: readonly DeletePayload[]): PlainPayload[] {
+  const ours = new Set<number>();
+  for (const d of deletes) {
+    if (d.protocolId !== ProtocolId.code.ESP) continue;
+    for (const spi of d.spis) {
+      const child = childByOutboundSpi(sa, spi);
+      // An SPI of no SA of ours, or one whose Delete of ours is on its way, is not repeated (§1.4.1).
+      if (!child) continue;
+      if (child.state.name !== "DELETING") ours.add(child.spiIn);
+      retire(sa, now, child, child.state.name === "REKEYED" ? "rekeyed" : "deleted-by-peer");
+    }
+  }
+  return ours.size > 0 ? [{ kind: "D", protocolId: ProtocolId.code.ESP, spis: [...ours] }] : [];
+}
+
+/** §2.21.2: the three notifications that end an IKE SA without a Delete. */
+function fatalNotify(payloads: readonly Payload[]): number | undefined {
+  const fatal: readonly number[] = [
+    NotifyType.code.AUTHENTICATION_FAILED,
+    NotifyType.code.INVALID_SYNTAX,
+    NotifyType.code.UNSUPPORTED_CRITICAL_PAYLOAD,
+  ];
+  for (const p of payloads)
+    if (p.kind === "N" && isErrorNotify(p.type) && fatal.includes(p.type)) return p.type;
+  return undefined;
+}
+
+/** `HDR, SK {}`: is anybody there? (§2.4) */
+export function liveness(): InitiatedExchange {
+  return {
+    name: "liveness",
+    type,
+    priority: priorities.liveness,
+    response: anything,
+    buildRequest: (sa) => (sa.established ? [] : undefined),
+    onResponse: onPlainResponse,
+    onTimeout: (sa, now) => sa.endDead(now),
+  };
+}
+
+/** `HDR, SK {D(IKE)}` */
+export function deleteIkeSa(): InitiatedExchange {
+  const finish = (sa: IkeSa, now: Instant) =>
+    sa.end(now, sa.state.name === "DELETING" ? sa.state.why : "requested");
+  return {
+    name: "delete IKE SA",
+    type,
+    priority: priorities.deleteIke,
+    response: anything,
+    buildRequest: () => [{ kind: "D", protocolId: ProtocolId.code.IKE, spis: [] }],
+    onResponse(sa, now) {
+      finish(sa, now);
+      return "done";
+    },
+    onTimeout: finish,
+  };
+}
+
+/** `HDR, SK {D(ESP, our inbound SPI)}` */
+export function deleteChildSa(child: ChildSa): InitiatedExchange {
+  return {
+    name: "delete CHILD_SA",
+    type,
+    priority: priorities.deleteChild,
+    response: anything,
+    buildRequest: (sa) =>
+      sa.established && sa.children.has(child.spiIn)
+        ? [{ kind: "D", protocolId: ProtocolId.code.ESP, spis: [child.spiIn] }]
+        : undefined,
+    onResponse(sa, now, message) {
+      if (child.state.name === "DELETING") retire(sa, now, child, child.state.why);
+      return onPlainResponse(sa, now, message);
+    },
+    onTimeout: (sa, now) => sa.endDead(now),
+  };
+}
+
+/** `HDR, SK {N(AUTHENTICATION_FAILED)}`: the responder believes in an IKE SA that we refuse (§2.21.2). */
+export function refuseIkeSa(notifyType: number): InitiatedExchange {
+  return {
+    ...deleteIkeSa(),
+    name: "refuse IKE SA",
+    buildRequest: () => [notify(notifyType)],
+  };
+}
+
+function onPlainResponse(sa: IkeSa, now: Instant, { payloads }: Received): "done" {
+  const fatal = fatalNotify(payloads);
+  if (fatal !== undefined && !findPayload(payloads, "D"))
+    sa.fail(now, failureOf(sa, "PEER_PROTOCOL_ERROR", { theirs: [NotifyType.nameOf(fatal)] }));
+  return "done";
+}

@@ -1,0 +1,587 @@
+/**
+ * One IKE SA: its state, its two message windows of one (RFC 7296 §2.3), retransmission (§2.1), timers, and the
+ * CHILD_SAs it owns. What the messages mean is in `exchanges/`; this file knows only how they travel.
+ *
+ * Invariants: at most one request of ours is outstanding; a request of the peer is processed once and its answer
+ * repeated as often as asked; every way out goes through `end`, which gives back SPIs, SAs and keys.
+ */
+import { compareBytes, type Endpoint } from "../../core/address.ts";
+import { WireError } from "../../core/errors.ts";
+import type { FailureRecord } from "../../core/failure.ts";
+import type { Random } from "../../core/random.ts";
+import { earlier, type Instant } from "../../core/time.ts";
+import { ExchangeType, NotifyType } from "../../registry/index.ts";
+import {
+  type DecodedHeader,
+  type DecodedMessage,
+  decodeMessage,
+  encodeMessage,
+  findUnknownCritical,
+  type IkeHeader,
+  openSk,
+  type PlainPayload,
+  sealMessage,
+} from "../../wire/index.ts";
+import { type ChildSa, childDeadline, onChildTimeout, uninstall } from "./child-sa.ts";
+import type { IkeDrop } from "./drops.ts";
+import type { EndReason, IkeOutput } from "./events.ts";
+import type { Exchange, InitiatedExchange } from "./exchange.ts";
+import { deleteIkeSa, liveness } from "./exchanges/informational.ts";
+import { failureOf } from "./failures.ts";
+import type { KeyPairs, Secured } from "./key-material.ts";
+import { type Nat, unencapsulated } from "./nat.ts";
+import { notify } from "./notify.ts";
+import { violation } from "./payload-rules.ts";
+import type { EndpointLimits, PeerSettings } from "./settings.ts";
+
+export type Role = "initiator" | "responder";
+
+/** RealMessage1 and RealMessage2 of §2.15: the IKE_SA_INIT request and response as they were on the wire. */
+export interface SignedMessages {
+  readonly request: Uint8Array;
+  readonly response: Uint8Array;
+}
+
+export type IkeSaState =
+  /** Initiator: the IKE_SA_INIT request is out. */
+  | { readonly name: "INIT_SENT" }
+  /** Initiator: the IKE_AUTH request is out. */
+  | { readonly name: "AUTH_SENT" }
+  /** Responder: IKE_SA_INIT is answered, and nobody has proven anything yet. */
+  | { readonly name: "HALF_OPEN"; readonly until: Instant; readonly signed: SignedMessages }
+  | { readonly name: "ESTABLISHED"; readonly since: Instant }
+  /** The peer created a successor and will delete this IKE SA. */
+  | { readonly name: "REKEYED"; readonly until: Instant }
+  /** Our Delete is out, or waits for the window. */
+  | { readonly name: "DELETING"; readonly why: EndReason }
+  /** Nothing is left but the answer to a request that the peer may repeat. */
+  | { readonly name: "CLOSED"; readonly until: Instant };
+
+export type StateName = IkeSaState["name"];
+
+/** What an IKE SA asks of its endpoint. */
+export interface Host {
+  readonly random: Random;
+  readonly limits: EndpointLimits;
+  readonly keyPairs: KeyPairs;
+  readonly exportKeys: boolean;
+  readonly nattPort: number;
+  allocateSpi(): number;
+  releaseSpi(spi: number): void;
+  newIkeSpi(): bigint;
+  emit(output: IkeOutput): void;
+  count(drop: IkeDrop): void;
+  /** `sa` is authenticated: settle what other IKE SAs with the same peer become. */
+  onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void;
+  /** Another authenticated IKE SA with the peer of `sa` exists. */
+  hasOther(sa: IkeSa): boolean;
+  /** `successor` came out of a rekey and must be found by its SPIs from now on. */
+  adopt(successor: IkeSa): void;
+  /** The soft lifetime of `sa` has passed. */
+  onRekeyDue(sa: IkeSa, now: Instant): void;
+  /** The soft lifetime of `child` has passed, in time, bytes or packets. */
+  onChildRekeyDue(sa: IkeSa, child: ChildSa, now: Instant): void;
+  /** Something about `sa` changed: its deadline may have. */
+  touch(sa: IkeSa): void;
+  /** `sa` is closed and its answers are no longer needed. */
+  forget(sa: IkeSa): void;
+  /** The exchange that answers requests of a type; undefined for unknown types. */
+  exchange(type: number): Exchange | undefined;
+}
+
+export interface IkeSaOrigin {
+  readonly role: Role;
+  readonly now: Instant;
+  readonly spiLocal: bigint;
+  readonly spiRemote: bigint;
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+  readonly peer: PeerSettings | undefined;
+}
+
+interface Outstanding {
+  readonly exchange: InitiatedExchange;
+  readonly messageId: number;
+  datagram: Uint8Array;
+  nextAt: Instant;
+  delayMs: number;
+  giveUpAt: Instant;
+}
+
+export class IkeSa {
+  readonly host: Host;
+  readonly role: Role;
+  readonly createdAt: Instant;
+  readonly spiLocal: bigint;
+  spiRemote: bigint;
+  local: Endpoint;
+  remote: Endpoint;
+  /** The peer, once it is known; as responder that is after IKE_AUTH. */
+  peer: PeerSettings | undefined;
+  /** Responder before IKE_AUTH: the peers that this may become. */
+  candidates: readonly PeerSettings[] = [];
+  /** What IKE_SA_INIT or a rekey agreed on; undefined before that. */
+  secured: Secured | undefined;
+  nat: Nat = unencapsulated;
+  /** By our inbound SPI. */
+  readonly children = new Map<number, ChildSa>();
+  localId: string | undefined;
+  remoteId: string | undefined;
+  /** From the first message to the authenticated state. */
+  handshakeMs = 0;
+  rekeyAt: Instant | undefined;
+  expiresAt: Instant | undefined;
+  /** Set while no CHILD_SA exists: when we give the IKE SA up. */
+  childlessAt: Instant | undefined;
+  /** The peer began anew: when we close this one, if the other still stands. */
+  supersededAt: Instant | undefined;
+  lastHeardAt: Instant;
+  keepaliveAt: Instant | undefined;
+
+  #state: IkeSaState;
+  #nextOut = 0;
+  #nextIn = 0;
+  #lastAnswer: { readonly request: Uint8Array; readonly datagram: Uint8Array } | undefined;
+  #outstanding: Outstanding | undefined;
+  #queue: InitiatedExchange[] = [];
+
+  constructor(host: Host, origin: IkeSaOrigin, state: IkeSaState) {
+    this.host = host;
+    this.role = origin.role;
+    this.createdAt = origin.now;
+    this.lastHeardAt = origin.now;
+    this.spiLocal = origin.spiLocal;
+    this.spiRemote = origin.spiRemote;
+    this.local = origin.local;
+    this.remote = origin.remote;
+    this.peer = origin.peer;
+    this.#state = state;
+  }
+
+  get state(): IkeSaState {
+    return this.#state;
+  }
+
+  get spiInitiator(): bigint {
+    return this.role === "initiator" ? this.spiLocal : this.spiRemote;
+  }
+
+  get spiResponder(): bigint {
+    return this.role === "initiator" ? this.spiRemote : this.spiLocal;
+  }
+
+  is(...names: readonly StateName[]): boolean {
+    return names.includes(this.#state.name);
+  }
+
+  /** True between authentication and the decision to end. */
+  get established(): boolean {
+    return this.#state.name === "ESTABLISHED";
+  }
+
+  /** The only door between states: it reports every passage. */
+  transition(to: IkeSaState, why: string): void {
+    const from = this.#state.name;
+    this.#state = to;
+    this.host.touch(this);
+    this.host.emit({ kind: "state", sa: this, from, to: to.name, why });
+  }
+
+  // ── Messages in ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** One datagram whose header carries our SPIs. Never throws on anything a peer can send. */
+  handleDatagram(
+    now: Instant,
+    local: Endpoint,
+    remote: Endpoint,
+    header: DecodedHeader,
+    datagram: Uint8Array,
+  ): void {
+    // RFC 7296 §3.1: the I flag is set by the original initiator; the opposite means a reflected message.
+    if (header.initiator === (this.role === "initiator")) {
+      this.host.count("unexpected");
+      return;
+    }
+    const message = tryDecode(datagram);
+    if (!message) {
+      this.host.count("malformed");
+      return;
+    }
+    if (header.response) this.#handleResponse(now, local, remote, message, datagram);
+    else this.#handleRequest(now, local, remote, message, datagram);
+  }
+
+  #handleResponse(
+    now: Instant,
+    local: Endpoint,
+    remote: Endpoint,
+    message: DecodedMessage,
+    datagram: Uint8Array,
+  ): void {
+    const { header } = message;
+    const out = this.#outstanding;
+    if (!out || header.messageId !== out.messageId || header.exchangeType !== out.exchange.type) {
+      this.host.count("message_id");
+      return;
+    }
+    if (out.exchange.type === ExchangeType.code.IKE_SA_INIT) {
+      const payloads = message.payloads as readonly PlainPayload[];
+      const outcome = out.exchange.onResponse(this, now, { header, payloads, local, remote, datagram });
+      if (outcome === "done" && this.#outstanding === out) this.#outstanding = undefined;
+      this.#pump(now);
+      return;
+    }
+    const opened = this.#open(datagram, message);
+    if (opened === "not authentic") {
+      this.host.count("not_authentic");
+      return;
+    }
+    this.#heard(now);
+    this.#outstanding = undefined;
+    const critical = opened === "malformed" ? undefined : findUnknownCritical(opened);
+    const problem =
+      opened === "malformed"
+        ? "a response that does not decode"
+        : critical
+          ? `critical payload ${critical.type} in a response`
+          : violation(out.exchange.response, opened);
+    if (problem !== undefined || opened === "malformed") {
+      // §2.21.3: an authenticated response that makes no sense leaves the two sides with different ideas.
+      out.exchange.onAbandon?.(this);
+      this.fail(
+        now,
+        failureOf(this, "PEER_PROTOCOL_ERROR", { difference: `${out.exchange.name}: ${problem}` }),
+      );
+      return;
+    }
+    out.exchange.onResponse(this, now, { header, payloads: opened, local, remote, datagram });
+    this.#pump(now);
+  }
+
+  #handleRequest(
+    now: Instant,
+    local: Endpoint,
+    remote: Endpoint,
+    message: DecodedMessage,
+    datagram: Uint8Array,
+  ): void {
+    const { header } = message;
+    if (this.#repeatAnswer(local, remote, datagram)) return;
+    if (header.messageId !== this.#nextIn) {
+      this.host.count("message_id");
+      return;
+    }
+    const exchange = this.host.exchange(header.exchangeType);
+    if (!exchange?.from.includes(this.#state.name)) {
+      this.host.count("unexpected");
+      return;
+    }
+    const opened = this.#open(datagram, message);
+    if (opened === "not authentic") {
+      this.host.count("not_authentic");
+      return;
+    }
+    this.#heard(now);
+    this.#nextIn++;
+    const reply = (payloads: readonly PlainPayload[]) => {
+      const answer = this.#encode(header.exchangeType, header.messageId, true, payloads);
+      this.#lastAnswer = { request: Uint8Array.from(datagram), datagram: answer };
+      this.#send(local, remote, answer);
+    };
+
+    const critical = opened === "malformed" ? undefined : findUnknownCritical(opened);
+    if (critical) {
+      // §2.5: the request is rejected as a whole. Only IKE_AUTH takes its IKE SA with it (§2.21.2).
+      const fatal = this.is("HALF_OPEN");
+      reply([notify(NotifyType.code.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical.type))]);
+      const difference = `${exchange.name}: critical payload ${critical.type} is unknown here`;
+      if (fatal) this.fail(now, failureOf(this, "PEER_PROTOCOL_ERROR", { difference }));
+      this.#pump(now);
+      return;
+    }
+    const problem =
+      opened === "malformed" ? "a request that does not decode" : violation(exchange.request, opened);
+    if (problem !== undefined || opened === "malformed") {
+      // §2.21.3: INVALID_SYNTAX ends the IKE SA on both sides, without a Delete.
+      reply([notify(NotifyType.code.INVALID_SYNTAX)]);
+      const difference = `${exchange.name}: ${problem}`;
+      this.fail(now, failureOf(this, "PEER_PROTOCOL_ERROR", { difference }));
+      return;
+    }
+
+    const answer = exchange.onRequest(this, now, { header, payloads: opened, local, remote, datagram });
+    reply(answer.payloads);
+    if (this.established) this.#followPeer(local, remote);
+    answer.afterwards?.();
+    this.#pump(now);
+  }
+
+  /** §2.1: a request seen before gets the very answer it got, and changes nothing. True when it was one. */
+  #repeatAnswer(local: Endpoint, remote: Endpoint, datagram: Uint8Array): boolean {
+    const last = this.#lastAnswer;
+    if (!last || compareBytes(last.request, datagram) !== 0) return false;
+    this.#send(local, remote, last.datagram);
+    return true;
+  }
+
+  #open(datagram: Uint8Array, message: DecodedMessage): PlainPayload[] | "not authentic" | "malformed" {
+    if (!this.secured) return "not authentic";
+    try {
+      return openSk(datagram, message, this.secured.opener) ?? "not authentic";
+    } catch (error) {
+      // openSk throws it only after the integrity check has passed.
+      if (error instanceof WireError) return "malformed";
+      throw error;
+    }
+  }
+
+  /** §2.23: behind a NAT the peer is wherever its latest authenticated request came from. */
+  #followPeer(local: Endpoint, remote: Endpoint): void {
+    const moved = this.remote.port !== remote.port || !this.remote.address.equals(remote.address);
+    if (!moved || !this.nat.remote) return;
+    this.local = local;
+    this.remote = remote;
+  }
+
+  #heard(now: Instant): void {
+    this.lastHeardAt = now;
+  }
+
+  /** The responder's first answer, which the front door built: kept for a repeated request. */
+  rememberAnswer(request: Uint8Array, datagram: Uint8Array): void {
+    this.#lastAnswer = { request: Uint8Array.from(request), datagram };
+    this.#nextIn = 1;
+  }
+
+  // ── Messages out ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Queues an exchange of ours; it starts as soon as the window is free. */
+  initiate(now: Instant, exchange: InitiatedExchange): void {
+    this.host.touch(this);
+    this.#queue.push(exchange);
+    this.#queue.sort((a, b) => a.priority - b.priority);
+    this.#pump(now);
+  }
+
+  /** True when an exchange with this name waits or is under way. */
+  hasExchange(name: string): boolean {
+    return this.#outstanding?.exchange.name === name || this.#queue.some((e) => e.name === name);
+  }
+
+  get idle(): boolean {
+    return this.#outstanding === undefined && this.#queue.length === 0;
+  }
+
+  /** The request that waits for its response was built on something that no longer holds: send it anew. */
+  rebuild(now: Instant): void {
+    const out = this.#outstanding;
+    const payloads = out?.exchange.buildRequest(this, now);
+    if (!out || !payloads) return;
+    out.datagram = this.#encode(out.exchange.type, out.messageId, false, payloads);
+    out.delayMs = this.host.limits.retransmitMs;
+    out.nextAt = now + out.delayMs;
+    this.#send(this.local, this.remote, out.datagram);
+  }
+
+  /** The bytes of the outstanding request: RealMessage1 of §2.15. */
+  get requestBytes(): Uint8Array {
+    return this.#outstanding?.datagram ?? new Uint8Array(0);
+  }
+
+  /** Stops waiting for the outstanding response at `at`, if not before. */
+  waitUntil(at: Instant): void {
+    if (this.#outstanding) this.#outstanding.giveUpAt = Math.min(this.#outstanding.giveUpAt, at);
+  }
+
+  #pump(now: Instant): void {
+    while (!this.#outstanding && !this.is("CLOSED")) {
+      const exchange = this.#queue.shift();
+      if (!exchange) return;
+      const payloads = exchange.buildRequest(this, now);
+      if (!payloads) {
+        exchange.onAbandon?.(this);
+        continue;
+      }
+      const messageId = this.#nextOut++;
+      const datagram = this.#encode(exchange.type, messageId, false, payloads);
+      const delayMs = this.host.limits.retransmitMs;
+      const giveUpAt = now + this.#patienceMs(exchange);
+      this.#outstanding = { exchange, messageId, datagram, delayMs, nextAt: now + delayMs, giveUpAt };
+      this.#send(this.local, this.remote, datagram);
+    }
+  }
+
+  #patienceMs(exchange: InitiatedExchange): number {
+    const { setupMs, deleteMs, establishedMs } = this.host.limits;
+    if (this.is("DELETING")) return deleteMs;
+    return exchange.type === ExchangeType.code.IKE_SA_INIT || exchange.type === ExchangeType.code.IKE_AUTH
+      ? setupMs
+      : establishedMs;
+  }
+
+  #encode(
+    exchangeType: number,
+    messageId: number,
+    response: boolean,
+    payloads: readonly PlainPayload[],
+  ): Uint8Array {
+    const header: IkeHeader = {
+      spiInitiator: this.spiInitiator,
+      spiResponder: this.spiResponder,
+      exchangeType,
+      initiator: this.role === "initiator",
+      response,
+      messageId,
+    };
+    if (exchangeType === ExchangeType.code.IKE_SA_INIT) return encodeMessage({ header, payloads });
+    return sealMessage(header, payloads, this.secured!.sealer);
+  }
+
+  #send(local: Endpoint, remote: Endpoint, datagram: Uint8Array): void {
+    this.host.emit({ kind: "send", local, remote, datagram });
+  }
+
+  // ── Time ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get deadline(): Instant | undefined {
+    const state = this.#state;
+    let at: Instant | undefined = "until" in state ? state.until : undefined;
+    const out = this.#outstanding;
+    if (out) at = earlier(at, Math.min(out.nextAt, out.giveUpAt));
+    if (state.name !== "ESTABLISHED") return at;
+    for (const child of this.children.values()) at = earlier(at, childDeadline(child));
+    at = earlier(at, this.#livenessAt);
+    for (const own of [this.rekeyAt, this.expiresAt, this.childlessAt, this.supersededAt, this.keepaliveAt])
+      at = earlier(at, own);
+    return at;
+  }
+
+  get #livenessAt(): Instant | undefined {
+    const interval = this.peer?.livenessIntervalMs;
+    return interval === undefined || !this.idle ? undefined : this.lastHeardAt + interval;
+  }
+
+  handleTimeout(now: Instant): void {
+    this.#retransmit(now);
+    const state = this.#state;
+    if ("until" in state && state.until <= now) {
+      this.#expireState(now, state.name);
+      return;
+    }
+    if (state.name !== "ESTABLISHED") return;
+    if (due(this.expiresAt, now)) {
+      this.requestDelete(now, "expired");
+      return;
+    }
+    if (due(this.childlessAt, now)) {
+      this.requestDelete(now, "childless");
+      return;
+    }
+    if (due(this.supersededAt, now)) {
+      this.supersededAt = undefined;
+      if (this.host.hasOther(this)) {
+        this.requestDelete(now, "superseded");
+        return;
+      }
+    }
+    for (const child of [...this.children.values()]) onChildTimeout(this, child, now);
+    if (due(this.rekeyAt, now)) {
+      this.rekeyAt = undefined;
+      this.host.onRekeyDue(this, now);
+    }
+    if (due(this.keepaliveAt, now)) {
+      this.keepaliveAt = now + this.peer!.natTraversal!.keepaliveMs;
+      this.host.emit({ kind: "sendKeepalive", local: this.local, remote: this.remote });
+    }
+    if (due(this.#livenessAt, now)) this.initiate(now, liveness());
+  }
+
+  #expireState(now: Instant, name: StateName): void {
+    if (name === "REKEYED") this.requestDelete(now, "rekeyed");
+    else if (name === "HALF_OPEN") this.end(now, "unreachable");
+    else this.host.forget(this);
+  }
+
+  #retransmit(now: Instant): void {
+    const out = this.#outstanding;
+    if (!out) return;
+    if (out.giveUpAt <= now) {
+      this.#outstanding = undefined;
+      out.exchange.onTimeout(this, now);
+      this.#pump(now);
+    } else if (out.nextAt <= now) {
+      const { retransmitBackoff, retransmitMaxMs } = this.host.limits;
+      out.delayMs = Math.min(out.delayMs * retransmitBackoff, retransmitMaxMs);
+      out.nextAt = now + out.delayMs;
+      this.#send(this.local, this.remote, out.datagram);
+    }
+  }
+
+  // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Ends this IKE SA politely: its CHILD_SAs stop at once, the peer is told, and told again if it does not answer. */
+  requestDelete(now: Instant, why: EndReason): void {
+    const state = this.#state.name;
+    if (state === "CLOSED" || state === "DELETING") return;
+    if (state === "INIT_SENT" || state === "HALF_OPEN") {
+      this.end(now, why);
+      return;
+    }
+    this.#abandonQueue();
+    this.transition({ name: "DELETING", why }, why);
+    for (const child of [...this.children.values()]) uninstall(this, now, child, why);
+    // In AUTH_SENT the Delete has to wait for the answer: until then we cannot know whether the peer has the IKE SA.
+    this.waitUntil(now + this.host.limits.deleteMs);
+    if (state !== "AUTH_SENT") this.initiate(now, deleteIkeSa());
+  }
+
+  /** A negotiation came to nothing: reports it and ends without a word to the peer, who knows. */
+  fail(now: Instant, record: FailureRecord): void {
+    this.host.emit({ kind: "failure", sa: this, record });
+    this.end(now, "failed");
+  }
+
+  /** Nobody answered a request on an authenticated IKE SA. */
+  endDead(now: Instant): void {
+    if (this.#state.name === "DELETING") {
+      this.end(now, this.#state.why);
+      return;
+    }
+    this.host.emit({ kind: "failure", sa: this, record: failureOf(this, "DPD_TIMEOUT") });
+    this.end(now, "dead-peer");
+  }
+
+  /** Ends without a word. The last answer is kept for a while in case the peer repeats its request (§2.1). */
+  end(now: Instant, why: EndReason): void {
+    const from = this.#state.name;
+    if (from === "CLOSED") return;
+    this.#abandonQueue();
+    this.#outstanding?.exchange.onAbandon?.(this);
+    this.#outstanding = undefined;
+    for (const child of [...this.children.values()]) uninstall(this, now, child, why);
+    const keepAnswer =
+      this.#lastAnswer !== undefined && (why === "failed" || why === "deleted-by-peer" || why === "rekeyed");
+    this.transition({ name: "CLOSED", until: now + this.host.limits.lingerMs }, why);
+    this.secured?.wipe();
+    this.secured = undefined;
+    this.host.emit({ kind: "ended", sa: this, why, from });
+    if (!keepAnswer) this.host.forget(this);
+  }
+
+  #abandonQueue(): void {
+    for (const exchange of this.#queue.splice(0)) exchange.onAbandon?.(this);
+  }
+}
+
+function due(at: Instant | undefined, now: Instant): boolean {
+  return at !== undefined && at <= now;
+}
+
+function tryDecode(datagram: Uint8Array): DecodedMessage | undefined {
+  try {
+    return decodeMessage(datagram);
+  } catch (error) {
+    if (error instanceof WireError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * NAT detection and UDP encapsulation (RFC 7296 §2.23, RFC 3948): each side sends hashes of the addresses it believes
+ * in; one that does not match what arrived betrays a NAT in between.
+ */
+import { compareBytes, type Endpoint } from "../../core/address.ts";
+import type { Encapsulation } from "../../core/dataplane.ts";
+import type { Random } from "../../core/random.ts";
+import { natDetectionHash } from "../../crypto/index.ts";
+import { NotifyType } from "../../registry/index.ts";
+import type { NotifyPayload, Payload } from "../../wire/index.ts";
+import type { IkeSa } from "./ike-sa.ts";
+import { notify } from "./notify.ts";
+import type { PeerSettings } from "./settings.ts";
+
+export interface Nat {
+  /** Both sides sent NAT_DETECTION notifications. */
+  readonly supported: boolean;
+  /** A NAT changes our address on the way. */
+  readonly local: boolean;
+  /** A NAT changes the peer's address, or the peer wants us to think so. */
+  readonly remote: boolean;
+  /** We want UDP encapsulation whatever the path is. */
+  readonly forced: boolean;
+}
+
+export const unencapsulated: Nat = { supported: false, local: false, remote: false, forced: false };
+
+interface Path {
+  readonly spiInitiator: bigint;
+  readonly spiResponder: bigint;
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+}
+
+/** Our two notifications; none when the peer's settings exclude NAT traversal. */
+export function natDetectionNotifies(
+  random: Random,
+  path: Path,
+  settings: PeerSettings["natTraversal"],
+): NotifyPayload[] {
+  if (!settings) return [];
+  // A hash that cannot match makes the peer believe in a NAT on our side, so both sides encapsulate.
+  const source = settings.forceEncapsulation
+    ? random.bytes(20)
+    : natDetectionHash(path.spiInitiator, path.spiResponder, path.local);
+  const destination = natDetectionHash(path.spiInitiator, path.spiResponder, path.remote);
+  return [
+    notify(NotifyType.code.NAT_DETECTION_SOURCE_IP, source),
+    notify(NotifyType.code.NAT_DETECTION_DESTINATION_IP, destination),
+  ];
+}
+
+/** What the peer's notifications say about the path on which they arrived. */
+export function detectNat(
+  payloads: readonly Payload[],
+  path: Path,
+  settings: PeerSettings["natTraversal"],
+): Nat {
+  const hashes = (type: number) =>
+    payloads.filter((p): p is NotifyPayload => p.kind === "N" && p.type === type).map((n) => n.data);
+  const sources = hashes(NotifyType.code.NAT_DETECTION_SOURCE_IP);
+  const destinations = hashes(NotifyType.code.NAT_DETECTION_DESTINATION_IP);
+  if (!settings || sources.length === 0 || destinations.length === 0) return unencapsulated;
+  const matches = (list: readonly Uint8Array[], end: Endpoint) => {
+    const expected = natDetectionHash(path.spiInitiator, path.spiResponder, end);
+    return list.some((hash) => compareBytes(hash, expected) === 0);
+  };
+  return {
+    supported: true,
+    // A peer with several addresses sends several sources; one match is enough.
+    remote: !matches(sources, path.remote),
+    local: !matches(destinations, path.local),
+    forced: settings.forceEncapsulation,
+  };
+}
+
+/** §2.23: with a NAT in between both sides must encapsulate; without one we do only when told to. */
+export function encapsulates({ supported, local, remote, forced }: Nat): boolean {
+  return supported && (local || remote || forced);
+}
+
+/** How the ESP packets of a new CHILD_SA travel. */
+export function encapsulationOf(sa: IkeSa): Encapsulation {
+  if (!encapsulates(sa.nat)) return { kind: "esp" };
+  const { nattPort } = sa.host;
+  // A peer that found the NAT and did not move IKE off port 500 still takes ESP on the NAT traversal port only.
+  const floated = sa.local.port === nattPort;
+  return { kind: "udp", localPort: nattPort, remotePort: floated ? sa.remote.port : nattPort };
+}

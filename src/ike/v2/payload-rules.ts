@@ -1,0 +1,24 @@
+import type { Payload, PayloadKind } from "../../wire/index.ts";
+
+/**
+ * Which payloads make a message legal, as data (RFC 7296 Appendix C). Notify, Vendor ID and unknown payloads may
+ * appear anywhere in any number (§2.5); other payloads that no rule mentions are ignored, as a MikroTik's CP in a rekey
+ * must be.
+ */
+export interface PayloadRules {
+  /** Exactly once each. */
+  readonly required: readonly PayloadKind[];
+  /** At most once each. */
+  readonly optional: readonly PayloadKind[];
+}
+
+/** What is wrong with the set of payloads, e.g. `no Nonce payload`; undefined when it is legal. */
+export function violation(rules: PayloadRules, payloads: readonly Payload[]): string | undefined {
+  const count = (kind: PayloadKind) => payloads.filter((p) => p.kind === kind).length;
+  for (const kind of rules.required) {
+    const n = count(kind);
+    if (n !== 1) return n === 0 ? `no ${kind} payload` : `${n} ${kind} payloads`;
+  }
+  for (const kind of rules.optional) if (count(kind) > 1) return `${count(kind)} ${kind} payloads`;
+  return undefined;
+}

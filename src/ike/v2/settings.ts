@@ -1,0 +1,118 @@
+/**
+ * What an IKEv2 endpoint must know about its peers. The gateway derives these from the configuration (which this
+ * folder may not import); one connection with two tunnels yields two of them.
+ */
+import type { IpAddress } from "../../core/address.ts";
+import type { Secret } from "../../core/secret.ts";
+import type { TrafficSelector } from "../../core/traffic-selector.ts";
+
+/** An identity of RFC 7296 §3.5. */
+export type Identity =
+  | { readonly kind: "address"; readonly address: IpAddress }
+  | { readonly kind: "fqdn"; readonly fqdn: string }
+  | { readonly kind: "email"; readonly email: string }
+  | { readonly kind: "keyId"; readonly keyId: Uint8Array };
+
+/** One proposal in transform numbers, each list in order of preference, and the operator's words for it. */
+export interface ProposalSettings {
+  readonly text: string;
+  readonly encryption: readonly { readonly id: number; readonly keyBits: number | undefined }[];
+  readonly integrity: readonly number[];
+  readonly prf: readonly number[];
+  readonly groups: readonly number[];
+  /** EsnValue numbers of an ESP proposal; absent or empty: extended preferred, 32-bit accepted. */
+  readonly esn?: readonly number[];
+}
+
+export interface PeerSettings {
+  /** Unique and stable: the key under which the gateway finds this peer again. */
+  readonly id: string;
+  /** Name of the connection, for records and logs. */
+  readonly connection: string;
+  /** Number of the connection in the data plane. */
+  readonly connectionIndex: number;
+  /** Our outer addresses that this peer may use, preferred first. */
+  readonly local: readonly IpAddress[];
+  /** Where the peer lives; several after a DNS answer. Empty: unknown for now. */
+  readonly remote: readonly IpAddress[];
+  /** The peer may call from anywhere: any-address and DNS peers, matched after those with a fitting address. */
+  readonly roaming: boolean;
+  readonly psk: Secret;
+  /** undefined: our outer address. */
+  readonly localId: Identity | undefined;
+  /** undefined: the peer's outer address, or anybody when it is roaming. */
+  readonly remoteId: Identity | undefined;
+  readonly ikeProposals: readonly ProposalSettings[];
+  readonly espProposals: readonly ProposalSettings[];
+  readonly localSelectors: readonly TrafficSelector[];
+  readonly remoteSelectors: readonly TrafficSelector[];
+  readonly ikeLifetimeMs: number;
+  readonly childLifetimeMs: number;
+  /** Per CHILD_SA and direction; 0 is unlimited. */
+  readonly childLifetimeBytes: number;
+  readonly childLifetimePackets: number;
+  /** Packets. */
+  readonly replayWindow: number;
+  /** undefined: no liveness checks. */
+  readonly livenessIntervalMs: number | undefined;
+  /** undefined: no NAT detection, ESP always as IP protocol 50. */
+  readonly natTraversal: { readonly forceEncapsulation: boolean; readonly keepaliveMs: number } | undefined;
+}
+
+/** Bounds and times that are the endpoint's own. All in ms, counts, or factors. */
+export interface EndpointLimits {
+  /** Half-open IKE SAs as responder. At `cookieThreshold` initiators must first prove their address (§2.6). */
+  readonly cookieThreshold: number;
+  readonly halfOpenTotal: number;
+  readonly halfOpenPerAddress: number;
+  readonly halfOpenMs: number;
+  readonly cookieSecretMs: number;
+  /** First retransmission; each later one waits `backoff` times longer, up to `retransmitMaxMs`. */
+  readonly retransmitMs: number;
+  readonly retransmitBackoff: number;
+  readonly retransmitMaxMs: number;
+  /** How long an unanswered request is repeated: while setting up, and on an established IKE SA. */
+  readonly setupMs: number;
+  readonly establishedMs: number;
+  /** A Delete is a courtesy: how long it is repeated. */
+  readonly deleteMs: number;
+  /** An unauthenticated error leaves this long for a genuine answer (§2.21.1). */
+  readonly graceAfterErrorMs: number;
+  /** How long the answer of a finished IKE SA is kept for a repeated request. */
+  readonly lingerMs: number;
+  /** How long an inbound SA that was replaced still receives packets that are on their way. */
+  readonly inboundLingerMs: number;
+  /**
+   * How long a rekeyed SA waits for its creator's Delete before we act ourselves; longer than `establishedMs`, so that
+   * a creator that never got our answer still gets it repeated.
+   */
+  readonly rekeyedMs: number;
+  /** An IKE SA that never got, or has lost, its CHILD_SA is closed by its responder after this time. */
+  readonly childlessMs: number;
+  /** After TEMPORARY_FAILURE or a collision, jittered. */
+  readonly rekeyRetryMs: number;
+}
+
+/**
+ * RFC 7296 sets no timers. Set-up gives up early because the gateway starts again with fresh DNS and keys; an
+ * established SA is given longer, because losing it costs traffic.
+ */
+export const defaultLimits: EndpointLimits = {
+  cookieThreshold: 64,
+  halfOpenTotal: 1024,
+  halfOpenPerAddress: 32,
+  halfOpenMs: 30_000,
+  cookieSecretMs: 60_000,
+  retransmitMs: 500,
+  retransmitBackoff: 1.8,
+  retransmitMaxMs: 8_000,
+  setupMs: 30_000,
+  establishedMs: 30_000,
+  deleteMs: 3_000,
+  graceAfterErrorMs: 3_000,
+  lingerMs: 10_000,
+  inboundLingerMs: 3_000,
+  rekeyedMs: 40_000,
+  childlessMs: 30_000,
+  rekeyRetryMs: 10_000,
+};

@@ -1,0 +1,333 @@
+/**
+ * Gateways on a virtual clock, joined by a simulated network. A run depends on its seed alone. Each gateway has a fake
+ * data plane that records what is installed and checks the order: nothing is removed that was not installed, nothing
+ * is installed twice, no plan names an outbound SA that does not exist.
+ */
+import type { Config } from "../../src/config/model.ts";
+import { compareBytes, type Endpoint, IpAddress } from "../../src/core/address.ts";
+import type { DataPlaneEvent, ForwardingPlan, SaSpec } from "../../src/core/dataplane.ts";
+import type { FailureRecord } from "../../src/core/failure.ts";
+import { generateKeyPair, keyPairFromPrivate } from "../../src/crypto/index.ts";
+import type { GatewayCommand, GatewayOutput, TunnelStatus } from "../../src/gateway/contract.ts";
+import { Gateway, type GatewayDeps } from "../../src/gateway/gateway.ts";
+import { dhById } from "../../src/registry/index.ts";
+import { Network, type Packet } from "./network.ts";
+import { SeededRandom } from "./random.ts";
+
+/** Keys are kept as text, so that both ends can be compared after the gateway's secrets are wiped. */
+export interface InstalledSa extends Omit<SaSpec, "encrKey" | "integKey"> {
+  readonly key: string;
+}
+
+export class Node {
+  readonly name: string;
+  gateway: Gateway;
+  readonly installed: InstalledSa[] = [];
+  readonly failures: FailureRecord[] = [];
+  readonly logs: Extract<GatewayOutput, { kind: "log" }>[] = [];
+  readonly keylog: string[] = [];
+  readonly resolves: string[] = [];
+  keepalives = 0;
+  stopped = false;
+  plan: ForwardingPlan | undefined;
+  kernelRoutes: readonly string[] = [];
+  /** Down and silent: what arrives is lost. */
+  dead = false;
+
+  constructor(name: string, gateway: Gateway) {
+    this.name = name;
+    this.gateway = gateway;
+  }
+
+  get inbound(): InstalledSa[] {
+    return this.installed.filter((sa) => sa.direction === "inbound");
+  }
+
+  get outbound(): InstalledSa[] {
+    return this.installed.filter((sa) => sa.direction === "outbound");
+  }
+}
+
+interface Scheduled {
+  readonly at: number;
+  readonly order: number;
+  readonly run: () => void;
+}
+
+export interface SimulationOptions {
+  readonly seed?: number;
+  readonly limits?: GatewayDeps["limits"];
+  readonly workers?: number;
+  readonly exportKeys?: boolean;
+  /** The addresses that a DNS name has. */
+  readonly dns?: (name: string) => readonly string[];
+}
+
+export class Simulation {
+  readonly seed: number;
+  readonly random: SeededRandom;
+  readonly network: Network;
+  readonly nodes: Node[] = [];
+  now = 1_000;
+  readonly #options: SimulationOptions;
+  readonly #queue: Scheduled[] = [];
+  #order = 0;
+  readonly #byAddress = new Map<string, Node>();
+  readonly #timers = new Map<Node, number>();
+
+  constructor(options: SimulationOptions = {}) {
+    this.#options = options;
+    this.seed = options.seed ?? 1;
+    this.random = new SeededRandom(this.seed);
+    this.network = new Network(this.random);
+  }
+
+  add(name: string, config: Config): Node {
+    const node = new Node(name, this.#newGateway(config));
+    this.nodes.push(node);
+    for (const address of config.gateway.addresses) this.#byAddress.set(address.toString(), node);
+    return node;
+  }
+
+  start(...nodes: Node[]): void {
+    for (const node of nodes) this.#handle(node, () => node.gateway.handle(this.now, { kind: "start" }));
+  }
+
+  command(node: Node, verb: GatewayCommand["verb"], connection = "site"): void {
+    this.input(node, { kind: "command", command: { verb, connection } });
+  }
+
+  event(node: Node, event: DataPlaneEvent): void {
+    this.input(node, { kind: "dataPlane", event });
+  }
+
+  input(node: Node, input: Parameters<Gateway["handle"]>[1]): void {
+    this.#handle(node, () => node.gateway.handle(this.now, input));
+  }
+
+  /** Loses everything a crash loses, and starts again. */
+  crash(node: Node, config: Config): void {
+    node.installed.length = 0;
+    node.plan = undefined;
+    node.gateway = this.#newGateway(config);
+    this.#timers.delete(node);
+    this.start(node);
+  }
+
+  /** Runs the virtual clock for `ms`. */
+  run(ms: number): void {
+    const end = this.now + ms;
+    for (;;) {
+      const next = this.#queue[0];
+      if (!next || next.at > end) break;
+      this.#pop();
+      this.now = Math.max(this.now, next.at);
+      next.run();
+    }
+    this.now = end;
+  }
+
+  /** Runs until `condition` or for `ms`; true when it came to hold. */
+  runUntil(condition: () => boolean, ms: number): boolean {
+    const end = this.now + ms;
+    while (!condition()) {
+      const next = this.#queue[0];
+      if (!next || next.at > end) {
+        this.now = end;
+        return condition();
+      }
+      this.#pop();
+      this.now = Math.max(this.now, next.at);
+      next.run();
+    }
+    return true;
+  }
+
+  at(ms: number, run: () => void): void {
+    this.#push({ at: this.now + ms, order: this.#order++, run });
+  }
+
+  /** Puts a datagram on the network as if `source` had sent it. */
+  inject(source: Endpoint, destination: Endpoint, datagram: Uint8Array, from = "attacker"): void {
+    this.#transmit({ from, source, destination, datagram });
+  }
+
+  /** Delivers a datagram straight to its gateway, whatever the network is like. */
+  deliver(source: Endpoint, destination: Endpoint, datagram: Uint8Array): void {
+    const node = this.#byAddress.get(destination.address.toString());
+    if (!node || node.dead) return;
+    const event = { kind: "ike", local: destination, remote: source, datagram } as const;
+    this.event(node, event);
+  }
+
+  #newGateway(config: Config): Gateway {
+    const { random } = this;
+    return new Gateway(config, {
+      random,
+      workers: this.#options.workers ?? 1,
+      exportKeys: this.#options.exportKeys ?? false,
+      keyPairs: { take: (group) => seededKeyPair(random, group) },
+      ...(this.#options.limits && { limits: this.#options.limits }),
+    });
+  }
+
+  #handle(node: Node, mutate: () => void): void {
+    mutate();
+    for (let output = node.gateway.pollOutput(); output; output = node.gateway.pollOutput())
+      this.#perform(node, output);
+    const at = node.gateway.pollTimeout();
+    if (at === undefined || this.#timers.get(node) === at) return;
+    this.#timers.set(node, at);
+    this.#push({
+      at,
+      order: this.#order++,
+      run: () => {
+        if (this.#timers.get(node) !== at) return;
+        this.#timers.delete(node);
+        this.#handle(node, () => node.gateway.handleTimeout(this.now));
+      },
+    });
+  }
+
+  #perform(node: Node, output: GatewayOutput): void {
+    switch (output.kind) {
+      case "sendIke":
+        if (!node.dead) {
+          const { local, remote, datagram } = output;
+          this.#transmit({ from: node.name, source: local, destination: remote, datagram });
+        }
+        break;
+      case "sendKeepalive":
+        node.keepalives++;
+        break;
+      case "installSa":
+        install(node, output.sa);
+        break;
+      case "removeSa":
+        remove(node, output);
+        break;
+      case "publish":
+        node.plan = output.plan;
+        checkPlan(node, output.plan);
+        break;
+      case "kernelRoutes":
+        node.kernelRoutes = output.destinations.map(String);
+        break;
+      case "resolve":
+        this.#resolve(node, output.name);
+        break;
+      case "log":
+        node.logs.push(output);
+        break;
+      case "failure":
+        node.failures.push(output.record);
+        break;
+      case "keylog":
+        node.keylog.push(output.line);
+        break;
+      case "stopped":
+        node.stopped = true;
+        break;
+    }
+  }
+
+  #resolve(node: Node, name: string): void {
+    node.resolves.push(name);
+    const addresses = (this.#options.dns?.(name) ?? []).map((a) => IpAddress.parse(a));
+    this.at(5, () => this.input(node, { kind: "resolved", name, addresses }));
+  }
+
+  #transmit(packet: Packet): void {
+    for (const { packet: copy, delayMs } of this.network.carry(packet))
+      this.at(delayMs, () => this.deliver(copy.source, copy.destination, Uint8Array.from(copy.datagram)));
+  }
+
+  #push(entry: Scheduled): void {
+    let i = this.#queue.length;
+    this.#queue.push(entry);
+    while (i > 0 && before(entry, this.#queue[i - 1]!)) {
+      this.#queue[i] = this.#queue[i - 1]!;
+      i--;
+    }
+    this.#queue[i] = entry;
+  }
+
+  #pop(): void {
+    this.#queue.shift();
+  }
+}
+
+/** Both directions of both gateways agree: keys, SPIs, suites, encapsulation, mirrored selectors. */
+export function pairsOf(a: Node, b: Node): { matched: number; unmatched: InstalledSa[] } {
+  const unmatched: InstalledSa[] = [];
+  let matched = 0;
+  for (const [from, to] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    const receivers = [...to.inbound];
+    for (const sender of from.outbound) {
+      const i = receivers.findIndex(
+        (r) => r.spi === sender.spi && r.key === sender.key && r.encr === sender.encr && r.esn === sender.esn,
+      );
+      if (i < 0) unmatched.push(sender);
+      else {
+        receivers.splice(i, 1);
+        matched++;
+      }
+    }
+    unmatched.push(...receivers);
+  }
+  return { matched, unmatched };
+}
+
+export function tunnelStatus(sim: Simulation, node: Node, tunnel = 0): TunnelStatus {
+  return node.gateway.status(sim.now).connections[0]!.tunnels[tunnel]!;
+}
+
+export function endpoint(address: string, port = 500): Endpoint {
+  return { address: IpAddress.parse(address), port };
+}
+
+function install(node: Node, sa: SaSpec): void {
+  if (node.installed.some((i) => i.direction === sa.direction && i.spi === sa.spi))
+    throw new Error(`${node.name} installs ${sa.direction} SPI ${sa.spi} twice`);
+  const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+  const { encrKey, integKey, ...rest } = sa;
+  if (encrKey.reveal().every((b) => b === 0) && encrKey.length > 0)
+    throw new Error(`${node.name} installs a key of zeros`);
+  node.installed.push({ ...rest, key: `${hex(encrKey.reveal())}/${hex(integKey.reveal())}` });
+  encrKey.wipe();
+  integKey.wipe();
+}
+
+function remove(node: Node, { direction, spi }: { direction: string; spi: number }): void {
+  const i = node.installed.findIndex((sa) => sa.direction === direction && sa.spi === spi);
+  if (i < 0) throw new Error(`${node.name} removes ${direction} SPI ${spi}, which is not installed`);
+  if (direction === "outbound" && named(node.plan, spi))
+    throw new Error(`${node.name} removes outbound SPI ${spi} while the plan still names it`);
+  node.installed.splice(i, 1);
+}
+
+function checkPlan(node: Node, plan: ForwardingPlan): void {
+  for (const { outbound } of plan.connections)
+    for (const { spi } of outbound)
+      if (!node.outbound.some((sa) => sa.spi === spi))
+        throw new Error(`${node.name} publishes outbound SPI ${spi}, which is not installed`);
+}
+
+function named(plan: ForwardingPlan | undefined, spi: number): boolean {
+  return plan?.connections.some(({ outbound }) => outbound.some((o) => o.spi === spi)) ?? false;
+}
+
+function seededKeyPair(random: SeededRandom, group: number) {
+  const row = dhById.get(group)!;
+  // Only x25519 takes any octets as a private key; the others come from the system, and no outcome depends on them.
+  return row.kind === "x25519" ? keyPairFromPrivate(group, random.bytes(32)) : generateKeyPair(group);
+}
+
+function before(a: Scheduled, b: Scheduled): boolean {
+  return a.at < b.at || (a.at === b.at && a.order < b.order);
+}
+
+export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => compareBytes(a, b) === 0;
