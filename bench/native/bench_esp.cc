@@ -14,20 +14,19 @@
 #include <vector>
 
 #include "base/byte_order.h"
+#include "clock.h"
 #include "crypto/algorithms.h"
 #include "crypto/cipher.h"
 #include "esp/inbound_sa.h"
 #include "esp/outbound_sa.h"
 
-#if defined(__x86_64__)
-#include <x86intrin.h>
-#else
-#include <chrono>
-#endif
-
 namespace {
 
 using namespace culvert;
+using bench::Figures;
+using bench::kUnit;
+using bench::now;
+using bench::summarise;
 
 constexpr size_t kPacketSizes[] = {64, 512, 1400};  // inner packets, bytes
 constexpr size_t kBufferBytes = 2048;
@@ -43,11 +42,6 @@ struct Options {
   std::string algorithm;
 };
 
-struct Figures {
-  double median;
-  double best;
-};
-
 struct Row {
   std::string algorithm;
   std::string backend;
@@ -55,19 +49,6 @@ struct Row {
   Figures encap;
   Figures decap;
 };
-
-#if defined(__x86_64__)
-constexpr const char* kUnit = "TSC clocks";
-uint64_t now() {
-  unsigned core;
-  return __rdtscp(&core);
-}
-#else
-constexpr const char* kUnit = "nanoseconds";
-uint64_t now() {
-  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
-}
-#endif
 
 [[noreturn]] void fail(const std::string& why) {
   std::fprintf(stderr, "bench_esp: %s\n", why.c_str());
@@ -150,11 +131,6 @@ class Bench {
   }
 
   double per_packet(uint64_t clocks) const { return static_cast<double>(clocks) / static_cast<double>(options_.ring); }
-
-  static Figures summarise(std::vector<double>& rounds) {
-    std::sort(rounds.begin(), rounds.end());
-    return {rounds[rounds.size() / 2], rounds.front()};
-  }
 
   size_t bytes_;
   const Options& options_;
