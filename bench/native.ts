@@ -1,0 +1,29 @@
+/** `bench -- native`: builds and runs bench/native/bench_esp, clocks per packet without I/O. */
+import { cpus } from "node:os";
+import { join } from "node:path";
+import { repository } from "../testbed/culvert.ts";
+import { must } from "../testbed/exec.ts";
+import type { BenchReport } from "./main.ts";
+import type { BenchOptions } from "./options.ts";
+
+export async function benchNative(options: BenchOptions): Promise<BenchReport> {
+  const folder = join(repository, "build/bench/native");
+  process.stderr.write("  build bench_esp\n");
+  const configure = [
+    "cmake",
+    "-S",
+    repository,
+    "-B",
+    folder,
+    "-DCMAKE_BUILD_TYPE=Release",
+    "-DCULVERT_TESTS=ON",
+  ];
+  const limits = { timeoutMs: 600_000 };
+  await must(configure, limits);
+  await must(["cmake", "--build", folder, "--target", "bench_esp", "--parallel", `${cpus().length}`], limits);
+  process.stderr.write("  run bench_esp\n");
+  const tool = join(folder, "bench/native/bench_esp");
+  const only = options.only === undefined ? [] : ["--algorithm", options.only];
+  const data: unknown = JSON.parse(await must([tool, "--json", ...only], limits));
+  return { data, text: `\`\`\`\n${(await must([tool, ...only], limits)).trimEnd()}\n\`\`\`` };
+}
