@@ -63,6 +63,21 @@ Result<Fd> open_queue(ifreq& request) {
   return fd;
 }
 
+// The first queue decides who owns the device. One that exists belongs to somebody, unless it was made to stay (ip
+// tuntap add): joining a running gateway's device would take a share of its packets.
+Result<Fd> open_first_queue(ifreq& request) {
+  const short flags = request.ifr_flags;
+  request.ifr_flags = static_cast<short>(flags | IFF_TUN_EXCL);
+  auto created = open_queue(request);
+  if (created || ::if_nametoindex(request.ifr_name) == 0) return created;
+  request.ifr_flags = flags;
+  auto joined = open_queue(request);
+  if (!joined) return joined;
+  ifreq actual{};
+  if (::ioctl(joined.value().get(), TUNGETIFF, &actual) == 0 && (actual.ifr_flags & IFF_PERSIST) != 0) return joined;
+  return created;
+}
+
 }  // namespace
 
 Result<TunDevice> TunDevice::open(const Options& options) {
@@ -75,7 +90,7 @@ Result<TunDevice> TunDevice::open(const Options& options) {
   for (unsigned i = 0; i < options.queues; i++) {
     const unsigned flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (options.queues > 1 ? IFF_MULTI_QUEUE : 0u);
     request.ifr_flags = static_cast<short>(flags);
-    auto queue = open_queue(request);
+    auto queue = i == 0 ? open_first_queue(request) : open_queue(request);
     if (!queue) return Error{queue.error()};
     if (i == 0) device.offloads = set_offloads(queue.value().get());
     device.queues.emplace_back(std::move(queue).value());

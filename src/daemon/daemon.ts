@@ -1,8 +1,8 @@
 /**
  * culvertd's life: take the lock, clean what a crash left, open the data plane, run the gateway, stop politely.
  *
- * Order matters. The control socket comes first because it is the lock: a second daemon must end before it touches the
- * first one's routes. Routes and rules go before the data plane does, so that nothing is routed into a device that is
+ * Order matters. The control socket comes first because it is the lock, and the data plane second because device and
+ * ports have one owner: a second daemon ends before it touches the first one's routes. Routes and rules go before the data plane does, so that nothing is routed into a device that is
  * about to vanish. Thread: JavaScript's.
  */
 import type { ControlError } from "../api/control-protocol.ts";
@@ -84,16 +84,16 @@ export class Daemon {
     });
     let dataPlane: DataPlanePort | undefined;
     try {
-      routing.cleanUp();
       dataPlane = parts.openDataPlane((events) => {
         if (daemon) daemon.#onEvents(events);
       });
+      routing.cleanUp();
       daemon = new Daemon(parts, server, routing, dataPlane);
       daemon.#begin();
       return daemon;
     } catch (error) {
       if (daemon) daemon.#shell.close();
-      routing.cleanUp();
+      if (dataPlane) routing.cleanUp();
       dataPlane?.close();
       server.close();
       throw error;

@@ -134,7 +134,14 @@ describe("culvertd's life", () => {
     expect(lines()).toEqual(["info culvertd started", "warn IPv4 forwarding is off"]);
   });
 
-  it("cleans up what a killed daemon left before it opens the data plane", async () => {
+  it("cleans up what a killed daemon left", async () => {
+    const { kernel, start } = setUp();
+    kernel.routes = [{ prefix: "10.9.0.0/16", device: "culvert9", table: 2125, protocol: 125 }];
+    await start();
+    expect(kernel.routes).toEqual([]);
+  });
+
+  it("touches no route while device and ports may be another daemon's", async () => {
     const { kernel, start } = setUp({
       openDataPlane: () => {
         throw new StartError(exitCode.unavailable, "no /dev/net/tun", "modprobe tun");
@@ -143,7 +150,7 @@ describe("culvertd's life", () => {
     const left = { prefix: "10.9.0.0/16", device: "culvert0", table: 2125, protocol: 125 };
     kernel.routes = [left];
     await expect(start()).rejects.toThrow("no /dev/net/tun");
-    expect(kernel.routes).toEqual([]);
+    expect(kernel.routes).toEqual([left]);
     expect(existsSync(join(directory, "control.sock"))).toBe(false);
   });
 
