@@ -110,7 +110,13 @@ function readKeys(
   for (const [name, { psk }] of connections) {
     const at = ["connections", name, "psk"];
     if (psk === undefined) {
-      if (!findings.has(at)) keys.set(name, storedOrNew(name, input));
+      if (findings.has(at)) continue;
+      const stored = input.storedPsk?.(name);
+      const result = stored && pskFromFile(name, { ok: true, bytes: stored });
+      if (result === undefined) keys.set(name, { psk: generatePsk(input.random), generated: true });
+      else if (result.ok) keys.set(name, { psk: result.psk, generated: false });
+      // A new key in its place would lock the peer out, and nobody would know why.
+      else findings.report(at, undefined, `a psk here: the key kept for this connection is not ${pskRule}`);
       continue;
     }
     const from = psk.file !== undefined ? "file" : "value";
@@ -135,14 +141,6 @@ function readKeys(
       );
   }
   return keys;
-}
-
-function storedOrNew(name: string, input: ParseInput): Key {
-  const stored = input.storedPsk?.(name);
-  const result = stored && pskFromFile(name, { ok: true, bytes: stored });
-  return result?.ok === true
-    ? { psk: result.psk, generated: false }
-    : { psk: generatePsk(input.random), generated: true };
 }
 
 /** Below this a chosen text has too little in it to stand guessing (RFC 7296 §2.15, §5). */

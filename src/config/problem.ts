@@ -88,7 +88,15 @@ export function show(path: Path, value: unknown): string {
   if (typeof value === "object") return "a mapping";
   const text = String(value);
   if (hidesSecret(path)) return `[secret], ${[...text].length} characters`;
-  return text === "" ? `""` : shortened(text);
+  // What was quoted in the file is shown quoted when that is the fault: "10" is no integer.
+  if (typeof value === "string" && (text === "" || looksOtherwise(text))) return `"${text}"`;
+  return shortened(text);
+}
+
+/** A text that would have been a number, a truth value or nothing without its quotes. */
+function looksOtherwise(text: string): boolean {
+  const number = Number(text);
+  return (Number.isFinite(number) && String(number) === text) || /^(?:true|false|null|~)$/.test(text);
 }
 
 function shortened(text: string): string {

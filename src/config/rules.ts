@@ -27,8 +27,9 @@ export function checkRules(
   findings: Findings,
 ): void {
   // What could not be read is no evidence of anything else.
+  const { has } = findings;
   const report: Report = (path, found, rule) => {
-    if (!findings.has(path)) findings.report(path, found, rule);
+    if (!has(path)) findings.report(path, found, rule);
   };
   checkGateway(file, report);
   for (const [name, gateway] of Object.entries(file.customerGateways ?? {}))
@@ -37,11 +38,11 @@ export function checkRules(
     report(["connections"], `${connections.size}`, `at most ${maxConnections} connections`);
   for (const [name, connection] of connections) {
     const at = ["connections", name];
-    checkPeers(at, connection, file, { report, has: findings.has });
+    checkPeers(at, connection, file, { report, has });
     checkSubnets(at, connection, report);
     checkNegotiation(at, connection, report);
     checkHealthCheck([...at, "healthCheck"], connection.healthCheck, report);
-    checkBgp([...at, "bgp"], connection, file, report);
+    checkBgp(at, connection, file, { report, has });
   }
   checkFlows(connections, report);
   checkLinks(connections, report);
@@ -202,16 +203,18 @@ function checkHealthCheck(at: Path, check: Connection["healthCheck"], report: Re
     report([...at, "destination"], `${destination}`, "another address than healthCheck.source");
 }
 
-function checkBgp(at: Path, connection: Connection, file: File, report: Report): void {
+function checkBgp(connectionAt: Path, connection: Connection, file: File, { report, has }: Findings): void {
+  const at = [...connectionAt, "bgp"];
   const { bgp } = connection;
   if (bgp === undefined) return;
   const { tunnelCidr, localAddress } = bgp;
   if (bgp.enabled === true) {
     for (const key of ["tunnelCidr", "localAddress", "localAsn"] as const)
       if (bgp[key] === undefined) report([...at, key], "missing", "a value, because bgp.enabled is true");
-    for (const [path, name] of peerNames(at.slice(0, -1), connection)) {
+    for (const [path, name] of peerNames(connectionAt, connection)) {
       const gateway = gatewayNamed(file, name);
-      if (gateway !== undefined && gateway.asn === undefined)
+      const unreadable = has(["customerGateways", name, "asn"]);
+      if (gateway !== undefined && gateway.asn === undefined && !unreadable)
         report(path, name, "a customer gateway with an asn, because bgp.enabled is true");
     }
   }
@@ -266,49 +269,24 @@ function checkLinks(connections: ReadonlyMap<string, Connection>, report: Report
 }
 
 function checkRoutes(file: File, connections: ReadonlyMap<string, Connection>, report: Report): void {
-  const byKey = new Map<string, { active: number | undefined; readonly connections: Map<string, number> }>();
-  const check = (table: "destination" | "policy", i: number, key: string | undefined, route: Route) => {
-    const at = ["routes", table, i];
-    const { connection, weight } = route;
-    if (connection === undefined) return;
-    if (file.connections !== undefined && !Object.hasOwn(file.connections, connection))
-      report(
-        [...at, "connection"],
-        connection,
-        oneOfThose("connection", connection, Object.keys(file.connections)),
-      );
-    if (key === undefined) return;
-    const same = byKey.get(`${table} ${key}`) ?? { active: undefined, connections: new Map() };
-    byKey.set(`${table} ${key}`, same);
-    const twin = same.connections.get(connection);
-    if (twin !== undefined)
-      report(
-        [...at, "connection"],
-        connection,
-        `one route to ${key} per connection: routes.${table}[${twin}] is it`,
-      );
-    else if (weight === 100 && same.active !== undefined)
-      report(
-        [...at, "weight"],
-        "100",
-        `0 (standby), because routes.${table}[${same.active}] to ${key} is active already`,
-      );
-    if (weight === 100) same.active ??= i;
-    same.connections.set(connection, twin ?? i);
-  };
-  for (const [i, route] of (file.routes?.destination ?? []).entries())
-    if (route) check("destination", i, route.destination && `${route.destination}`, route);
+  const seen = new Map<string, SameKey>();
+  for (const [i, route] of (file.routes?.destination ?? []).entries()) {
+    if (route === undefined) continue;
+    checkRouteTarget(["routes", "destination", i], route, file, report);
+    const { destination } = route;
+    if (destination !== undefined) checkRouteKey("destination", i, `${destination}`, route, seen, report);
+  }
   for (const [i, route] of (file.routes?.policy ?? []).entries()) {
-    if (!route) continue;
+    if (route === undefined) continue;
+    checkRouteTarget(["routes", "policy", i], route, file, report);
     const { source, destination, priority } = route;
-    const whole = source && destination && priority !== undefined;
-    check("policy", i, whole ? `${destination} from ${source} at priority ${priority}` : undefined, route);
-    if (source && destination && source.family !== destination.family)
-      report(
-        ["routes", "policy", i, "destination"],
-        `${destination}`,
-        `an IPv${source.family} prefix, as the source is`,
-      );
+    if (source === undefined || destination === undefined) continue;
+    const rule = `an IPv${source.family} prefix, as the source is`;
+    if (source.family !== destination.family)
+      report(["routes", "policy", i, "destination"], `${destination}`, rule);
+    if (priority === undefined) continue;
+    const key = `${destination} from ${source} at priority ${priority}`;
+    checkRouteKey("policy", i, key, route, seen, report);
   }
   checkMtu(file, connections, report);
 }
@@ -316,6 +294,41 @@ function checkRoutes(file: File, connections: ReadonlyMap<string, Connection>, r
 interface Route {
   readonly connection?: string | undefined;
   readonly weight?: number | undefined;
+}
+
+function checkRouteTarget(at: Path, { connection }: Route, { connections }: File, report: Report): void {
+  if (connection === undefined || connections === undefined || Object.hasOwn(connections, connection)) return;
+  report([...at, "connection"], connection, oneOfThose("connection", connection, Object.keys(connections)));
+}
+
+/** Numbers of the routes with one key: the active one, and that of each connection. */
+interface SameKey {
+  active: number | undefined;
+  readonly byConnection: Map<string, number>;
+}
+
+function checkRouteKey(
+  table: "destination" | "policy",
+  i: number,
+  key: string,
+  { connection, weight }: Route,
+  seen: Map<string, SameKey>,
+  report: Report,
+): void {
+  if (connection === undefined) return;
+  const same = seen.get(`${table} ${key}`) ?? { active: undefined, byConnection: new Map() };
+  seen.set(`${table} ${key}`, same);
+  const at = ["routes", table, i];
+  const twin = same.byConnection.get(connection);
+  if (twin !== undefined) {
+    const rule = `one route to ${key} per connection: routes.${table}[${twin}] is it`;
+    report([...at, "connection"], connection, rule);
+  } else if (weight === 100 && same.active !== undefined) {
+    const rule = `0 (standby), because routes.${table}[${same.active}] to ${key} is active already`;
+    report([...at, "weight"], "100", rule);
+  }
+  if (weight === 100) same.active ??= i;
+  same.byConnection.set(connection, twin ?? i);
 }
 
 /** RFC 8200 §5: a link that carries IPv6 has an MTU of at least 1280. */

@@ -67,9 +67,7 @@ export function readGatewayAddress(text: string): Read<IpAddress> {
   return bad === undefined ? accept(address) : refuse(`an address of this host, not in ${bad}`);
 }
 
-/**
- * Ranges are judged here, except 100.64.0.0/10, which the customer gateway may allow.
- */
+/** Ranges are judged here, except 100.64.0.0/10, which the customer gateway may allow. */
 export function readPeer(text: string): Read<PeerAddress> {
   if (text === "any") return accept({ kind: "any" });
   const address = IpAddress.tryParse(text);
@@ -146,13 +144,12 @@ const printable = /^[\x21-\x7e]+$/;
 const looksLikeAddress = /^[\d.]+$/;
 const linkLocal = Prefix.parse("169.254.0.0/16");
 const metadataService = IpAddress.parse("169.254.169.254");
-const notUnicast = ["0.0.0.0/8", "224.0.0.0/4", "255.0.0.0/8", "::/128", "ff00::/8"].map((p) =>
-  Prefix.parse(p),
-);
-const notAPeer = [
-  ...notUnicast,
-  ...["127.0.0.0/8", "169.254.0.0/16", "::1/128", "fe80::/10", "::ffff:0:0/96"].map((p) => Prefix.parse(p)),
-];
+// An IPv6 link-local address needs a zone, which no peer could be told; a mapped one is IPv4 in disguise.
+const notUnicast = [
+  ...["0.0.0.0/8", "224.0.0.0/4", "255.0.0.0/8"],
+  ...["::/128", "fe80::/10", "ff00::/8", "::ffff:0:0/96"],
+].map((p) => Prefix.parse(p));
+const notAPeer = [...notUnicast, ...["127.0.0.0/8", "169.254.0.0/16", "::1/128"].map((p) => Prefix.parse(p))];
 const keywords: readonly string[] = [
   ...Object.values(encr).flatMap((row) => Object.keys(row.keywords)),
   ...[integ, prf, dh].flatMap((rows) => Object.values(rows).flatMap((row) => [...row.keywords])),

@@ -145,4 +145,10 @@ describe("a connection without a pre-shared key", () => {
     expect(pskText(config)).toBe("stored for hq-branch");
     expect(config.generatedPsks).toEqual([]);
   });
+
+  it("is not given another one silently when the stored one is damaged", () => {
+    expect(problems(none, { storedPsk: () => bytes(`${"x".repeat(70)}\n${"y".repeat(70)}`) })).toEqual([
+      "culvert.yaml:10: connections.hq-branch.psk: a psk here: the key kept for this connection is not 1 to 100 printable characters",
+    ]);
+  });
 });

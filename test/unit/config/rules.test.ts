@@ -109,6 +109,7 @@ check("gateway", inGateway, [
     bad: [
       ["replayWindow: 63", "gateway.replayWindow: 63: 64 to 65536"],
       ["replayWindow: 65537", "gateway.replayWindow: 65537: 64 to 65536"],
+      ['replayWindow: "4096"', 'gateway.replayWindow: "4096": 64 to 65536'],
       ["replayWindow: 0x1000", "gateway.replayWindow: 0x1000: 64 to 65536"],
     ],
   },
@@ -133,6 +134,7 @@ check("gateway.addresses", (list) => `gateway:\n  addresses: ${list}\n`, [
       ["[0.0.0.0]", "gateway.addresses[0]: 0.0.0.0: an address of this host, not in 0.0.0.0/8"],
       ["['::']", "gateway.addresses[0]: ::: an address of this host, not in ::/128"],
       ["[224.0.0.1]", "gateway.addresses[0]: 224.0.0.1: an address of this host, not in 224.0.0.0/4"],
+      ["[fe80::1]", "gateway.addresses[0]: fe80::1: an address of this host, not in fe80::/10"],
       ["[ff02::1]", "gateway.addresses[0]: ff02::1: an address of this host, not in ff00::/8"],
       ["[192.0.2.1, 192.0.2.1]", "gateway.addresses[1]: 192.0.2.1: each address once"],
     ],
@@ -425,6 +427,7 @@ check("connections", inConnection, [
       "dpd: {intervalSeconds: 3600, action: restart}",
     ],
     bad: [
+      ['dpd: {enabled: "true"}', 'connections.hq-branch.dpd.enabled: "true": true or false'],
       ["dpd: {enabled: yes}", "connections.hq-branch.dpd.enabled: yes: true or false"],
       ["dpd: {intervalSeconds: 0}", "connections.hq-branch.dpd.intervalSeconds: 0: 1 to 3600"],
       ["dpd: {action: hold}", "connections.hq-branch.dpd.action: hold: restart or clear"],
@@ -565,6 +568,18 @@ describe("connections", () => {
       "culvert.yaml:14: connections.hq-branch.healthCheck.source: missing: an address, because healthCheck.enabled is true",
       "culvert.yaml:14: connections.hq-branch.healthCheck.destination: missing: an address, because healthCheck.enabled is true",
       "culvert.yaml:14: connections.hq-branch.healthCheck.enabled: true: false (this build has no health checks)",
+    ]);
+  });
+
+  it("does not call an AS number missing that it could not read", () => {
+    const source = file({
+      customerGateways: "x: {address: 203.0.113.9, asn: AS7}",
+      connection:
+        "customerGateway: x\nbgp: {enabled: true, tunnelCidr: 169.254.11.0/30, localAddress: 169.254.11.1, localAsn: 1}",
+    });
+    expect(problems(source).map((line) => line.split(": ")[1])).toEqual([
+      "customerGateways.x.asn",
+      "connections.hq-branch.bgp.enabled",
     ]);
   });
 
