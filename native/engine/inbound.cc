@@ -13,9 +13,12 @@ constexpr size_t kMarkerBytes = 4;      // RFC 3948 §2.2: zeroes where ESP has 
 constexpr size_t kIkeHeaderBytes = 28;  // RFC 7296 §3.1
 constexpr uint8_t kKeepalive = 0xff;    // RFC 3948 §2.3: the whole datagram
 
-// With messages this long on average the next call takes one at a time, so that a train is decrypted and written
-// while it is in the cache; with short ones a call takes as many as there are.
-constexpr uint64_t kLongMessageBytes = 8192;
+// With messages this long on average the next calls take one at a time, so that a train is opened while it is in the
+// cache; with short ones a call takes as many as there are.
+constexpr uint64_t kTrainBytes = 8192;
+// Trains that are held until they are written together: a superpacket's tail is often in the next train. More would
+// leave the cache before it is written.
+constexpr uint64_t kBatchBytes = 160 * 1024;
 
 bool is_tcp_syn(const uint8_t* packet, uint32_t length) {
   if ((packet[0] >> 4) == 4) {
@@ -41,32 +44,32 @@ Inbound::Inbound(Shared& shared, unsigned worker, Reporter& reporter, std::uniqu
 
 bool Inbound::run_nat(const Snapshot& snapshot, size_t outer) {
   const OuterAddress& address = *shared_.outers[outer];
-  const std::span<net::Received> messages = slots_->receive(address.nat[worker_].fd.get(), wanted_);
-  if (messages.empty()) return false;
+  const int fd = address.nat[worker_].fd.get();
   const net::Endpoint local{address.address, shared_.nat_port};
+  unsigned used = 0;
   uint64_t bytes = 0;
-  for (const net::Received& message : messages) {
-    bytes += message.length;
-    if (message.truncated || message.length == 0) {
-      counters_.drop(Drop::truncated);
-      continue;
+  bool more = true;
+  while (more && used < net::ReceiveSlots::kSlots && bytes < kBatchBytes) {
+    const unsigned wanted = expects_trains_ ? 1 : net::ReceiveSlots::kSlots - used;
+    const std::span<net::Received> messages = slots_->receive(fd, used, wanted);
+    for (const net::Received& message : messages) {
+      take_message(snapshot, message, local);
+      bytes += message.length;
     }
-    for (uint32_t at = 0; at < message.length; at += message.segment) {
-      const uint32_t length = std::min(message.segment, message.length - at);
-      take_datagram(snapshot, {message.data + at, length}, message, local);
-    }
+    used += static_cast<unsigned>(messages.size());
+    more = messages.size() == wanted;
   }
+  if (used == 0) return false;
   open_run(snapshot);
   coalescer_.flush();
-  counters_.add(Count::esp_receives, messages.size());
-  const bool more = messages.size() == wanted_;
-  wanted_ = bytes / messages.size() >= kLongMessageBytes ? 1 : net::ReceiveSlots::kSlots;
+  counters_.add(Count::esp_receives, used);
+  expects_trains_ = bytes / used >= kTrainBytes;
   return more;
 }
 
 bool Inbound::run_esp(const Snapshot& snapshot, size_t outer) {
   const OuterAddress& address = *shared_.outers[outer];
-  const std::span<net::Received> messages = slots_->receive(address.esp[worker_].get(), net::ReceiveSlots::kSlots);
+  const std::span<net::Received> messages = slots_->receive(address.esp[worker_].get(), 0, net::ReceiveSlots::kSlots);
   if (messages.empty()) return false;
   for (const net::Received& message : messages) {
     std::span<uint8_t> esp(message.data, message.length);
@@ -94,14 +97,14 @@ bool Inbound::run_esp(const Snapshot& snapshot, size_t outer) {
 
 bool Inbound::run_ike(size_t outer) {
   const OuterAddress& address = *shared_.outers[outer];
-  const std::span<net::Received> messages = slots_->receive(address.ike.fd.get(), kIkeBatch);
+  const std::span<net::Received> messages = slots_->receive(address.ike.fd.get(), 0, kIkeBatch);
   for (const net::Received& message : messages)
     take_ike({message.data, message.length}, {address.address, shared_.ike_port}, message.from);
   return messages.size() == kIkeBatch;
 }
 
 bool Inbound::run_inherited(size_t socket) {
-  const std::span<net::Received> messages = slots_->receive(shared_.inherited[socket].fd.get(), kIkeBatch);
+  const std::span<net::Received> messages = slots_->receive(shared_.inherited[socket].fd.get(), 0, kIkeBatch);
   for (const net::Received& message : messages)
     take_ike({message.data, message.length}, {message.local, shared_.ike_port}, message.from);
   return messages.size() == kIkeBatch;
@@ -120,6 +123,15 @@ bool Inbound::run_strays(const Snapshot& snapshot) {
   coalescer_.flush();
   strays_.release(taken);
   return taken == net::ReceiveSlots::kSlots;
+}
+
+void Inbound::take_message(const Snapshot& snapshot, const net::Received& message, const net::Endpoint& local) {
+  if (message.truncated || message.length == 0) return counters_.drop(Drop::truncated);
+  for (uint32_t at = 0; at < message.length; at += message.segment) {
+    const uint32_t length = std::min(message.segment, message.length - at);
+    take_datagram(snapshot, {message.data + at, length}, message, local);
+  }
+  if (message.length >= kTrainBytes) open_run(snapshot);
 }
 
 void Inbound::take_datagram(const Snapshot& snapshot, std::span<uint8_t> datagram, const net::Received& message,

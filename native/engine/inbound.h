@@ -33,6 +33,7 @@ class Inbound final : net::PacketSink {
   static constexpr size_t kMaxItems = 256;
   static constexpr unsigned kIkeBatch = 8;
 
+  void take_message(const Snapshot& snapshot, const net::Received& message, const net::Endpoint& local);
   void take_datagram(const Snapshot& snapshot, std::span<uint8_t> datagram, const net::Received& message,
                      const net::Endpoint& local);
   void take_esp(const Snapshot& snapshot, std::span<uint8_t> esp, const net::SocketAddress& from, uint8_t traffic_class,
@@ -51,7 +52,7 @@ class Inbound final : net::PacketSink {
   const unsigned worker_;
   std::unique_ptr<net::ReceiveSlots> slots_;
   net::Coalescer coalescer_;
-  unsigned wanted_ = net::ReceiveSlots::kSlots;
+  bool expects_trains_ = false;
 
   // The run that is being gathered: packets of one SA from one peer address.
   const InboundPath* path_ = nullptr;

@@ -16,14 +16,15 @@ uint32_t align_up(uint32_t n) { return (n + kRunAlign - 1) & ~(kRunAlign - 1); }
 
 }  // namespace
 
-Outbound::Outbound(Shared& shared, unsigned worker, Reporter& reporter)
+Outbound::Outbound(Shared& shared, unsigned worker, Reporter& reporter, net::HugeBuffer memory)
     : shared_(shared),
       counters_(shared.worker[worker]->counters),
       reporter_(reporter),
       tun_(shared.tun.queues[worker]),
       worker_(worker),
-      tun_buffer_(std::make_unique<uint8_t[]>(kTunBytes)),
-      arena_(std::make_unique<uint8_t[]>(kArenaBytes + esp::kMaxTailroom + kRunAlign)) {}
+      memory_(std::move(memory)),
+      tun_buffer_(memory_.data()),
+      arena_(memory_.data() + kTunBytes) {}
 
 bool Outbound::run(const Snapshot& snapshot, unsigned budget) {
   uint64_t reads = 0;
@@ -31,14 +32,14 @@ bool Outbound::run(const Snapshot& snapshot, unsigned budget) {
   bool more = true;
   while (reads < budget) {
     net::VnetHeader header;
-    const ssize_t n = tun_.read(header, {tun_buffer_.get(), kTunBytes});
+    const ssize_t n = tun_.read(header, {tun_buffer_, kTunBytes});
     if (n <= 0) {
       more = false;
       break;
     }
     reads++;
     bytes += static_cast<uint64_t>(n);
-    take(header, {tun_buffer_.get(), static_cast<size_t>(n)}, snapshot);
+    take(header, {tun_buffer_, static_cast<size_t>(n)}, snapshot);
   }
   flush();
   counters_.add(Count::tun_reads, reads);
@@ -118,7 +119,7 @@ void Outbound::append(const net::Segmenter& segmenter, const OutboundPath& path,
     uint32_t n = only_last ? 1 : std::min(total - done, room);
     if (!only_last && done + n == total && last_esp != whole_esp && n > 1) n--;
 
-    uint8_t* const place = arena_.get() + run.offset + run.length + geometry.header_bytes;
+    uint8_t* const place = arena_ + run.offset + run.length + geometry.header_bytes;
     segmenter.emit(done, n, place, run.stride);
     if (done == 0 && total == 1 && ip.protocol == kProtocolTcp) clamp(ip, path, place);
     for (uint32_t i = 0; i < n; i++) {

@@ -11,14 +11,21 @@
 #include "engine/reporter.h"
 #include "engine/shared.h"
 #include "esp/esp.h"
+#include "net/huge_buffer.h"
 #include "net/segment.h"
 #include "net/send.h"
 
 namespace culvert::engine {
 
 class Outbound {
+  static constexpr size_t kTunBytes = 65536 + 1024;
+  static constexpr size_t kArenaBytes = 192 * 1024;
+
  public:
-  Outbound(Shared& shared, unsigned worker, Reporter& reporter);
+  Outbound(Shared& shared, unsigned worker, Reporter& reporter, net::HugeBuffer memory);
+
+  /** Memory that the constructor wants. */
+  static constexpr size_t memory_bytes() { return kTunBytes + kArenaBytes + esp::kMaxTailroom; }
 
   /** Reads at most `budget` packets or superpackets and sends everything. True when there may be more to read. */
   bool run(const Snapshot& snapshot, unsigned budget);
@@ -35,8 +42,6 @@ class Outbound {
     bool closed;  // its last datagram is shorter: nothing may follow
   };
 
-  static constexpr size_t kTunBytes = 65536 + 256;
-  static constexpr size_t kArenaBytes = 192 * 1024;
   static constexpr size_t kMaxItems = 256;
   static constexpr size_t kMaxRuns = 64;
 
@@ -69,8 +74,9 @@ class Outbound {
   };
   FlowCache cache_;
 
-  std::unique_ptr<uint8_t[]> tun_buffer_;
-  std::unique_ptr<uint8_t[]> arena_;
+  net::HugeBuffer memory_;
+  uint8_t* const tun_buffer_;
+  uint8_t* const arena_;
   uint32_t arena_used_ = 0;
   uint32_t item_count_ = 0;
   uint32_t run_count_ = 0;

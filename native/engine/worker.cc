@@ -21,7 +21,9 @@ constexpr int kEpollBatch = 64;
 Result<std::unique_ptr<Worker>> Worker::create(Shared& shared, unsigned index) {
   auto slots = net::ReceiveSlots::create();
   if (!slots) return Error{slots.error()};
-  std::unique_ptr<Worker> worker(new Worker(shared, index, std::move(slots).value()));
+  auto memory = net::HugeBuffer::create(Outbound::memory_bytes());
+  if (!memory) return Error{memory.error()};
+  std::unique_ptr<Worker> worker(new Worker(shared, index, std::move(slots).value(), std::move(memory).value()));
   worker->epoll_ = net::Fd(::epoll_create1(EPOLL_CLOEXEC));
   if (!worker->epoll_.valid()) return net::setup_error(errno, "epoll");
 
@@ -48,12 +50,12 @@ Result<std::unique_ptr<Worker>> Worker::create(Shared& shared, unsigned index) {
   return worker;
 }
 
-Worker::Worker(Shared& shared, unsigned index, std::unique_ptr<net::ReceiveSlots> slots)
+Worker::Worker(Shared& shared, unsigned index, std::unique_ptr<net::ReceiveSlots> slots, net::HugeBuffer memory)
     : shared_(shared),
       own_(*shared.worker[index]),
       index_(index),
       reporter_(shared, own_),
-      outbound_(shared, index, reporter_),
+      outbound_(shared, index, reporter_, std::move(memory)),
       inbound_(shared, index, reporter_, std::move(slots)) {}
 
 Result<Unit> Worker::watch(int fd, Source source, size_t which) {

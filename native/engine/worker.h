@@ -26,7 +26,7 @@ class Worker {
     size_t which = 0;
   };
 
-  Worker(Shared& shared, unsigned index, std::unique_ptr<net::ReceiveSlots> slots);
+  Worker(Shared& shared, unsigned index, std::unique_ptr<net::ReceiveSlots> slots, net::HugeBuffer memory);
   Result<Unit> watch(int fd, Source source, size_t which);
   bool serve(Ready& ready, const Snapshot& snapshot);
   void wait(bool block);

@@ -1,29 +1,20 @@
 #include "net/receive.h"
 
 #include <linux/udp.h>
-#include <sys/mman.h>
 
 #include <cerrno>
 
 #include "net/setup_error.h"
 
 namespace culvert::net {
-namespace {
-
-constexpr size_t kHugePageBytes = 2 << 20;
-
-}  // namespace
 
 Result<std::unique_ptr<ReceiveSlots>> ReceiveSlots::create() {
   std::unique_ptr<ReceiveSlots> slots(new ReceiveSlots);
-  const size_t bytes = (kSlots * kStrideBytes + kHugePageBytes - 1) & ~(kHugePageBytes - 1);
-  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return setup_error(errno, "receive buffers");
-  slots->memory_ = static_cast<uint8_t*>(memory);
-  slots->memory_bytes_ = bytes;
-  ::madvise(memory, bytes, MADV_HUGEPAGE);  // one TLB entry instead of one for each datagram; only a wish
+  auto memory = HugeBuffer::create(kSlots * kStrideBytes);
+  if (!memory) return Error{memory.error()};
+  slots->memory_ = std::move(memory).value();
   for (unsigned i = 0; i < kSlots; i++) {
-    slots->pieces_[i] = {slots->memory_ + i * kStrideBytes, kSlotBytes};
+    slots->pieces_[i] = {slots->memory_.data() + i * kStrideBytes, kSlotBytes};
     msghdr& header = slots->headers_[i].msg_hdr;
     header = {};
     header.msg_name = slots->messages_[i].from.get();
@@ -34,25 +25,22 @@ Result<std::unique_ptr<ReceiveSlots>> ReceiveSlots::create() {
   return slots;
 }
 
-ReceiveSlots::~ReceiveSlots() {
-  if (memory_ != nullptr) ::munmap(memory_, memory_bytes_);
-}
-
-std::span<Received> ReceiveSlots::receive(int fd, unsigned wanted) {
-  for (unsigned i = 0; i < wanted; i++) {
+std::span<Received> ReceiveSlots::receive(int fd, unsigned first, unsigned wanted) {
+  const unsigned end = first + wanted;
+  for (unsigned i = first; i < end; i++) {
     headers_[i].msg_hdr.msg_namelen = SocketAddress::capacity();
     headers_[i].msg_hdr.msg_controllen = kControlBytes;
   }
   int n;
   if (wanted == 1) {
-    const ssize_t bytes = ::recvmsg(fd, &headers_[0].msg_hdr, MSG_DONTWAIT);
+    const ssize_t bytes = ::recvmsg(fd, &headers_[first].msg_hdr, MSG_DONTWAIT);
     n = bytes < 0 ? -1 : 1;
-    if (n == 1) headers_[0].msg_len = static_cast<unsigned>(bytes);
+    if (n == 1) headers_[first].msg_len = static_cast<unsigned>(bytes);
   } else {
-    n = ::recvmmsg(fd, headers_, wanted, MSG_DONTWAIT, nullptr);
+    n = ::recvmmsg(fd, &headers_[first], wanted, MSG_DONTWAIT, nullptr);
   }
   if (n <= 0) return {};
-  for (int i = 0; i < n; i++) {
+  for (unsigned i = first; i < first + static_cast<unsigned>(n); i++) {
     Received& message = messages_[i];
     message.data = static_cast<uint8_t*>(pieces_[i].iov_base);
     message.length = headers_[i].msg_len;
@@ -61,7 +49,7 @@ std::span<Received> ReceiveSlots::receive(int fd, unsigned wanted) {
     message.truncated = (headers_[i].msg_hdr.msg_flags & MSG_TRUNC) != 0;
     read_control(headers_[i].msg_hdr, message);
   }
-  return {messages_, static_cast<size_t>(n)};
+  return std::span(messages_).subspan(first, static_cast<size_t>(n));
 }
 
 void ReceiveSlots::read_control(msghdr& header, Received& message) {

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "base/result.h"
+#include "net/huge_buffer.h"
 #include "net/socket_address.h"
 
 namespace culvert::net {
@@ -31,15 +32,14 @@ class ReceiveSlots {
   static constexpr unsigned kSlots = 32;
 
   static Result<std::unique_ptr<ReceiveSlots>> create();
-  ~ReceiveSlots();
   ReceiveSlots(const ReceiveSlots&) = delete;
   ReceiveSlots& operator=(const ReceiveSlots&) = delete;
 
   /**
-   * At most `wanted` (1 to kSlots) messages that are there now; empty when there are none. They stay valid until the
-   * next call.
+   * At most `wanted` messages that are there now, into the slots from `first` on (together at most kSlots); empty when
+   * there are none. They stay valid until their slots are used again.
    */
-  std::span<Received> receive(int fd, unsigned wanted);
+  std::span<Received> receive(int fd, unsigned first, unsigned wanted);
 
  private:
   ReceiveSlots() = default;
@@ -51,8 +51,7 @@ class ReceiveSlots {
 
   void read_control(msghdr& header, Received& message);
 
-  uint8_t* memory_ = nullptr;
-  size_t memory_bytes_ = 0;
+  HugeBuffer memory_;
   iovec pieces_[kSlots];
   mmsghdr headers_[kSlots];
   Received messages_[kSlots];
