@@ -27,7 +27,9 @@ struct EncapItem {
   uint32_t esp_length;    // out: header to ICV
 };
 
-// Seals every item in place. Thread: any worker, concurrently for one SA.
+// Seals every item in place, in order, and writes nothing outside the resulting datagrams: they may lie back to back,
+// as UDP segmentation offload wants them. When numbers or a limit run out, items from there on get the reason and the
+// rest of the run is untouched. Thread: any worker, concurrently for one SA.
 void encap_run(OutboundSa& sa, std::span<EncapItem> items);
 
 struct DecapItem {

@@ -27,12 +27,20 @@ uint64_t add_capped(uint64_t a, uint64_t b, uint64_t cap) { return b > cap || a 
 /** RFC 4303 §2.4: padding bytes are 1, 2, 3 and so on. */
 alignas(16) constexpr uint8_t kPadding[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 
-/** Pads the packet and adds the trailer; returns the length of what is encrypted. */
+/**
+ * Pads the packet and adds the trailer; returns the length of what is encrypted. Nothing behind the ICV is touched, so
+ * that datagrams can lie back to back.
+ */
+template <crypto::CipherMode kMode>
 inline uint32_t add_trailer(const EncapItem& item, uint32_t align) {
   const uint32_t pad = (0u - (item.inner_length + static_cast<uint32_t>(kEspTrailerBytes))) & (align - 1);
   uint8_t* tail = item.inner + item.inner_length;
-  // All sixteen are written, as one store: those too many are overwritten by the trailer and the ICV.
-  std::memcpy(tail, kPadding, sizeof kPadding);
+  if constexpr (kMode == crypto::CipherMode::null) {
+    std::copy_n(kPadding, pad, tail);
+  } else {
+    // All sixteen in one store: those too many are where trailer and ICV, eighteen bytes together, are written next.
+    std::memcpy(tail, kPadding, sizeof kPadding);
+  }
   store_be16(tail + pad, static_cast<uint16_t>(pad << 8 | item.next_header));
   return item.inner_length + pad + static_cast<uint32_t>(kEspTrailerBytes);
 }
@@ -164,7 +172,7 @@ void OutboundSa::seal_burst(std::span<EncapItem> items, uint64_t first_sequence)
     uint8_t* esp = item.inner - header_bytes;
     store_be32(esp, spi_);
     store_be32(esp + 4, static_cast<uint32_t>(sequence));
-    const uint32_t text_bytes = add_trailer(item, align);
+    const uint32_t text_bytes = add_trailer<kMode>(item, align);
     op.text = item.inner;
     op.text_bytes = text_bytes;
     op.icv = item.inner + text_bytes;

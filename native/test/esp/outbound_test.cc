@@ -124,6 +124,35 @@ TEST("a dummy packet is sealed like any other (RFC 4303 §2.6)") {
   CHECK_EQ(inbound->totals().sequence, uint64_t{1});
 }
 
+TEST("datagrams that lie back to back do not touch each other") {
+  for (const Suite& suite : all_suites()) {
+    const Note which(suite.name());
+    const Config config(suite);
+    const auto outbound = config.outbound();
+    const auto inbound = config.inbound(1024);
+    const size_t header_bytes = outbound->geometry().header_bytes;
+    for (size_t length = 20; length < 40; length++) {
+      constexpr size_t kCount = 5;
+      const size_t sealed = outbound->sealed_size(length);
+      const Bytes inner = ipv4_packet(length);
+      Bytes arena(1 + kCount * sealed + 1, 0xa5);
+      std::vector<EncapItem> items;
+      for (size_t i = 0; i < kCount; i++) {
+        uint8_t* at = &arena[1 + i * sealed + header_bytes];
+        std::copy(inner.begin(), inner.end(), at);
+        items.push_back({at, static_cast<uint32_t>(length), 4, Drop::none, nullptr, 0});
+      }
+      encap_run(*outbound, items);
+      CHECK_EQ(arena.front(), 0xa5);
+      CHECK_EQ(arena.back(), 0xa5);
+      for (size_t i = 0; i < kCount; i++) {
+        CHECK(items[i].esp == &arena[1 + i * sealed] && items[i].esp_length == sealed);
+        CHECK(open_one(*inbound, OutboundPacket::sealed(items[i])).inner == inner);
+      }
+    }
+  }
+}
+
 TEST("an empty run does nothing") {
   const auto sa = Config(gcm128()).outbound();
   encap_run(*sa, {});
