@@ -10,11 +10,20 @@ export interface PingResult {
   readonly averageMs: number | undefined;
 }
 
-/** Sends `count` echo requests, one each `intervalMs`. `size` is the ICMP payload; `dontFragment` sets DF. */
+/**
+ * Sends `count` echo requests, one each `intervalMs`. `size` is the ICMP payload; `dontFragment` sets DF; `source` is
+ * the address to send from where the kernel's choice is not the one wanted.
+ */
 export async function ping(
   netns: string,
   destination: string,
-  options: { count?: number; intervalMs?: number; size?: number; dontFragment?: boolean } = {},
+  options: {
+    count?: number;
+    intervalMs?: number;
+    size?: number;
+    dontFragment?: boolean;
+    source?: string;
+  } = {},
 ): Promise<PingResult> {
   const { count = 20, intervalMs = 20, size = 56 } = options;
   const df = options.dontFragment === true ? ["-M", "do"] : [];

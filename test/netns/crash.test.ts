@@ -69,7 +69,10 @@ async function kernelState(netns: string): Promise<Record<string, string>> {
   await delay(100);
   const show = async (...argv: string[]) => stable(await must(argv, { netns }));
   return {
-    links: await show("ip", "-o", "link"),
+    links: (await must(["ip", "-o", "link"], { netns })).replaceAll(
+      /^\d+: (\S+): .*? (mtu \d+) .*$/gm,
+      "$1 $2",
+    ),
     routes: await show("ip", "route", "show", "table", "all"),
     routes6: await show("ip", "-6", "route", "show", "table", "all"),
     rules: await show("ip", "rule"),

@@ -151,7 +151,7 @@ const failures: readonly {
   },
   {
     what: "strongSwan calls itself something else",
-    initiator: "culvert",
+    initiator: "strongSwan",
     culvert: { remoteId: "hq.example.net" },
     code: "PEER_IDENTITY_MISMATCH",
     names: ["hq.example.net", "192.0.2.2"],

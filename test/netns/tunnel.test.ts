@@ -87,7 +87,7 @@ describeInNamespaces("a tunnel between two culvertds", [], () => {
     ]);
     await waitForPing(a.host, b.hostAddress);
     // gA's outer address is not in the flows, although its route leads into the TUN device.
-    const stranger = await ping(a.gateway, b.hostAddress, { count: 3 });
+    const stranger = await ping(a.gateway, b.hostAddress, { count: 3, source: a.outerAddress });
     expect(stranger.received).toBe(0);
   });
 
