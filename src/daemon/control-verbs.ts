@@ -5,10 +5,12 @@ import type {
   ControlRequest,
   CountersResult,
   DaemonStatus,
+  DropCount,
   LogResult,
 } from "../api/control-protocol.ts";
 import { err, ok, type Result } from "../core/result.ts";
 import type { GatewayInput, GatewayMachine } from "../gateway/contract.ts";
+import { ikeDrops } from "../ike/v2/drops.ts";
 import type { LogRing } from "../telemetry/log-ring.ts";
 import type { DataPlanePort } from "./ports.ts";
 import type { Clock } from "./shell.ts";
@@ -68,5 +70,15 @@ function command(
   return ok({ acceptedAtMs });
 }
 
-/** Reasons that nothing died of stay out of the operator's way. */
-const countedDrops = (on: ControlSubject) => on.dataPlane.drops().filter((drop) => drop.packets > 0);
+/** The data plane's reasons and IKE's, in one list; reasons that nothing died of stay out of the operator's way. */
+function countedDrops(on: ControlSubject): DropCount[] {
+  const { drops } = on.machine.status(on.clock.now()).ike;
+  const texts: Readonly<Record<string, string>> = ikeDrops;
+  const ike = Object.entries(drops).map(([reason, packets]) => ({
+    reason: `ike_${reason}`,
+    severity: "warn",
+    text: texts[reason] ?? "",
+    packets,
+  }));
+  return [...on.dataPlane.drops(), ...ike].filter((drop) => drop.packets > 0);
+}

@@ -355,13 +355,17 @@ describe("control verbs", () => {
     await start();
     machine.connections = [connection("hq-branch", "up")];
     dataPlane.dropped = { replayed: 3, bad_icv: 0 };
+    machine.ikeDrops = { malformed: 5, payloads: 0 };
     expect(await ask(controlPath, { verb: "status" })).toMatchObject({
       ok: true,
       result: {
         daemon: { version: "1.2.3", pid: process.pid, nowMs: 1000, warnings: ["IPv4 forwarding is off"] },
         tun: { name: "culvert0", mtu: 1438 },
         gateway: { name: "hq", connections: [{ name: "hq-branch", state: "up" }] },
-        drops: [{ reason: "replayed", severity: "warn", text: "about replayed", packets: 3 }],
+        drops: [
+          { reason: "replayed", severity: "warn", text: "about replayed", packets: 3 },
+          { reason: "ike_malformed", severity: "warn", text: "the bytes are not an IKE message", packets: 5 },
+        ],
       },
     });
   });

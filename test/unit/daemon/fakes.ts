@@ -20,6 +20,7 @@ export class FakeMachine implements GatewayMachine {
   readonly timeouts: number[] = [];
   deadline: number | undefined;
   connections: ConnectionStatus[] = [];
+  ikeDrops: Record<string, number> = {};
   /** Called for every input, to queue outputs or throw. */
   onInput: (input: GatewayInput) => void = () => {};
   onTimeout: (now: number) => void = () => {
@@ -45,7 +46,7 @@ export class FakeMachine implements GatewayMachine {
     return this.deadline;
   }
   status() {
-    return { name: "hq", ike: { halfOpen: 0, drops: {} }, connections: this.connections };
+    return { name: "hq", ike: { halfOpen: 0, drops: this.ikeDrops }, connections: this.connections };
   }
 }
 
