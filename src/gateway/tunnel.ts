@@ -77,7 +77,7 @@ export class Tunnel {
   // ── What is wanted ───────────────────────────────────────────────────────────────────────────────────────────
 
   start(now: Instant): void {
-    if (this.intent === "keep-up") this.#attempt(now, "start: immediately");
+    if (this.intent === "keep-up" && this.is("IDLE")) this.#attempt(now, "start: immediately");
   }
 
   /** `culvert up`: kept up from now on, whatever the configuration's `start` says. */

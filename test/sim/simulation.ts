@@ -10,6 +10,7 @@ import type { FailureRecord } from "../../src/core/failure.ts";
 import { generateKeyPair, keyPairFromPrivate } from "../../src/crypto/index.ts";
 import type { GatewayCommand, GatewayOutput, TunnelStatus } from "../../src/gateway/contract.ts";
 import { Gateway, type GatewayDeps } from "../../src/gateway/gateway.ts";
+import { sameSelectors } from "../../src/ike/v2/selectors.ts";
 import { dhById } from "../../src/registry/index.ts";
 import { Network, type Packet } from "./network.ts";
 import { SeededRandom } from "./random.ts";
@@ -268,7 +269,13 @@ export function pairsOf(a: Node, b: Node): { matched: number; unmatched: Install
     const receivers = [...to.inbound];
     for (const sender of from.outbound) {
       const i = receivers.findIndex(
-        (r) => r.spi === sender.spi && r.key === sender.key && r.encr === sender.encr && r.esn === sender.esn,
+        (r) =>
+          r.spi === sender.spi &&
+          r.key === sender.key &&
+          r.encr === sender.encr &&
+          r.esn === sender.esn &&
+          r.encapsulation.kind === sender.encapsulation.kind &&
+          mirrored(r, sender),
       );
       if (i < 0) unmatched.push(sender);
       else {
@@ -279,6 +286,12 @@ export function pairsOf(a: Node, b: Node): { matched: number; unmatched: Install
     unmatched.push(...receivers);
   }
   return { matched, unmatched };
+}
+
+function mirrored(a: InstalledSa, b: InstalledSa): boolean {
+  return (
+    sameSelectors(a.localSelectors, b.remoteSelectors) && sameSelectors(a.remoteSelectors, b.localSelectors)
+  );
 }
 
 export function tunnelStatus(sim: Simulation, node: Node, tunnel = 0): TunnelStatus {

@@ -43,6 +43,7 @@ import { informational } from "./exchanges/informational.ts";
 import { failureOf } from "./failures.ts";
 import { type Host, IkeSa } from "./ike-sa.ts";
 import type { KeyPairs } from "./key-material.ts";
+import { encapsulationOf } from "./nat.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
 import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
@@ -168,11 +169,8 @@ export class IkeEndpoint {
     for (const sa of this.sas()) {
       const child = sa.children.get(spiIn);
       if (!child || !sa.established || !sa.nat.remote) continue;
-      if (sa.remote.port === remote.port && sa.remote.address.equals(remote.address)) continue;
       sa.remote = remote;
-      // An installed SA keeps its addresses, because installing its key again would repeat IVs: a new one is made.
-      for (const each of sa.children.values())
-        if (each.state.name === "INSTALLED") this.#rekeyChild(sa, each, now);
+      this.#followWithChildren(sa, now);
       this.#host.touch(sa);
     }
     this.#settle();
@@ -222,7 +220,7 @@ export class IkeEndpoint {
       this.#host.count("unexpected");
       return;
     }
-    const requestKey = Buffer.from(digest("sha256", datagram)).toString("base64");
+    const requestKey = String.fromCharCode(...digest("sha256", datagram));
     const known = this.#byRequest.get(requestKey);
     if (known) {
       known.handleDatagram(now, local, remote, header, datagram);
@@ -374,6 +372,7 @@ export class IkeEndpoint {
         this.#bySpi.set(successor.spiLocal, successor);
         this.#host.touch(successor);
       },
+      onPeerMoved: (sa, now) => this.#followWithChildren(sa, now),
       onRekeyDue: (sa, now) => sa.initiate(now, rekeyIkeSa()),
       onChildRekeyDue: (sa, child, now) => this.#rekeyChild(sa, child, now),
       touch: (sa) => {
@@ -393,6 +392,19 @@ export class IkeEndpoint {
     for (;;) {
       const spi = this.#random.bytes(8).reduce((value, byte) => (value << 8n) | BigInt(byte), 0n);
       if (spi !== 0n && !this.#bySpi.has(spi)) return spi;
+    }
+  }
+
+  /**
+   * The peer lives elsewhere now. An installed SA keeps its outer addresses, because installing its key again would
+   * repeat IVs: a new pair is made for the new address.
+   */
+  #followWithChildren(sa: IkeSa, now: Instant): void {
+    const encapsulation = JSON.stringify(encapsulationOf(sa));
+    for (const child of sa.children.values()) {
+      const moved =
+        !child.remote.equals(sa.remote.address) || JSON.stringify(child.encapsulation) !== encapsulation;
+      if (moved && child.state.name === "INSTALLED") this.#rekeyChild(sa, child, now);
     }
   }
 

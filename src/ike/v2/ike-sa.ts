@@ -77,6 +77,8 @@ export interface Host {
   hasOther(sa: IkeSa): boolean;
   /** `successor` came out of a rekey and must be found by its SPIs from now on. */
   adopt(successor: IkeSa): void;
+  /** The peer of `sa` has another outer address or port than before. */
+  onPeerMoved(sa: IkeSa, now: Instant): void;
   /** The soft lifetime of `sa` has passed. */
   onRekeyDue(sa: IkeSa, now: Instant): void;
   /** The soft lifetime of `child` has passed, in time, bytes or packets. */
@@ -311,7 +313,7 @@ export class IkeSa {
 
     const answer = exchange.onRequest(this, now, { header, payloads: opened, local, remote, datagram });
     reply(answer.payloads);
-    if (this.established) this.#followPeer(local, remote);
+    if (this.established) this.#followPeer(now, local, remote);
     answer.afterwards?.();
     this.#pump(now);
   }
@@ -336,11 +338,12 @@ export class IkeSa {
   }
 
   /** §2.23: behind a NAT the peer is wherever its latest authenticated request came from. */
-  #followPeer(local: Endpoint, remote: Endpoint): void {
+  #followPeer(now: Instant, local: Endpoint, remote: Endpoint): void {
     const moved = this.remote.port !== remote.port || !this.remote.address.equals(remote.address);
     if (!moved || !this.nat.remote) return;
     this.local = local;
     this.remote = remote;
+    this.host.onPeerMoved(this, now);
   }
 
   #heard(now: Instant): void {
@@ -458,7 +461,9 @@ export class IkeSa {
 
   get #livenessAt(): Instant | undefined {
     const interval = this.peer?.livenessIntervalMs;
-    return interval === undefined || !this.idle ? undefined : this.lastHeardAt + interval;
+    if (interval === undefined || !this.idle) return undefined;
+    // The responder is more patient: when both sides check, one question serves both.
+    return this.lastHeardAt + (this.role === "initiator" ? interval : Math.ceil(interval * 1.25));
   }
 
   handleTimeout(now: Instant): void {

@@ -266,7 +266,8 @@ export function onIkeSaInitRequest(
   const Nr = host.random.bytes(nonceBytes);
   const path = { ...ids, local, remote };
   const { natTraversal } = peers[0]!;
-  const nat = detectNat(payloads, path, natTraversal);
+  // The initiator hashed the SPIs that it knew: ours was still zero.
+  const nat = detectNat(payloads, { ...path, spiResponder: 0n }, natTraversal);
   const response = encodeMessage({
     header: { ...ids, exchangeType: ikeSaInit.type, initiator: false, response: true, messageId: 0 },
     payloads: [

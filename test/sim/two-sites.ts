@@ -1,0 +1,62 @@
+import { expect } from "vitest";
+import { type SiteOptions, siteConfig } from "./config.ts";
+import { type Node, pairsOf, Simulation, type SimulationOptions, tunnelStatus } from "./simulation.ts";
+
+export const addressA = "192.0.2.1";
+export const addressB = "198.51.100.7";
+
+export interface Sites {
+  readonly sim: Simulation;
+  readonly a: Node;
+  readonly b: Node;
+  readonly configA: ReturnType<typeof siteConfig>;
+  readonly configB: ReturnType<typeof siteConfig>;
+}
+
+/** Site A at 192.0.2.1 initiates, site B at 198.51.100.7 responds, unless told otherwise. Not started. */
+export function twoSites(
+  options: {
+    readonly a?: SiteOptions;
+    readonly b?: SiteOptions;
+    readonly both?: SiteOptions;
+    readonly sim?: SimulationOptions;
+  } = {},
+): Sites {
+  const sim = new Simulation(options.sim);
+  const configA = siteConfig({
+    name: "A",
+    addresses: [addressA],
+    peers: [addressB],
+    remoteSubnets: ["10.2.0.0/16"],
+    ...options.both,
+    ...options.a,
+  });
+  const configB = siteConfig({
+    name: "B",
+    addresses: [addressB],
+    peers: [addressA],
+    remoteSubnets: ["10.1.0.0/16"],
+    start: "passive",
+    ...options.both,
+    ...options.b,
+  });
+  return { sim, a: sim.add("A", configA), b: sim.add("B", configB), configA, configB };
+}
+
+/** Both peers' states, and both peers' installed SAs: exactly one pair, that matches, and plans that use it. */
+export function expectUp({ sim, a, b }: Sites): void {
+  expect([tunnelStatus(sim, a).state, tunnelStatus(sim, b).state]).toEqual(["up", "up"]);
+  expect(pairsOf(a, b)).toEqual({ matched: 2, unmatched: [] });
+  for (const node of [a, b])
+    expect(node.plan?.connections[0]?.outbound.map((o) => o.spi)).toEqual(node.outbound.map((sa) => sa.spi));
+}
+
+/** Nothing is installed and no plan names an SA. */
+export function expectNothingLeft(node: Node): void {
+  expect(node.installed).toEqual([]);
+  expect(node.plan?.connections.flatMap((c) => c.outbound) ?? []).toEqual([]);
+}
+
+export function ikeSuite({ sim }: Sites, node: Node): string | undefined {
+  return tunnelStatus(sim, node).ike?.suite;
+}
