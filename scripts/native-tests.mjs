@@ -1,6 +1,6 @@
 /**
  * Builds the native tests twice, optimised and with AddressSanitizer and UndefinedBehaviorSanitizer, runs both, and
- * ends with `N passed, N failed`. Exits 1 when anything failed, including a test binary that died before it counted.
+ * ends with `N passed, N failed, N skipped`. Exits 1 when anything failed, including a test binary that died before it counted.
  *
  *   node scripts/native-tests.mjs [--release] [--asan] [--tsan] [--only FOLDER]
  *
@@ -42,12 +42,14 @@ async function main() {
 
   let passed = 0;
   let failed = 0;
+  let skipped = 0;
   for (const name of names) {
     const result = await runVariant(VARIANTS[name], values.only);
     passed += result.passed;
     failed += result.failed;
+    skipped += result.skipped;
   }
-  console.log(`${passed} passed, ${failed} failed`);
+  console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
   process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
 }
 
@@ -81,15 +83,17 @@ async function runVariant(variant, only) {
 
 /** Adds up what the binaries counted. One that ended without a count, or a count that ctest contradicts, is a failure. */
 function summarise(variant, ctest) {
-  const counts = [...ctest.output.matchAll(/^\d+: (\d+) passed, (\d+) failed$/gm)];
-  const binaries = ctest.output.match(/^ {4}Start +\d+: /gm)?.length ?? 0;
+  const counts = [...ctest.output.matchAll(/^\d+: (\d+) passed, (\d+) failed, (\d+) skipped$/gm)];
+  const binaries = ctest.output.match(/^ +Start +\d+: /gm)?.length ?? 0;
   const passed = counts.reduce((sum, [, count]) => sum + Number(count), 0);
   const counted = counts.reduce((sum, [, , count]) => sum + Number(count), 0);
+  const skipped = counts.reduce((sum, [, , , count]) => sum + Number(count), 0);
   const uncounted = binaries - counts.length;
   const failed = counted + uncounted > 0 ? counted + uncounted : ctest.code === 0 ? 0 : 1;
   if (failed > 0) process.stdout.write(ctest.output);
+  for (const [, line] of ctest.output.matchAll(/^\d+: (skip .*)$/gm)) console.log(line);
   console.log(`native tests (${variant.label}): ${passed} passed, ${failed} failed in ${binaries} binaries`);
-  return { passed, failed };
+  return { passed, failed, skipped };
 }
 
 async function mustSucceed(command, args) {

@@ -24,6 +24,6 @@ int main(int argc, char** argv) {
     }
     if (error) std::printf("%s: %s\n", argv[i], error.message().c_str());
   }
-  std::printf("%u passed, %u failed\n", files, files == 0 ? 1u : 0u);
+  std::printf("%u passed, %u failed, 0 skipped\n", files, files == 0 ? 1u : 0u);
   return files == 0 ? 1 : 0;
 }

@@ -23,6 +23,7 @@ std::vector<Case>& cases() {
 std::mutex report_mutex;
 std::atomic<unsigned> failures_in_case{0};
 thread_local std::vector<std::string> notes;
+std::string skip_reason;
 
 // A loop that fails every time says so this often.
 constexpr unsigned kMaxReportsInCase = 20;
@@ -56,6 +57,8 @@ void report_failure(const char* file, int line, const std::string& what) {
   for (const std::string& note : notes) std::printf("      with %s\n", note.c_str());
 }
 
+void skip(std::string reason) { skip_reason = std::move(reason); }
+
 Note::Note(std::string text) { notes.push_back(std::move(text)); }
 Note::~Note() { notes.pop_back(); }
 
@@ -80,26 +83,33 @@ std::vector<uint8_t> Random::bytes(size_t count) {
 
 namespace {
 
-/** Runs every case whose name or file contains `filter`; returns the number that failed. */
-unsigned run(const char* filter) {
+/** Runs every case whose name or file contains `filter`; 0 when all of them passed. */
+int run(const char* filter) {
   unsigned passed = 0;
   unsigned failed = 0;
+  unsigned skipped = 0;
   for (const Case& test : cases()) {
     if (std::strstr(test.name, filter) == nullptr && std::strstr(test.file, filter) == nullptr) continue;
     failures_in_case = 0;
+    skip_reason.clear();
     test.body();
     const bool ok = failures_in_case == 0;
-    (ok ? passed : failed)++;
-    std::printf("%s %s: %s\n", ok ? "ok  " : "FAIL", base_name(test.file), test.name);
+    const bool was_skipped = ok && !skip_reason.empty();
+    (!ok ? failed : was_skipped ? skipped : passed)++;
+    std::printf("%s %s: %s%s%s\n",
+                !ok           ? "FAIL"
+                : was_skipped ? "skip"
+                              : "ok  ",
+                base_name(test.file), test.name, was_skipped ? ": " : "", was_skipped ? skip_reason.c_str() : "");
     std::fflush(stdout);
   }
   if (failed != 0) std::printf("seed %llu\n", static_cast<unsigned long long>(seed()));
-  std::printf("%u passed, %u failed\n", passed, failed);
+  std::printf("%u passed, %u failed, %u skipped\n", passed, failed, skipped);
   // A filter that matches nothing, or a binary without tests, is a mistake and not a success.
-  return passed + failed == 0 ? 1 : failed;
+  return failed == 0 && passed + skipped > 0 ? 0 : 1;
 }
 
 }  // namespace
 }  // namespace culvert::test
 
-int main(int argc, char** argv) { return culvert::test::run(argc > 1 ? argv[1] : "") == 0 ? 0 : 1; }
+int main(int argc, char** argv) { return culvert::test::run(argc > 1 ? argv[1] : ""); }

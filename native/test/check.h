@@ -3,7 +3,8 @@
 //
 //   TEST("rejects a header that is cut short") { CHECK_EQ(parse_ip(...), Drop::truncated); }
 //
-// CHECK and CHECK_EQ go on after a failure, REQUIRE leaves the function. Note adds a line of context to failures.
+// CHECK and CHECK_EQ go on after a failure, REQUIRE leaves the function. SKIP is for what the machine cannot do (no
+// TUN device, no root): it is counted and says why. Note adds a line of context to failures.
 #pragma once
 #include <atomic>
 #include <concepts>
@@ -27,6 +28,9 @@ std::string vectors_directory();
 
 /** Counts a failure and prints it with the notes in force. */
 void report_failure(const char* file, int line, const std::string& what);
+
+/** Marks the running test as skipped, with the reason that is printed. Use SKIP, which also leaves the test. */
+void skip(std::string reason);
 
 /** While it lives, failures on this thread also print this line. */
 class Note {
@@ -87,3 +91,8 @@ class Random {
 #define CHECK_EQ(found, expected) ::culvert::test::check_eq(found, expected, __FILE__, __LINE__, #found)
 #define REQUIRE(condition) \
   if (!CHECK(condition)) return
+#define SKIP(reason)               \
+  do {                             \
+    ::culvert::test::skip(reason); \
+    return;                        \
+  } while (false)

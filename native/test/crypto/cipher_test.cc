@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -142,7 +143,7 @@ TEST("the backends agree packet by packet, in bursts of every size") {
   // Where there is one backend only, it must at least agree with itself.
   const Backend fast_backend = backend_available(Backend::ipsec_mb) ? Backend::ipsec_mb : Backend::portable;
   Random random(10);
-  for (const size_t key_bytes : {16, 24, 32}) {
+  for (const size_t key_bytes : std::initializer_list<size_t>{16, 24, 32}) {
     const Bytes key = random.bytes(key_bytes);
     const Cipher fast = make_gcm(key, fast_backend);
     const Cipher portable = make_gcm(key, Backend::portable);
@@ -224,7 +225,7 @@ TEST("a cipher is refused with a reason when its parameters are wrong") {
   const Bytes key(20);
   CHECK(Cipher::create({.cipher = gcm, .key = key}).ok());
   CHECK(!Cipher::create({.cipher = nullptr, .key = key}).ok());
-  for (const size_t length : {0, 16, 19, 21, 36}) {
+  for (const size_t length : std::initializer_list<size_t>{0, 16, 19, 21, 36}) {
     const Bytes wrong(length);
     const auto refused = Cipher::create({.cipher = gcm, .key = wrong});
     CHECK(!refused.ok());

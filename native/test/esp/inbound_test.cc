@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -183,7 +184,7 @@ TEST("padding must be 1, 2, 3 …, whatever its length (RFC 4303 §2.4)") {
 
 TEST("a pad length beyond the payload is refused") {
   const Config config(gcm128());
-  for (const size_t payload : {2, 6, 22, 42}) {
+  for (const size_t payload : std::initializer_list<size_t>{2, 6, 22, 42}) {
     for (size_t pad = payload + 1; pad < 256; pad++) {
       Bytes plaintext(payload);
       for (size_t i = 0; i < payload; i++) plaintext[i] = static_cast<uint8_t>(pad - payload + i + 1);
@@ -218,7 +219,7 @@ TEST("only next headers 4 and 41 carry a packet; 59 is a dummy, and counts as re
 
 TEST("TFC padding behind the inner packet is cut off (RFC 4303 §2.7)") {
   const Config config(gcm128());
-  for (const size_t tfc : {1, 2, 3, 4, 100, 1000}) {
+  for (const size_t tfc : std::initializer_list<size_t>{1, 2, 3, 4, 100, 1000}) {
     Bytes padded = ipv4_packet(61);
     padded.resize(padded.size() + tfc, 0xee);
     const Opened four = open_one(*config.inbound(), craft(config, 1, with_trailer(padded, 4)));

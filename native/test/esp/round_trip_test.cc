@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
 #include <set>
 #include <string>
 #include <vector>
@@ -43,7 +44,7 @@ TEST("what is sealed opens to the same bytes: every suite, both families, runs o
     const auto inbound = config.inbound(1024);
     uint64_t packets = 0;
     uint64_t bytes = 0;
-    for (const size_t run : {1, 2, 3, 31, 63, 64, 65, 128, 200}) {
+    for (const size_t run : std::initializer_list<size_t>{1, 2, 3, 31, 63, 64, 65, 128, 200}) {
       std::vector<Bytes> inners;
       std::vector<OutboundPacket> buffers;
       std::vector<EncapItem> items;
