@@ -27,19 +27,9 @@ export async function ping(
 ): Promise<PingResult> {
   const { count = 20, intervalMs = 20, size = 56 } = options;
   const df = options.dontFragment === true ? ["-M", "do"] : [];
-  const argv = [
-    "ping",
-    "-q",
-    "-c",
-    `${count}`,
-    "-i",
-    `${intervalMs / 1000}`,
-    "-s",
-    `${size}`,
-    "-W",
-    "2",
-    ...df,
-  ];
+  const from = options.source === undefined ? [] : ["-I", options.source];
+  const timing = ["-c", `${count}`, "-i", `${intervalMs / 1000}`, "-W", "2"];
+  const argv = ["ping", "-q", ...timing, "-s", `${size}`, ...df, ...from];
   const result = await run([...argv, destination], { netns, timeoutMs: count * intervalMs + 30_000 });
   const counts = /(\d+) packets transmitted, (\d+) received/.exec(result.stdout);
   if (counts === null) throw new CommandFailed(argv, result);
