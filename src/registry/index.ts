@@ -1,4 +1,16 @@
+export type {
+  AlgorithmRow,
+  DhRow,
+  EncryptionRow,
+  HashName,
+  IntegrityRow,
+  KeywordRow,
+  PrfRow,
+} from "./algorithm-row.ts";
 export * from "./algorithms.ts";
+export { dh } from "./dh-rows.ts";
+export { encr } from "./encryption-rows.ts";
+export { integ, prf } from "./hmac-rows.ts";
 export * from "./ikev2.ts";
 export * from "./notify.ts";
 export * from "./proposal.ts";

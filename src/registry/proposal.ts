@@ -2,18 +2,11 @@
  * Proposals as operators write them (swanctl's syntax): keywords joined by `-`. Several words of one kind are
  * alternatives in order of preference.
  */
-import {
-  dh,
-  dhById,
-  type EncryptionRow,
-  encr,
-  encrById,
-  integ,
-  integById,
-  type KeywordRow,
-  prf,
-  prfById,
-} from "./algorithms.ts";
+import type { EncryptionRow, KeywordRow } from "./algorithm-row.ts";
+import { dhById, encrById, integById, prfById } from "./algorithms.ts";
+import { dh } from "./dh-rows.ts";
+import { encr } from "./encryption-rows.ts";
+import { integ, prf } from "./hmac-rows.ts";
 import type { EspSuite, IkeSuite } from "./suite.ts";
 import { DhGroup, EncryptionAlgorithm, EsnValue, IntegrityAlgorithm, PRF } from "./transforms.ts";
 
