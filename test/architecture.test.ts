@@ -229,11 +229,20 @@ describe("the rules themselves", () => {
       } from "../c.ts";
       export * from "./e.ts";
       export { f } from "./f.ts";
-      import "./g.ts";
+      import "./g.ts"; import { i } from "./i.ts";
       const h = await import("./h.ts");
       // import x from "./comment.ts";
     `;
-    expect(importsOf(text)).toEqual(["./a.ts", "./b.ts", "../c.ts", "./e.ts", "./f.ts", "./g.ts", "./h.ts"]);
+    expect(importsOf(text)).toEqual([
+      "./a.ts",
+      "./b.ts",
+      "../c.ts",
+      "./e.ts",
+      "./f.ts",
+      "./g.ts",
+      "./i.ts",
+      "./h.ts",
+    ]);
   });
 
   it("know rows and folders", () => {
@@ -268,7 +277,7 @@ function filesUnder(folder: string, extensions: readonly string[]): string[] {
 
 function importsOf(text: string): string[] {
   const statement =
-    /^\s*(?:import|export)\b[\s\w$*{},]*\bfrom\s*["']([^"']+)["']|^\s*import\s*["']([^"']+)["']|\bimport\s*\(\s*["']([^"']+)["']/gm;
+    /(?:^|;)\s*(?:import|export)\b[\s\w$*{},]*\bfrom\s*["']([^"']+)["']|(?:^|;)\s*import\s*["']([^"']+)["']|\bimport\s*\(\s*["']([^"']+)["']/gm;
   const uncommented = text.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, "");
   return [...uncommented.matchAll(statement)].map((match) => (match[1] ?? match[2] ?? match[3])!);
 }
