@@ -71,8 +71,17 @@ export interface DaemonStatus {
   };
   readonly tun: { readonly name: string; readonly mtu: number };
   readonly gateway: GatewayStatus;
+  /** Every configured connection, since the daemon started. */
+  readonly connectionTraffic: readonly ConnectionTraffic[];
+  /** Installed SAs, each since it was installed. */
   readonly traffic: readonly SaTraffic[];
   readonly drops: readonly DropCount[];
+}
+
+export interface ConnectionTraffic {
+  readonly connection: string;
+  readonly inbound: { readonly packets: number; readonly bytes: number };
+  readonly outbound: { readonly packets: number; readonly bytes: number };
 }
 
 /** Totals of one installed SA. */

@@ -25,14 +25,14 @@ export function renderOverview(status: DaemonStatus, width: number): string[] {
       { title: "OUT", align: "right" as const },
     ];
     const rows = gateway.connections.map((connection) => {
-      const traffic = trafficOf(connection, status.traffic);
+      const traffic = status.connectionTraffic.find((row) => row.connection === connection.name);
       return [
         printable(connection.name),
         connection.state + (connection.weak.length > 0 ? " *" : ""),
         formatDuration(daemon.nowMs - connection.sinceMs),
         printable(peerOf(connection)),
-        formatBytes(traffic.inboundBytes),
-        formatBytes(traffic.outboundBytes),
+        formatBytes(traffic?.inbound.bytes ?? 0),
+        formatBytes(traffic?.outbound.bytes ?? 0),
       ];
     });
     lines.push(...table(columns, rows, width));
@@ -123,13 +123,6 @@ function renderTunnel(tunnel: TunnelStatus, status: DaemonStatus, width: number)
 function peerOf(connection: ConnectionStatus): string {
   const tunnel = connection.tunnels.find((t) => t.state === "up") ?? connection.tunnels[0];
   return tunnel?.remote ?? tunnel?.customerGateway ?? "";
-}
-
-function trafficOf(connection: ConnectionStatus, traffic: readonly SaTraffic[]) {
-  const children = connection.tunnels.flatMap((tunnel) => tunnel.children);
-  const sum = (direction: "inbound" | "outbound", key: "spiIn" | "spiOut") =>
-    children.reduce((bytes, child) => bytes + (find(traffic, direction, child[key])?.bytes ?? 0), 0);
-  return { inboundBytes: sum("inbound", "spiIn"), outboundBytes: sum("outbound", "spiOut") };
 }
 
 function find(

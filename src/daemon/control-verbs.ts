@@ -14,6 +14,7 @@ import { ikeDrops } from "../ike/v2/drops.ts";
 import type { LogRing } from "../telemetry/log-ring.ts";
 import type { DataPlanePort } from "./ports.ts";
 import type { Clock } from "./shell.ts";
+import type { TrafficTotals } from "./traffic-totals.ts";
 
 export interface ControlSubject {
   readonly machine: Pick<GatewayMachine, "status">;
@@ -23,6 +24,9 @@ export interface ControlSubject {
   readonly feed: (input: GatewayInput) => void;
   readonly daemon: Omit<DaemonStatus["daemon"], "nowMs">;
   readonly tun: DaemonStatus["tun"];
+  readonly totals: Pick<TrafficTotals, "perConnection">;
+  /** By connection number. */
+  readonly connectionNames: readonly string[];
   readonly stopping: boolean;
 }
 
@@ -45,11 +49,13 @@ export function answerControl(request: ControlRequest, on: ControlSubject): Resu
 
 function status(on: ControlSubject): DaemonStatus {
   const nowMs = on.clock.now();
+  const traffic = on.dataPlane.traffic();
   return {
     daemon: { ...on.daemon, nowMs },
     tun: on.tun,
     gateway: on.machine.status(nowMs),
-    traffic: on.dataPlane.traffic(),
+    connectionTraffic: on.totals.perConnection(on.connectionNames, traffic),
+    traffic,
     drops: countedDrops(on),
   };
 }

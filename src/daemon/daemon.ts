@@ -23,6 +23,7 @@ import type { DataPlanePort } from "./ports.ts";
 import type { Resolver } from "./resolver.ts";
 import { type Clock, Shell } from "./shell.ts";
 import type { ServiceManager } from "./systemd.ts";
+import { TrafficTotals } from "./traffic-totals.ts";
 import { tunMtu } from "./tun-mtu.ts";
 
 export interface DaemonParts {
@@ -56,6 +57,7 @@ export class Daemon {
   readonly #dataPlane: DataPlanePort;
   readonly #machine: GatewayMachine;
   readonly #shell: Shell;
+  readonly #totals = new TrafficTotals();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #startedAtMs: number;
   readonly #startedAt = new Date().toISOString();
@@ -118,6 +120,7 @@ export class Daemon {
     });
     const performer: Performer = {
       dataPlane,
+      traffic: this.#totals,
       routing,
       resolve: parts.resolve,
       log: parts.log,
@@ -249,6 +252,8 @@ export class Daemon {
         warnings,
       },
       tun: { name: config.gateway.tun.name, mtu: this.#mtu },
+      totals: this.#totals,
+      connectionNames: config.connections.map(({ name }) => name),
       stopping: this.#phase !== "running",
     };
   }

@@ -6,9 +6,11 @@ import type { HostRouting } from "./host-routing.ts";
 import type { Keylog } from "./keylog.ts";
 import type { DataPlanePort } from "./ports.ts";
 import type { Resolver } from "./resolver.ts";
+import type { TrafficTotals } from "./traffic-totals.ts";
 
 export interface Performer {
   readonly dataPlane: Pick<DataPlanePort, "sendIke" | "sendKeepalive" | "installSa" | "removeSa" | "publish">;
+  readonly traffic: Pick<TrafficTotals, "installed" | "removed">;
   readonly routing: Pick<HostRouting, "publish">;
   readonly resolve: Resolver;
   readonly log: Pick<Log, "write">;
@@ -62,6 +64,7 @@ export function perform(output: GatewayOutput, to: Performer): void {
 function installSa(sa: SaSpec, to: Performer): void {
   try {
     to.dataPlane.installSa(sa);
+    to.traffic.installed(sa);
   } finally {
     sa.encrKey.wipe();
     sa.integKey.wipe();
@@ -71,6 +74,7 @@ function installSa(sa: SaSpec, to: Performer): void {
 function removeSa(output: Extract<GatewayOutput, { kind: "removeSa" }>, to: Performer): void {
   const { direction, spi, remote } = output;
   const totals = to.dataPlane.removeSa(direction, spi, remote);
+  to.traffic.removed(direction, spi, remote, totals);
   to.log.write("debug", "IPsec SA removed", { direction, spi: hex(spi), ...totals });
 }
 

@@ -126,7 +126,18 @@ const daemonStatus: DaemonStatus = {
     ],
   },
   tun: { name: "culvert0", mtu: 1438 },
-  gateway: { name: "hq", ike: { halfOpen: 0, drops: {} }, connections: [up, failing] },
+  gateway: {
+    name: "hq",
+    ike: { halfOpen: 0, sas: 0, inboundSpis: 0, drops: {} },
+    connections: [up, failing],
+  },
+  connectionTraffic: [
+    {
+      connection: "hq-branch",
+      inbound: { packets: 4_100_000, bytes: 5_700_000_000 },
+      outbound: { packets: 13, bytes: 1092 },
+    },
+  ],
   traffic: [
     { direction: "inbound", spi: 0x1001, connection: 0, packets: 4_000_000, bytes: 5_600_000_000 },
     { direction: "outbound", spi: 0x2002, connection: 0, packets: 12, bytes: 1008 },
@@ -178,7 +189,7 @@ async function daemon(...statuses: DaemonStatus[]) {
 
 const withConnection = (connection: ConnectionStatus): DaemonStatus => ({
   ...daemonStatus,
-  gateway: { name: "hq", ike: { halfOpen: 0, drops: {} }, connections: [connection] },
+  gateway: { name: "hq", ike: { halfOpen: 0, sas: 0, inboundSpis: 0, drops: {} }, connections: [connection] },
 });
 
 function fits80(text: string): void {
@@ -194,9 +205,9 @@ describe("culvert status", () => {
     expect(out).toMatchInlineSnapshot(`
       "gateway hq on culvert0 (MTU 1438), culvertd 1.2.3 for 1h 6m
 
-      CONNECTION           STATE         FOR      PEER                      IN     OUT
-      hq-branch            up            1h 6m    198.51.100.7:4500    5.2 GiB  1008 B
-      hq-backup-with-a-v…  connecting *  16m 40s  2001:db8:ffff:ffff…      0 B     0 B
+      CONNECTION          STATE         FOR      PEER                      IN      OUT
+      hq-branch           up            1h 6m    198.51.100.7:4500    5.3 GiB  1.1 KiB
+      hq-backup-with-a-…  connecting *  16m 40s  2001:db8:ffff:ffff…      0 B      0 B
 
       * uses weak algorithms: see culvert status CONNECTION
 

@@ -402,6 +402,39 @@ describe("control verbs", () => {
   });
 });
 
+describe("what a connection carried", () => {
+  it("is the sum of its SAs, those that were rekeyed away included", async () => {
+    const { machine, dataPlane, seam, controlPath, start } = setUp();
+    await start();
+    const spec = sa();
+    machine.onInput = (input) => {
+      if (input.kind !== "dataPlane") return;
+      machine.emit(
+        { kind: "installSa", sa: spec },
+        // The fake's final totals: 3 packets, 300 bytes.
+        { kind: "removeSa", direction: "inbound", spi: spec.spi, remote: spec.remote },
+        { kind: "removeSa", direction: "inbound", spi: 0x9999, remote: spec.remote },
+      );
+    };
+    seam.events([{ kind: "pathMtu", remote: spec.remote, mtu: 1400 }]);
+    dataPlane.sas = [
+      { direction: "inbound", spi: 7, connection: 0, packets: 10, bytes: 1000 },
+      { direction: "outbound", spi: 8, connection: 0, packets: 2, bytes: 20 },
+    ];
+    const expected = {
+      connection: "hq-branch",
+      inbound: { packets: 13, bytes: 1300 },
+      outbound: { packets: 2, bytes: 20 },
+    };
+    expect(await ask(controlPath, { verb: "status" })).toMatchObject({
+      result: { connectionTraffic: [expected] },
+    });
+    expect(await ask(controlPath, { verb: "status" })).toMatchObject({
+      result: { connectionTraffic: [expected] },
+    });
+  });
+});
+
 describe("SIGHUP", () => {
   const restartNeeded = async (path: string) => {
     const { result } = await ask(path, { verb: "status" });

@@ -46,7 +46,11 @@ export class FakeMachine implements GatewayMachine {
     return this.deadline;
   }
   status() {
-    return { name: "hq", ike: { halfOpen: 0, drops: this.ikeDrops }, connections: this.connections };
+    return {
+      name: "hq",
+      ike: { halfOpen: 0, sas: 0, inboundSpis: 0, drops: this.ikeDrops },
+      connections: this.connections,
+    };
   }
 }
 
