@@ -57,6 +57,7 @@ const sets = {
     ),
     row(["python3"], { command: "python3" }, "python3"),
     row(["python3-scapy"], { command: "scapy" }, "python3-scapy / scapy"),
+    row(["ethtool"], { command: "ethtool" }, "ethtool"),
     row(["tshark"], { command: "tshark" }, "wireshark-cli"),
     row(["ike-scan"], { command: "ike-scan" }, "ike-scan"),
   ],
