@@ -60,6 +60,14 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
     size: keptPairs,
     whenIdle: (work) => setTimeout(work, idleMs).unref(),
   });
+  // Before the host changes, so that no signal ends the daemon without its cleaning up.
+  let stopEarly: NodeJS.Signals | undefined;
+  let stop = (signal: NodeJS.Signals): void => {
+    stopEarly = signal;
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stop(signal));
+  let reload = (): void => {};
+  process.on("SIGHUP", () => reload());
   const daemon = await Daemon.start({
     version,
     configFile: options.config,
@@ -102,8 +110,9 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
       return undefined;
     },
   });
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => daemon.stop(signal));
-  process.on("SIGHUP", () => daemon.reload());
+  stop = (signal) => daemon.stop(signal);
+  reload = () => daemon.reload();
+  if (stopEarly) stop(stopEarly);
   process.on("uncaughtException", (error) => daemon.crash(error));
   process.on("unhandledRejection", (reason) => daemon.crash(reason));
   const code = await daemon.ended;
