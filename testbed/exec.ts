@@ -84,8 +84,10 @@ export class Program {
     this.#child = spawn(command!, args, {
       detached: true,
       env: { ...process.env, LC_ALL: "C", ...options.env },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["pipe", "pipe", "pipe"],
     });
+    // One that ends before it has read everything is not our failure.
+    this.#child.stdin!.on("error", () => {});
     const collect = (chunk: Buffer) => this.#collect(chunk.toString("utf8"));
     this.#child.stdout!.on("data", collect);
     this.#child.stderr!.on("data", collect);
@@ -143,6 +145,36 @@ export class Program {
       this.#watchers.add(check);
       check();
     });
+  }
+
+  /** Resolves with the next line that it prints from now on. */
+  nextLine(timeoutMs = 15_000): Promise<string> {
+    const from = this.#lines.length;
+    return new Promise((resolve, reject) => {
+      const stop = () => {
+        clearTimeout(timer);
+        this.#watchers.delete(check);
+      };
+      const check = () => {
+        const line = this.#lines[from];
+        if (line === undefined && this.#running) return;
+        stop();
+        if (line !== undefined) resolve(line);
+        else reject(new Error(`${this.name} ended: ${this.tail()}`));
+      };
+      const timer = setTimeout(() => {
+        stop();
+        reject(new Error(`${this.name} printed nothing in ${timeoutMs} ms: ${this.tail()}`));
+      }, timeoutMs);
+      this.#watchers.add(check);
+    });
+  }
+
+  /** Writes one line to its standard input and resolves with the next line that it prints. */
+  ask(line: string): Promise<string> {
+    const answer = this.nextLine();
+    this.#child.stdin!.write(`${line}\n`);
+    return answer;
   }
 
   tail(count = 15): string {
