@@ -74,6 +74,10 @@ export interface GatewayStatus {
   readonly name: string;
   readonly ike: {
     readonly halfOpen: number;
+    /** IKE SAs in any state, also those that only keep an answer for a repeated request. */
+    readonly sas: number;
+    /** Inbound SPIs that are taken: installed, or offered to a peer. */
+    readonly inboundSpis: number;
     /** Datagrams dropped without effect, by reason (`ikeDrops`). */
     readonly drops: Readonly<Record<string, number>>;
   };

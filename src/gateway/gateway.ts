@@ -130,7 +130,12 @@ export class Gateway implements GatewayMachine {
     const sas = this.#preferredSas();
     return {
       name: this.#config.gateway.name,
-      ike: { halfOpen: this.#endpoint.halfOpen, drops: { ...this.#endpoint.drops } },
+      ike: {
+        halfOpen: this.#endpoint.halfOpen,
+        sas: sas.length,
+        inboundSpis: this.#spis.inUse,
+        drops: { ...this.#endpoint.drops },
+      },
       connections: this.#connections.map((record) => connectionStatus(record, now, sas)),
     };
   }

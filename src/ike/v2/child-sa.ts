@@ -121,7 +121,7 @@ export function requestChildDelete(sa: IkeSa, now: Instant, child: ChildSa, why:
 
 /** Both sides know that `child` ends. After a rekey its inbound SA still takes what was under way. */
 export function retire(sa: IkeSa, now: Instant, child: ChildSa, why: EndReason): void {
-  if (child.state.name === "LINGERING") return;
+  if (child.state.name === "LINGERING" || !owns(sa, child)) return;
   if (why !== "rekeyed") {
     uninstall(sa, now, child, why);
     return;
@@ -137,6 +137,7 @@ export function retire(sa: IkeSa, now: Instant, child: ChildSa, why: EndReason):
 /** Removes both directions now. */
 export function uninstall(sa: IkeSa, now: Instant, child: ChildSa, why: EndReason): void {
   const { host } = sa;
+  if (!owns(sa, child)) return;
   sa.children.delete(child.spiIn);
   if (child.state.name !== "LINGERING") {
     host.emit({ kind: "childDown", sa, child, why });
@@ -145,6 +146,24 @@ export function uninstall(sa: IkeSa, now: Instant, child: ChildSa, why: EndReaso
   host.emit({ kind: "removeSa", direction: "inbound", spi: child.spiIn, remote: child.remote });
   host.releaseSpi(child.spiIn);
   expectChild(sa, now);
+}
+
+/** False once the CHILD_SA is gone or has moved: a late answer about it means nothing. */
+function owns(sa: IkeSa, child: ChildSa): boolean {
+  return sa.children.get(child.spiIn) === child;
+}
+
+/**
+ * Gives the CHILD_SAs of `old` to `successor` (§2.18), with what the old IKE SA had still to do about them.
+ */
+export function moveChildren(old: IkeSa, successor: IkeSa, now: Instant): void {
+  const moved = [...old.children.values()];
+  old.children.clear();
+  for (const child of moved) successor.children.set(child.spiIn, child);
+  for (const child of moved) {
+    if (child.state.name === "DELETING") successor.initiate(now, deleteChildSa(child));
+    if (child.state.name === "INSTALLED") child.rekeyAt ??= now + successor.host.limits.rekeyRetryMs;
+  }
 }
 
 /** Starts the clock of an IKE SA that has no use: see `EndpointLimits.childlessMs`. */
@@ -187,10 +206,7 @@ export function onChildTimeout(sa: IkeSa, child: ChildSa, now: Instant): void {
   }
   if (state.name !== "INSTALLED") return;
   if (child.expiresAt <= now) requestChildDelete(sa, now, child, "expired");
-  else if (child.rekeyAt !== undefined && child.rekeyAt <= now) {
-    child.rekeyAt = undefined;
-    sa.host.onChildRekeyDue(sa, child, now);
-  }
+  else if (child.rekeyAt !== undefined && child.rekeyAt <= now) sa.host.onChildRekeyDue(sa, child, now);
 }
 
 /**

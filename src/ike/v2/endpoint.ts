@@ -410,6 +410,8 @@ export class IkeEndpoint {
 
   #rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
     const exchange = rekeyChildSa(child);
+    // From here on the exchange decides when to try again.
+    child.rekeyAt = undefined;
     if (!sa.hasExchange(exchange.name)) sa.initiate(now, exchange);
   }
 

@@ -33,7 +33,15 @@ import {
   offerChild,
   refusalOf,
 } from "../child-negotiation.ts";
-import { type ChildSa, childByOutboundSpi, markRekeyed, requestChildDelete, uninstall } from "../child-sa.ts";
+import {
+  type ChildSa,
+  childByOutboundSpi,
+  markRekeyed,
+  moveChildren,
+  outboundOrder,
+  requestChildDelete,
+  uninstall,
+} from "../child-sa.ts";
 import {
   type Answer,
   type Exchange,
@@ -87,6 +95,9 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
 
 function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], replaced?: ChildSa): Answer {
   if (!replaced && sa.children.size >= maxChildren) return refuse(NotifyType.code.NO_ADDITIONAL_SAS);
+  // Both sides miss the same CHILD_SA and ask for it at once: the initiator's request is the one that counts.
+  if (!replaced && sa.role === "initiator" && sa.hasExchange(newChildName))
+    return refuse(NotifyType.code.TEMPORARY_FAILURE);
   const decision = decideChild(sa, payloads, laterChildSa, replaced);
   if (!decision.ok) {
     sa.host.emit({ kind: "failure", sa, record: decision.error.record });
@@ -217,6 +228,7 @@ class CreateChild implements InitiatedExchange {
     const old = this.#replaced;
     if (!sa.established || (old && (old.state.name !== "INSTALLED" || !sa.children.has(old.spiIn))))
       return undefined;
+    if (!old && outboundOrder(sa).length > 0) return undefined;
     const peer = sa.peer!;
     this.#Ni ??= sa.host.random.bytes(nonceBytes);
     this.#offer ??= offerChild(sa, peer, laterChildSa, old);
@@ -273,6 +285,9 @@ class CreateChild implements InitiatedExchange {
       return;
     }
     if (old && sa.children.has(old.spiIn)) requestChildDelete(sa, now, old, "rekeyed");
+    // Both sides missed the same CHILD_SA, and the initiator's came first: ours was one too many.
+    if (!old && sa.role === "responder" && outboundOrder(sa).length > 1)
+      requestChildDelete(sa, now, accepted.value, "duplicate");
   }
 
   #onRefusal(sa: IkeSa, now: Instant, error: NotifyPayload): void {
@@ -462,11 +477,10 @@ function succeed(
   successor.handshakeMs = old.handshakeMs;
   successor.keepaliveAt = old.keepaliveAt;
   successor.childlessAt = old.childlessAt;
-  for (const [spi, child] of old.children) successor.children.set(spi, child);
-  old.children.clear();
   startLifetime(successor, now);
   host.adopt(successor);
   host.emit({ kind: "rekeyed", sa: old, successor });
+  moveChildren(old, successor, now);
 }
 
 const ikeRekeyName = "rekey IKE SA";

@@ -132,6 +132,7 @@ class IkeAuth implements InitiatedExchange {
     const code =
       error.type === NotifyType.code.AUTHENTICATION_FAILED ? "AUTHENTICATION_FAILED" : "OTHER_NOTIFY";
     const ours = [`our identity ${sa.localId}`];
+    this.onAbandon(sa);
     sa.fail(now, failureOf(sa, code, { ours, theirs }));
     return "done";
   }
