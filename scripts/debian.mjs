@@ -46,7 +46,8 @@ const sets = {
   ],
   check: [
     row(["clang"], { command: "clang++" }, "clang"),
-    row(["clang-format"], { command: "clang-format" }, "clang-tools-extra / clang"),
+    // Each release formats a little differently: 14 is the one that the sources are formatted with.
+    row(["clang-format-14", "clang-format"], { command: "clang-format" }, "clang-tools-extra / clang"),
     row(["clang-tidy"], { command: "clang-tidy" }, "clang-tools-extra / clang"),
     // libFuzzer and the sanitizers: a package of its own on some releases, part of clang's on others.
     row(

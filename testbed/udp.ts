@@ -80,9 +80,9 @@ export async function udpLimit(
   return { pps: good, senderLimited: false };
 }
 
-/** Compiles bench/path/udp_stream.cc when it is newer than the last build. */
+/** Compiles bench/native/udp_stream.cc when it is newer than the last build. */
 async function builtTool(): Promise<string> {
-  const source = join(repository, "bench/path/udp_stream.cc");
+  const source = join(repository, "bench/native/udp_stream.cc");
   const tool = join(repository, "build/bench/udp_stream");
   if (existsSync(tool) && statSync(tool).mtimeMs > statSync(source).mtimeMs) return tool;
   mkdirSync(join(tool, ".."), { recursive: true });
