@@ -55,7 +55,7 @@ export interface Answer {
 export class CraftedPeer {
   readonly suite: IkeSuite;
   readonly keyPair: KeyPair;
-  readonly Ni: Uint8Array;
+  Ni: Uint8Array;
   spiInitiator = 0x1122334455667788n;
   spiResponder = 0n;
   keys!: IkeKeys;
@@ -133,7 +133,8 @@ export class CraftedPeer {
   /** Sends IKE_SA_INIT; with a full answer the keys are there afterwards. */
   init(change: Change = (p) => p): Answer | undefined {
     const header = this.#header(ExchangeType.code.IKE_SA_INIT, 0, false);
-    this.#initRequest = Uint8Array.from(encodeMessage({ header, payloads: change(this.initPayloads()) }));
+    const said = change(this.initPayloads());
+    this.#initRequest = Uint8Array.from(encodeMessage({ header, payloads: said }));
     const datagram = this.raw(this.#initRequest);
     if (!datagram) return undefined;
     const payloads = decodeMessage(datagram).payloads as PlainPayload[];
@@ -143,6 +144,8 @@ export class CraftedPeer {
       this.spiResponder = decodeHeader(datagram).spiResponder;
       this.#initResponse = Uint8Array.from(datagram);
       this.#Nr = Uint8Array.from(nonce.nonce);
+      const Ni = findPayload(said, "Nonce");
+      if (Ni) this.Ni = Uint8Array.from(Ni.nonce);
       this.#derive(ke.data, "initiator");
       this.#nextId = 1;
     }
@@ -187,12 +190,14 @@ export class CraftedPeer {
     const ke = findPayload(message.payloads, "KE")!;
     const Ni = findPayload(message.payloads, "Nonce")!.nonce;
     this.#Nr = Uint8Array.from(this.Ni);
-    this.Ni.set(Ni.subarray(0, 32));
+    this.Ni = Uint8Array.from(Ni);
     const payloads = change([
       { kind: "SA", proposals: [this.ikeProposal()] },
       { kind: "KE", dhGroup: this.suite.group, data: this.keyPair.publicValue },
       { kind: "Nonce", nonce: this.#Nr },
     ]);
+    // What counts is what is said, damaged or not.
+    this.#Nr = Uint8Array.from(findPayload(payloads, "Nonce")?.nonce ?? this.#Nr);
     const header = { ...this.#header(ExchangeType.code.IKE_SA_INIT, 0, true), initiator: false };
     this.#initResponse = Uint8Array.from(encodeMessage({ header, payloads }));
     this.#derive(ke.data, "responder");
@@ -200,9 +205,10 @@ export class CraftedPeer {
   }
 
   /** Answers the node's IKE_AUTH request that was received last. */
-  answerAuth(change: Change = (p) => p): readonly PlainPayload[] {
+  answerAuth(change: Change = (p) => p): readonly PlainPayload[] | undefined {
     const request = this.received.splice(0).at(-1)!;
-    const opened = openSk(request, decodeMessage(request), this.#opener)!;
+    const opened = openSk(request, decodeMessage(request), this.#opener);
+    if (!opened) return undefined;
     const idr = { kind: "IDr", idType: 1, data: this.#own.address.bytes } as const;
     const data = pskAuth(this.suite.prf, psk, {
       message: this.#initResponse,
@@ -230,8 +236,9 @@ export class CraftedPeer {
 
   // ── Both ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  open(datagram: Uint8Array): readonly PlainPayload[] {
-    return openSk(datagram, decodeMessage(datagram), this.#opener)!;
+  /** The payloads of a protected message of the node; undefined when its keys are not ours. */
+  open(datagram: Uint8Array): readonly PlainPayload[] | undefined {
+    return openSk(datagram, decodeMessage(datagram), this.#opener);
   }
 
   /** A protected request of ours as initiator; the answer's payloads, if there is one. */
@@ -243,7 +250,12 @@ export class CraftedPeer {
     const datagram = this.raw(this.seal(exchangeType, payloads, messageId));
     if (!datagram) return undefined;
     this.#nextId = messageId + 1;
-    return { payloads: this.open(datagram), datagram };
+    return { payloads: this.open(datagram) ?? [], datagram };
+  }
+
+  /** The request sealed last was answered: the next one gets the next message ID. */
+  acknowledge(): void {
+    this.#nextId++;
   }
 
   seal(exchangeType: number, payloads: readonly PlainPayload[], messageId = this.#nextId): Uint8Array {
