@@ -58,6 +58,8 @@ const sets = {
     ),
     row(["python3"], { command: "python3" }, "python3"),
     row(["python3-scapy"], { command: "scapy" }, "python3-scapy / scapy"),
+    // scapy's ESP knows no cipher without it.
+    row(["python3-cryptography"], {}, "python3-cryptography / python-cryptography"),
     row(["ethtool"], { command: "ethtool" }, "ethtool"),
     row(["tshark"], { command: "tshark" }, "wireshark-cli"),
     row(["ike-scan"], { command: "ike-scan" }, "ike-scan"),

@@ -66,8 +66,8 @@ const obstacle = await obstacleToNamespaces();
 const missing: Readonly<Record<Need, string | undefined>> = {
   strongswan: strongSwanMissing() ? "strongSwan with kernel-libipsec is not installed" : undefined,
   scapy:
-    (await run(["/usr/bin/python3", "-c", "import scapy"]).catch(() => undefined))?.code === 0
+    (await run(["/usr/bin/python3", "-c", "import scapy, cryptography"]).catch(() => undefined))?.code === 0
       ? undefined
-      : "python3-scapy is not installed",
+      : "python3-scapy or python3-cryptography is not installed",
   tshark: (await absent("tshark")) ? "tshark is not installed" : undefined,
 };
