@@ -45,7 +45,12 @@ export function storm(seed: number): void {
       sim.command(a, "down");
       sim.command(a, "up");
     },
-    () => (random.below(2) ? sim.crash(a, configA) : sim.crash(b, configB)),
+    () => {
+      // Without liveness checks nobody finds out that a silent peer has forgotten everything: as configured.
+      if (!configA.connections[0]!.dpd.enabled) return;
+      if (random.below(2)) sim.crash(a, configA);
+      else sim.crash(b, configB);
+    },
   ];
   sim.network.weather = {
     loss: random.unit() * 0.4,
