@@ -108,6 +108,14 @@ export async function ensurePackages(required, optional, buildDirectory) {
   }
 }
 
+/** The Debian names of what `required` lacks here; none on another distribution, where `ensurePackages` tells. */
+export async function missingPackages(required) {
+  if (!existsSync("/usr/bin/dpkg-query")) return [];
+  const installed = await installedPackages();
+  const rows = required.flatMap((name) => sets[name]);
+  return rows.filter((r) => !r.debian.some((name) => installed.has(name))).map((r) => r.debian[0]);
+}
+
 async function install(names, logFile) {
   await step(`Debian packages: ${names.join(" ")}`, async () => {
     const restore = keepServicesDown();
