@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe } from "vitest";
-import { must, type Program, run } from "../../testbed/exec.ts";
+import { delay, must, type Program, run } from "../../testbed/exec.ts";
 import { obstacleToNamespaces, Testbed } from "../../testbed/testbed.ts";
 import { buildTopology, type Topology } from "../../testbed/topology.ts";
 
@@ -83,6 +83,7 @@ export class Plane {
         this.#seen = this.#seen.filter((event) => event["kind"] !== kind);
         return found;
       }
+      await delay(20);
     }
   }
 
