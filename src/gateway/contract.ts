@@ -16,6 +16,13 @@ export type GatewayInput =
   | { readonly kind: "command"; readonly command: GatewayCommand }
   /** Answer to `resolve`; empty when the name has no address. */
   | { readonly kind: "resolved"; readonly name: string; readonly addresses: readonly IpAddress[] }
+  /** Answer to `installSa` that the data plane did not carry out; `reason` is for the operator. */
+  | {
+      readonly kind: "refusedSa";
+      readonly direction: "inbound" | "outbound";
+      readonly spi: number;
+      readonly reason: string;
+    }
   /** Delete every SA politely, then report `stopped`. */
   | { readonly kind: "shutdown" };
 

@@ -99,6 +99,9 @@ export class Gateway implements GatewayMachine {
       case "resolved":
         this.#onResolved(now, input.name, input.addresses);
         break;
+      case "refusedSa":
+        this.#endpoint.handleRefusedSa(now, input.spi, input.direction, input.reason);
+        break;
       case "shutdown":
         this.#shutdown(now);
         break;

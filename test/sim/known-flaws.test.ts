@@ -403,6 +403,20 @@ describe("requests repeated, replayed and out of order", () => {
     expect(peer.raw(request)).toBeUndefined();
   });
 
+  it("strangers who fail again and again fill counters and not the log", () => {
+    const { peer, sim, b } = atTheDoor({ b: { psk: "another" } });
+    for (let i = 1; i <= 20; i++) {
+      peer.spiInitiator = BigInt(i);
+      peer.spiResponder = 0n;
+      peer.init();
+      expect(notifyOf(peer.auth())).toBe(N.AUTHENTICATION_FAILED);
+    }
+    expect(b.failures.length).toBeLessThanOrEqual(6);
+    expect(b.logs.filter((l) => l.message !== "tunnel state")).toEqual([]);
+    sim.run(120_000);
+    expect(b.gateway.status(sim.now).ike).toMatchObject({ sas: 0, halfOpen: 0 });
+  });
+
   it("message IDs that are not the next are dropped", () => {
     const { peer, drops } = established();
     for (const id of [0, 1, 3, 4, 2 ** 32 - 1])

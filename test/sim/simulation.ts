@@ -32,6 +32,9 @@ export class Node {
   stopped = false;
   plan: ForwardingPlan | undefined;
   kernelRoutes: readonly string[] = [];
+  /** Why the data plane does not take an SA; undefined when it does. */
+  refuses: (sa: SaSpec) => string | undefined = () => undefined;
+  refused = false;
   /** Down and silent: what arrives is lost. */
   dead = false;
 
@@ -202,7 +205,7 @@ export class Simulation {
         node.keepalives++;
         break;
       case "installSa":
-        install(node, output.sa);
+        this.#install(node, output.sa);
         break;
       case "removeSa":
         remove(node, output);
@@ -230,6 +233,17 @@ export class Simulation {
         node.stopped = true;
         break;
     }
+  }
+
+  #install(node: Node, sa: SaSpec): void {
+    const reason = node.refuses(sa);
+    if (reason === undefined) {
+      install(node, sa);
+      return;
+    }
+    node.refused = true;
+    const { direction, spi } = sa;
+    this.at(0, () => this.input(node, { kind: "refusedSa", direction, spi, reason }));
   }
 
   #resolve(node: Node, name: string): void {
@@ -323,6 +337,8 @@ function remove(node: Node, { direction, spi }: { direction: string; spi: number
 }
 
 function checkPlan(node: Node, plan: ForwardingPlan): void {
+  // What the data plane refused it also ignores in a plan, until the gateway has heard of it.
+  if (node.refused) return;
   for (const { outbound } of plan.connections)
     for (const { spi } of outbound)
       if (!node.outbound.some((sa) => sa.spi === spi))

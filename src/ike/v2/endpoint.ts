@@ -79,7 +79,7 @@ export class IkeEndpoint {
   readonly #halfOpen = new Map<IkeSa, string>();
   readonly #halfOpenBy = new Map<string, number>();
   readonly #drops = Object.fromEntries(Object.keys(ikeDrops).map((k) => [k, 0])) as Record<IkeDrop, number>;
-  #complaints = { since: 0, count: 0 };
+  #complaints = { since: Number.NEGATIVE_INFINITY, count: 0 };
 
   constructor(deps: EndpointDeps) {
     this.#limits = { ...defaultLimits, ...deps.limits };
@@ -98,6 +98,7 @@ export class IkeEndpoint {
 
   /** One UDP payload, without non-ESP marker. Never throws on what a network can bring. */
   handleDatagram(now: Instant, local: Endpoint, remote: Endpoint, datagram: Uint8Array): void {
+    if (now - this.#complaints.since >= complaintPeriodMs) this.#complaints = { since: now, count: 0 };
     const header = attempt(() => decodeHeader(datagram));
     if (!header) {
       this.#host.count("malformed");
@@ -164,6 +165,21 @@ export class IkeEndpoint {
     this.#settle();
   }
 
+  /** The data plane did not take an SA: what the peer believes in does not exist, so the IKE SA goes. */
+  handleRefusedSa(now: Instant, spi: number, direction: "inbound" | "outbound", reason: string): void {
+    for (const sa of this.sas()) {
+      for (const child of [...sa.children.values()]) {
+        if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi || child.refused.has(direction))
+          continue;
+        child.refused.add(direction);
+        const record = failureOf(sa, "DATAPLANE_ERROR", { difference: `${direction} SA: ${reason}` });
+        this.#emit({ kind: "failure", sa, record });
+        sa.requestDelete(now, "failed");
+      }
+    }
+    this.#settle();
+  }
+
   /** An authentic ESP packet of the peer came from elsewhere: its NAT gave it a new address (§2.23). */
   handlePeerMoved(now: Instant, spiIn: number, remote: Endpoint): void {
     for (const sa of this.sas()) {
@@ -177,7 +193,10 @@ export class IkeEndpoint {
   }
 
   handleTimeout(now: Instant): void {
-    for (let sa = this.#deadlines.takeDue(now); sa; sa = this.#deadlines.takeDue(now)) {
+    // Each once: whatever sets a new deadline in the past waits for the next call.
+    const due: IkeSa[] = [];
+    for (let sa = this.#deadlines.takeDue(now); sa; sa = this.#deadlines.takeDue(now)) due.push(sa);
+    for (const sa of due) {
       this.#host.touch(sa);
       sa.handleTimeout(now);
       this.#settle();
@@ -247,7 +266,7 @@ export class IkeEndpoint {
     if (candidates.length === 0) {
       this.#host.count("no_connection");
       const record = failureOf({ peer: undefined, candidates, remote }, "NO_CONNECTION_MATCHES");
-      this.#complain(now, record);
+      this.#complain(record);
       return;
     }
 
@@ -256,7 +275,7 @@ export class IkeEndpoint {
     const outcome = onIkeSaInitRequest(this.#host, now, received, candidates);
     if (outcome.kind === "dropped") return;
     if (outcome.kind === "refused") {
-      if (outcome.record) this.#complain(now, outcome.record);
+      if (outcome.record) this.#complain(outcome.record);
       refuse(outcome.notify);
       return;
     }
@@ -285,7 +304,7 @@ export class IkeEndpoint {
     const fullForAddress = (this.#halfOpenBy.get(remote.address.toString()) ?? 0) >= halfOpenPerAddress;
     if (!full && !fullForAddress) return true;
     this.#host.count(full ? "half_open_limit" : "half_open_limit_address");
-    this.#complain(now, failureOf({ peer: undefined, candidates: [], remote }, "HALF_OPEN_LIMIT"));
+    this.#complain(failureOf({ peer: undefined, candidates: [], remote }, "HALF_OPEN_LIMIT"));
     return false;
   }
 
@@ -322,8 +341,7 @@ export class IkeEndpoint {
   }
 
   /** Strangers may fill the counters but not the log: a few records a minute. */
-  #complain(now: Instant, record: FailureRecord): void {
-    if (now - this.#complaints.since >= complaintPeriodMs) this.#complaints = { since: now, count: 0 };
+  #complain(record: FailureRecord): void {
     if (this.#complaints.count++ < complaintsPerPeriod)
       this.#outputs.push({ kind: "failure", sa: undefined, record });
   }
@@ -368,6 +386,7 @@ export class IkeEndpoint {
       },
       onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
       hasOther: (sa) => this.#othersOf(sa).length > 0,
+      isFirstContact: (sa) => this.#isFirstContact(sa),
       adopt: (successor) => {
         this.#bySpi.set(successor.spiLocal, successor);
         this.#host.touch(successor);
@@ -384,8 +403,10 @@ export class IkeEndpoint {
   }
 
   #emit(output: IkeOutput): void {
-    this.#outputs.push(output);
     if (output.kind === "established") this.#close(output.sa);
+    // Whoever has not authenticated is a stranger, however far it came.
+    if (output.kind === "failure" && output.sa?.is("HALF_OPEN")) this.#complain(output.record);
+    else this.#outputs.push(output);
   }
 
   #newIkeSpi(): bigint {
@@ -436,6 +457,13 @@ export class IkeEndpoint {
         this.#host.touch(other);
       }
     }
+  }
+
+  /** Another connection to the same peer counts too: INITIAL_CONTACT speaks for the identities, not for a connection. */
+  #isFirstContact(sa: IkeSa): boolean {
+    return !this.sas().some(
+      (other) => other !== sa && other.established && other.remote.address.equals(sa.remote.address),
+    );
   }
 
   #othersOf(sa: IkeSa): IkeSa[] {

@@ -73,7 +73,9 @@ export interface Host {
   count(drop: IkeDrop): void;
   /** `sa` is authenticated: settle what other IKE SAs with the same peer become. */
   onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void;
-  /** Another authenticated IKE SA with the peer of `sa` exists. */
+  /** No other authenticated IKE SA with that peer exists, in any connection. */
+  isFirstContact(sa: IkeSa): boolean;
+  /** Another authenticated IKE SA of the connection with the peer of `sa` exists. */
   hasOther(sa: IkeSa): boolean;
   /** `successor` came out of a rekey and must be found by its SPIs from now on. */
   adopt(successor: IkeSa): void;
@@ -186,6 +188,8 @@ export class IkeSa {
     const from = this.#state.name;
     this.#state = to;
     this.host.touch(this);
+    // What strangers begin and never finish is counted, not reported.
+    if (from === "HALF_OPEN" && to.name === "CLOSED") return;
     this.host.emit({ kind: "state", sa: this, from, to: to.name, why });
   }
 
@@ -569,7 +573,7 @@ export class IkeSa {
     this.transition({ name: "CLOSED", until: now + this.host.limits.lingerMs }, why);
     this.secured?.wipe();
     this.secured = undefined;
-    this.host.emit({ kind: "ended", sa: this, why, from });
+    if (from !== "HALF_OPEN") this.host.emit({ kind: "ended", sa: this, why, from });
     if (!keepAnswer) this.host.forget(this);
   }
 

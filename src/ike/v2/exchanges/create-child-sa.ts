@@ -311,7 +311,7 @@ class CreateChild implements InitiatedExchange {
       }
     }
     sa.host.emit({ kind: "failure", sa, record: refusalOf(sa, offered, error) });
-    retryLater(sa, now, old);
+    retryRefused(sa, now, old);
   }
 
   #later(sa: IkeSa, now: Instant, code: "PEER_PROTOCOL_ERROR", problem: string): void {
@@ -335,8 +335,20 @@ class CreateChild implements InitiatedExchange {
 
 /** The old CHILD_SA is as good as it was: try again later, and not in step with the peer. */
 function retryLater(sa: IkeSa, now: Instant, old: ChildSa | undefined): void {
-  if (old?.state.name === "INSTALLED")
-    old.rekeyAt = now + Math.round(jittered(sa.host.random, sa.host.limits.rekeyRetryMs, 0.5));
+  if (old?.state.name === "INSTALLED") old.rekeyAt = now + retryDelay(sa, sa.host.limits.rekeyRetryMs);
+}
+
+/** Two configurations that disagree: an operator may repair them, so it is tried again, but rarely. */
+function retryRefused(sa: IkeSa, now: Instant, old: ChildSa | undefined): void {
+  if (old?.state.name === "INSTALLED") old.rekeyAt = now + refusedDelay(sa, old.expiresAt - now);
+}
+
+function refusedDelay(sa: IkeSa, leftMs: number): number {
+  return retryDelay(sa, Math.max(sa.host.limits.refusedRetryMs, leftMs / 8));
+}
+
+function retryDelay(sa: IkeSa, delayMs: number): number {
+  return Math.round(jittered(sa.host.random, delayMs, 0.5));
 }
 
 // ── Initiator: IKE SA ──────────────────────────────────────────────────────────────────────────────────────────
@@ -435,6 +447,8 @@ class IkeRekey implements InitiatedExchange {
       const theirs = [NotifyType.nameOf(error.type)];
       const difference = `the peer refuses to rekey the IKE SA: ${theirs}`;
       sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "OTHER_NOTIFY", { theirs, difference }) });
+      sa.rekeyAt = now + refusedDelay(sa, (sa.expiresAt ?? now) - now);
+      return;
     }
     retryIkeLater(sa, now);
   }
@@ -451,7 +465,7 @@ class IkeRekey implements InitiatedExchange {
 }
 
 function retryIkeLater(sa: IkeSa, now: Instant): void {
-  sa.rekeyAt = now + Math.round(jittered(sa.host.random, sa.host.limits.rekeyRetryMs, 0.5));
+  sa.rekeyAt = now + retryDelay(sa, sa.host.limits.rekeyRetryMs);
 }
 
 // ── Both ───────────────────────────────────────────────────────────────────────────────────────────────────────
