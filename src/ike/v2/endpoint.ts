@@ -30,18 +30,15 @@ import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
 import type { EndReason, IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
-import {
-  createChildSa,
-  newChildName,
-  newChildSa,
-  rekeyChildSa,
-  rekeyIkeSa,
-} from "./exchanges/create-child-sa.ts";
+import { createChildSa, newChildName, newChildSa, rekeyChildSa } from "./exchanges/create-child-sa.ts";
 import { ikeAuth } from "./exchanges/ike-auth.ts";
 import { ikeSaInit, initiateIkeSa, onIkeSaInitRequest } from "./exchanges/ike-sa-init.ts";
 import { informational } from "./exchanges/informational.ts";
+import { rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
 import { failureOf } from "./failures.ts";
-import { type Host, IkeSa } from "./ike-sa.ts";
+import { Allowance, HalfOpen } from "./half-open.ts";
+import type { Host } from "./host.ts";
+import { IkeSa } from "./ike-sa.ts";
 import type { KeyPairs } from "./key-material.ts";
 import { encapsulationOf } from "./nat.ts";
 import { notify } from "./notify.ts";
@@ -75,11 +72,10 @@ export class IkeEndpoint {
   /** Responder's IKE SAs by the digest of the request that made them (§2.1). */
   readonly #byRequest = new Map<string, IkeSa>();
   readonly #requestOf = new Map<IkeSa, string>();
-  /** What counts as half-open, with the address it counts against. */
-  readonly #halfOpen = new Map<IkeSa, string>();
-  readonly #halfOpenBy = new Map<string, number>();
+  /** A failed one counts until it is forgotten. */
+  readonly #halfOpen = new HalfOpen();
   readonly #drops = Object.fromEntries(Object.keys(ikeDrops).map((k) => [k, 0])) as Record<IkeDrop, number>;
-  #complaints = { since: Number.NEGATIVE_INFINITY, count: 0 };
+  readonly #complaints = new Allowance(complaintsPerMinute);
 
   constructor(deps: EndpointDeps) {
     this.#limits = { ...defaultLimits, ...deps.limits };
@@ -98,7 +94,7 @@ export class IkeEndpoint {
 
   /** One UDP payload, without non-ESP marker. Never throws on what a network can bring. */
   handleDatagram(now: Instant, local: Endpoint, remote: Endpoint, datagram: Uint8Array): void {
-    if (now - this.#complaints.since >= complaintPeriodMs) this.#complaints = { since: now, count: 0 };
+    this.#complaints.advance(now);
     const header = attempt(() => decodeHeader(datagram));
     if (!header) {
       this.#host.count("malformed");
@@ -283,7 +279,7 @@ export class IkeEndpoint {
     this.#bySpi.set(sa.spiLocal, sa);
     this.#byRequest.set(requestKey, sa);
     this.#requestOf.set(sa, requestKey);
-    this.#open(sa, remote.address.toString());
+    this.#halfOpen.add(sa, remote.address);
     this.#host.touch(sa);
     this.#outputs.push({ kind: "send", local, remote, datagram: response });
   }
@@ -301,7 +297,7 @@ export class IkeEndpoint {
       }
     }
     const full = this.#halfOpen.size >= halfOpenTotal;
-    const fullForAddress = (this.#halfOpenBy.get(remote.address.toString()) ?? 0) >= halfOpenPerAddress;
+    const fullForAddress = this.#halfOpen.from(remote.address) >= halfOpenPerAddress;
     if (!full && !fullForAddress) return true;
     this.#host.count(full ? "half_open_limit" : "half_open_limit_address");
     this.#complain(failureOf({ peer: undefined, candidates: [], remote }, "HALF_OPEN_LIMIT"));
@@ -340,10 +336,8 @@ export class IkeEndpoint {
       this.#answerWithoutState(local, remote, header, notify(NotifyType.code.INVALID_MAJOR_VERSION));
   }
 
-  /** Strangers may fill the counters but not the log: a few records a minute. */
   #complain(record: FailureRecord): void {
-    if (this.#complaints.count++ < complaintsPerPeriod)
-      this.#outputs.push({ kind: "failure", sa: undefined, record });
+    if (this.#complaints.take()) this.#outputs.push({ kind: "failure", sa: undefined, record });
   }
 
   // ── IKE SAs ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -403,7 +397,7 @@ export class IkeEndpoint {
   }
 
   #emit(output: IkeOutput): void {
-    if (output.kind === "established") this.#close(output.sa);
+    if (output.kind === "established") this.#halfOpen.delete(output.sa);
     // Whoever has not authenticated is a stranger, however far it came.
     if (output.kind === "failure" && output.sa?.is("HALF_OPEN")) this.#complain(output.record);
     else this.#outputs.push(output);
@@ -482,24 +476,9 @@ export class IkeEndpoint {
     const requestKey = this.#requestOf.get(sa);
     if (requestKey !== undefined) this.#byRequest.delete(requestKey);
     this.#requestOf.delete(sa);
-    this.#close(sa);
+    this.#halfOpen.delete(sa);
     this.#touched.delete(sa);
     this.#deadlines.set(sa, undefined);
-  }
-
-  /** Counts `sa` as half-open; a failed one counts until it is forgotten. */
-  #open(sa: IkeSa, address: string): void {
-    this.#halfOpen.set(sa, address);
-    this.#halfOpenBy.set(address, (this.#halfOpenBy.get(address) ?? 0) + 1);
-  }
-
-  #close(sa: IkeSa): void {
-    const address = this.#halfOpen.get(sa);
-    if (address === undefined) return;
-    this.#halfOpen.delete(sa);
-    const left = this.#halfOpenBy.get(address)! - 1;
-    if (left === 0) this.#halfOpenBy.delete(address);
-    else this.#halfOpenBy.set(address, left);
   }
 
   #settle(): void {
@@ -509,8 +488,7 @@ export class IkeEndpoint {
   }
 }
 
-const complaintPeriodMs = 60_000;
-const complaintsPerPeriod = 6;
+const complaintsPerMinute = 6;
 
 function nonceOf(sa: IkeSa): Uint8Array {
   return lowerNonce(sa.secured!.Ni, sa.secured!.Nr);

@@ -27,12 +27,13 @@ import type { Answer, Exchange, InitiatedExchange, Received } from "../exchange.
 import { priorities } from "../exchange.ts";
 import { failureOf } from "../failures.ts";
 import { formatIdentity, formatIdPayload, identityMatches, identityPayload } from "../identity.ts";
-import type { IkeSa, SignedMessages } from "../ike-sa.ts";
+import type { IkeSa } from "../ike-sa.ts";
 import { pskAuth, type Signed, verifyPskAuth } from "../key-material.ts";
 import { notify } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { narrow, sameSelectors } from "../selectors.ts";
 import type { Identity, PeerSettings } from "../settings.ts";
+import type { SignedMessages } from "../states.ts";
 import { refuseIkeSa } from "./informational.ts";
 
 /** Without AUTH the initiator asks for EAP (§2.16): told apart by hand, because the refusal differs. */

@@ -22,7 +22,8 @@ import {
 import type { InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
 import { failureOf, mismatchDetails } from "../failures.ts";
-import { type Host, IkeSa } from "../ike-sa.ts";
+import type { Host } from "../host.ts";
+import { IkeSa } from "../ike-sa.ts";
 import { secure, sharedSecret } from "../key-material.ts";
 import { detectNat, encapsulates, natDetectionNotifies } from "../nat.ts";
 import { groupData, notify } from "../notify.ts";
