@@ -3,7 +3,9 @@
  * output is kept and can be waited for. Everything runs as an argument vector, never through a shell.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 
 export interface RunOptions {
   /** Network namespace to run in; the host's when absent. */
@@ -35,10 +37,12 @@ export class CommandFailed extends Error {
 export function run(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const [command, ...args] = inNamespace(argv, options.netns);
   return new Promise((resolve, reject) => {
+    const input = options.input === undefined ? undefined : inputFile(options.input);
     const child = spawn(command!, args, {
       env: { ...process.env, LC_ALL: "C", ...options.env },
-      stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+      stdio: [input ?? "ignore", "pipe", "pipe"],
     });
+    if (input !== undefined) closeSync(input);
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     child.stdout!.on("data", (chunk: Buffer) => out.push(chunk));
@@ -56,7 +60,6 @@ export function run(argv: readonly string[], options: RunOptions = {}): Promise<
         stderr: Buffer.concat(err).toString("utf8"),
       });
     });
-    if (options.input !== undefined) child.stdin!.end(options.input);
   });
 }
 
@@ -221,6 +224,15 @@ export function tail(text: string, lines: number): string {
 
 export function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** A nameless file to read `text` from. Node's pipes are sockets, and nft reads its rules from no socket. */
+function inputFile(text: string): number {
+  const path = join(mkdtempSync(join(tmpdir(), "culvert-input-")), "input");
+  writeFileSync(path, text, { mode: 0o600 });
+  const descriptor = openSync(path, "r");
+  rmSync(dirname(path), { recursive: true });
+  return descriptor;
 }
 
 function inNamespace(argv: readonly string[], netns: string | undefined): readonly string[] {

@@ -19,10 +19,10 @@ describeInNamespaces("tshark, given the keys,", ["tshark"], () => {
       await must(["ethtool", "-K", "wan", "tx-udp-segmentation", "off"], { netns: gateway });
     }
     const file = join(bed.directory, "wan.pcapng");
-    const capture = bed.start("capture", ["tshark", "-n", "-q", "-i", "wan", "-w", file], {
+    const capture = bed.start("capture", ["dumpcap", "-q", "-i", "wan", "-w", file], {
       netns: a.gateway,
     });
-    await capture.waitForLine(/Capture started/);
+    await capture.waitForLine(/^File: /);
     const options = {
       ikeProposals: [ike],
       espProposals: [esp],
@@ -78,10 +78,10 @@ describeInNamespaces("tshark, given the keys,", ["tshark"], () => {
   it("shows no inner packet in the clear on the way", async () => {
     const { bed, a, b } = await network();
     const file = join(bed.directory, "wan.pcapng");
-    const capture = bed.start("capture", ["tshark", "-n", "-q", "-i", "wan", "-w", file], {
+    const capture = bed.start("capture", ["dumpcap", "-q", "-i", "wan", "-w", file], {
       netns: a.gateway,
     });
-    await capture.waitForLine(/Capture started/);
+    await capture.waitForLine(/^File: /);
     await Culvert.start(bed, gatewayOn(b, a, "b", { start: "passive" }));
     const initiator = await Culvert.start(bed, gatewayOn(a, b, "a"));
     // Already before the tunnel is up, and still after it is gone.
