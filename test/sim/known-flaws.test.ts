@@ -274,6 +274,15 @@ describe("key exchange data (CVE-2015-3240, CVE-2023-41913)", () => {
     expect(halfOpen()).toBe(0);
   });
 
+  it("rubbish does not make us generate a key pair each time", () => {
+    const { peer, sim } = atTheDoor();
+    for (let i = 1; i <= 50; i++) {
+      peer.spiInitiator = BigInt(i);
+      peer.init(ke(new Uint8Array(32)));
+    }
+    expect(sim.keyPairsTaken).toBe(1);
+  });
+
   it.each([
     ["zeros", new Uint8Array(64)],
     ["off the curve", new Uint8Array(64).fill(3)],

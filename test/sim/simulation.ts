@@ -73,6 +73,7 @@ export class Simulation {
   readonly network: Network;
   readonly nodes: Node[] = [];
   now = 1_000;
+  keyPairsTaken = 0;
   readonly #options: SimulationOptions;
   readonly #queue: Scheduled[] = [];
   #order = 0;
@@ -170,7 +171,12 @@ export class Simulation {
       random,
       workers: this.#options.workers ?? 1,
       exportKeys: this.#options.exportKeys ?? false,
-      keyPairs: { take: (group) => seededKeyPair(random, group) },
+      keyPairs: {
+        take: (group) => {
+          this.keyPairsTaken++;
+          return seededKeyPair(random, group);
+        },
+      },
       ...(this.#options.limits && { limits: this.#options.limits }),
     });
   }

@@ -39,7 +39,7 @@ import { failureOf } from "./failures.ts";
 import { Allowance, HalfOpen } from "./half-open.ts";
 import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
-import type { KeyPairs } from "./key-material.ts";
+import { type KeyPairs, ReturnableKeyPairs } from "./key-material.ts";
 import { encapsulationOf } from "./nat.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
@@ -368,7 +368,7 @@ export class IkeEndpoint {
     return {
       random: deps.random,
       limits: this.#limits,
-      keyPairs: deps.keyPairs,
+      keyPairs: new ReturnableKeyPairs(deps.keyPairs),
       exportKeys: deps.exportKeys,
       nattPort: deps.nattPort ?? 4500,
       allocateSpi: () => deps.allocateSpi(),

@@ -5,14 +5,14 @@ import type { IkeDrop } from "./drops.ts";
 import type { IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import type { IkeSa } from "./ike-sa.ts";
-import type { KeyPairs } from "./key-material.ts";
+import type { ReturnableKeyPairs } from "./key-material.ts";
 import type { EndpointLimits } from "./settings.ts";
 
 /** What an IKE SA asks of its endpoint. */
 export interface Host {
   readonly random: Random;
   readonly limits: EndpointLimits;
-  readonly keyPairs: KeyPairs;
+  readonly keyPairs: ReturnableKeyPairs;
   readonly exportKeys: boolean;
   readonly nattPort: number;
   allocateSpi(): number;

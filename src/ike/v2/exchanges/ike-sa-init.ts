@@ -260,7 +260,7 @@ export function onIkeSaInitRequest(
   const keyPair = host.keyPairs.take(suite.group);
   const shared = sharedSecret(keyPair, ke.data);
   if (!shared) {
-    keyPair.wipe();
+    host.keyPairs.giveBack(keyPair);
     host.count("key_exchange");
     return { kind: "dropped" };
   }
