@@ -1,5 +1,5 @@
 /** Ping and iperf3 between two namespaces, with their answers as numbers. */
-import { CommandFailed, type Program, run } from "./exec.ts";
+import { CommandFailed, delay, type Program, type RunResult, run } from "./exec.ts";
 import type { Testbed } from "./testbed.ts";
 
 export interface PingResult {
@@ -89,14 +89,21 @@ interface IperfJson {
   };
 }
 
+/** A server that is still closing the last test turns the next client away: up to five tries, 200 ms apart. */
 async function iperf(argv: readonly string[], netns: string, seconds: number): Promise<IperfJson> {
-  const result = await run(argv, { netns, timeoutMs: (seconds + 20) * 1000 });
+  for (let attempt = 1; ; attempt += 1) {
+    const result = await run(argv, { netns, timeoutMs: (seconds + 20) * 1000 });
+    const json = parse(argv, result);
+    if (json.error === undefined) return json;
+    if (attempt === 5 || !/busy|control message/.test(json.error)) throw new Error(`iperf3: ${json.error}`);
+    await delay(200);
+  }
+}
+
+function parse(argv: readonly string[], result: RunResult): IperfJson {
   try {
-    const json = JSON.parse(result.stdout) as IperfJson;
-    if (json.error !== undefined) throw new Error(`iperf3: ${json.error}`);
-    return json;
-  } catch (error) {
-    if (error instanceof SyntaxError) throw new CommandFailed(argv, result);
-    throw error;
+    return JSON.parse(result.stdout) as IperfJson;
+  } catch {
+    throw new CommandFailed(argv, result);
   }
 }

@@ -54,7 +54,9 @@ describeInNamespaces("tshark, given the keys,", ["tshark"], () => {
         ...["-d", "tcp.port==5201,data"],
         ...["-o", "esp.enable_encryption_decode:TRUE", "-o", "esp.enable_authentication_check:TRUE"],
       ]);
-      return out.split("\n").filter((line) => line !== "");
+      // Booleans are 1 and 0 for Wireshark 4.0, and True and False for later ones.
+      const lines = out.replaceAll("True", "1").replaceAll("False", "0").split("\n");
+      return lines.filter((line) => line !== "");
     };
     const bad = "(isakmp || esp) && (_ws.malformed || _ws.expert.severity >= 0x00800000)";
     const complaints = await show(bad, "frame.number", "_ws.expert.message");
