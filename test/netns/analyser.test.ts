@@ -50,8 +50,8 @@ describeInNamespaces("tshark, given the keys,", ["tshark"], () => {
         ...["tshark", "-n", "-r", file, "-c", `${frames}`, "-Y", filter],
         ...["-T", "fields", ...fields.flatMap((field) => ["-e", field])],
         ...keys.flatMap((line) => ["-o", line]),
-        // iperf3's payload is noise: left to guess, tshark takes some of it for a protocol with errors.
-        ...["-d", "tcp.port==5201,data"],
+        // iperf3's payload is noise: left to guess, tshark takes some of it for a protocol with errors. ECHO takes all.
+        ...["-d", "tcp.port==5201,echo"],
         ...["-o", "esp.enable_encryption_decode:TRUE", "-o", "esp.enable_authentication_check:TRUE"],
       ]);
       // Booleans are 1 and 0 for Wireshark 4.0, and True and False for later ones.
