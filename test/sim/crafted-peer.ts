@@ -7,7 +7,6 @@ import { type Endpoint, IpAddress, Prefix } from "../../src/core/address.ts";
 import { Secret } from "../../src/core/secret.ts";
 import { selectorFromPrefix } from "../../src/core/traffic-selector.ts";
 import {
-  generateKeyPair,
   type IkeKeys,
   ikeKeys,
   type KeyPair,
@@ -40,7 +39,7 @@ import {
   restOfIdPayload,
   sealMessage,
 } from "../../src/wire/index.ts";
-import { endpoint, type Node, type Simulation } from "./simulation.ts";
+import { endpoint, type Node, type Simulation, seededKeyPair } from "./simulation.ts";
 
 export type Change = (payloads: PlainPayload[]) => PlainPayload[];
 
@@ -84,7 +83,7 @@ export class CraftedPeer {
       prf: PRF.code.PRF_HMAC_SHA2_256,
       group,
     };
-    this.keyPair = generateKeyPair(group);
+    this.keyPair = seededKeyPair(sim.random, group);
     this.Ni = sim.random.bytes(32);
     sim.network.faults.push((packet) => {
       if (packet.from !== node.name) return "pass";

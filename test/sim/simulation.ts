@@ -7,7 +7,7 @@ import type { Config } from "../../src/config/model.ts";
 import { compareBytes, type Endpoint, IpAddress } from "../../src/core/address.ts";
 import type { DataPlaneEvent, ForwardingPlan, SaSpec } from "../../src/core/dataplane.ts";
 import type { FailureRecord } from "../../src/core/failure.ts";
-import { generateKeyPair, keyPairFromPrivate } from "../../src/crypto/index.ts";
+import { generateKeyPair, type KeyPair, keyPairFromPrivate } from "../../src/crypto/index.ts";
 import type { GatewayCommand, GatewayOutput, TunnelStatus } from "../../src/gateway/contract.ts";
 import { Gateway, type GatewayDeps } from "../../src/gateway/gateway.ts";
 import { sameSelectors } from "../../src/ike/v2/selectors.ts";
@@ -355,9 +355,9 @@ function named(plan: ForwardingPlan | undefined, spi: number): boolean {
   return plan?.connections.some(({ outbound }) => outbound.some((o) => o.spi === spi)) ?? false;
 }
 
-function seededKeyPair(random: SeededRandom, group: number) {
+/** Repeatable where any octets are a private key; else from the system. */
+export function seededKeyPair(random: SeededRandom, group: number): KeyPair {
   const row = dhById.get(group)!;
-  // Only x25519 takes any octets as a private key; the others come from the system, and no outcome depends on them.
   return row.kind === "x25519" ? keyPairFromPrivate(group, random.bytes(32)) : generateKeyPair(group);
 }
 
