@@ -340,7 +340,7 @@ Napi::Value DataPlane::list_sas(const Napi::CallbackInfo& info) {
 Napi::Value DataPlane::describe(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!is_open(env)) return env.Undefined();
-  const engine::Capabilities& capabilities = engine_->capabilities();
+  const engine::Capabilities capabilities = engine_->capabilities();
   Napi::Object object = Napi::Object::New(env);
   object.Set("tunName", to_js(env, std::string_view(engine_->tun().name)));
   object.Set("tunIndex", to_js(env, uint64_t{engine_->tun().index}));

@@ -38,7 +38,6 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options, Notif
   engine->shared_.notify = notify;
   if (auto opened = engine->open_devices(); !opened) return Error{opened.error()};
   if (auto opened = engine->open_sockets(); !opened) return Error{opened.error()};
-  engine->note_capabilities();
   engine->rebuild();
   if (auto started = engine->start_workers(); !started) return Error{started.error()};
   return engine;
@@ -129,17 +128,24 @@ Result<Unit> Engine::start_workers() {
   return Unit{};
 }
 
-void Engine::note_capabilities() {
-  Capabilities& c = capabilities_;
+Capabilities Engine::capabilities() const {
+  Capabilities c;
   c.tun = shared_.tun.offloads;
-  c.udp_send_runs = shared_.outers[0]->sends_runs;
-  c.udp_receive_runs = shared_.outers[0]->nat[0].receives_runs;
+  c.udp_send_runs = true;
+  c.udp_receive_runs = true;
+  for (const auto& outer : shared_.outers) {
+    c.udp_send_runs = c.udp_send_runs && outer->sends_runs.load(std::memory_order_relaxed);
+    c.udp_receive_runs = c.udp_receive_runs && outer->nat[0].receives_runs;
+  }
   c.crypto = crypto::backend_description(crypto::default_backend());
   if (!c.tun.checksum) c.notices.emplace_back("the TUN driver computes checksums itself: no TUN_F_CSUM");
   if (!c.tun.tcp) c.notices.emplace_back("the TUN driver gives no TCP superpackets: no TUN_F_TSO4");
   if (!c.tun.udp) c.notices.emplace_back("the TUN driver gives no UDP superpackets: TUN_F_USO4 needs Linux 6.2");
-  if (!c.udp_send_runs) c.notices.emplace_back("each datagram is sent alone: UDP_SEGMENT needs Linux 4.18");
+  if (!c.udp_send_runs)
+    c.notices.emplace_back(
+        "each datagram is sent alone: UDP_SEGMENT needs Linux 4.18 and a device with checksum offload");
   if (!c.udp_receive_runs) c.notices.emplace_back("each datagram is received alone: UDP_GRO needs Linux 5.0");
+  return c;
 }
 
 // --- SAs ---
@@ -165,6 +171,8 @@ Result<Unit> Engine::install(const esp::InboundSa::Params& params, const SaAddre
   if (!sa) return Error{"EINVAL: " + sa.error()};
   inbound_.emplace(params.spi, Inbound{std::move(sa).value(), std::make_unique<InboundNotes>(), addresses});
   rebuild();
+  // The peer may use the SA as soon as it is told of it: no worker may still look it up in an older snapshot then.
+  synchronize();
   return Unit{};
 }
 
