@@ -42,6 +42,20 @@ struct Options {
   size_t rounds = 2001;
   std::string backend;
   std::string algorithm;
+  bool all = false;
+};
+
+/** A cipher and, unless it is a combined mode, an integrity algorithm. */
+struct Suite {
+  const crypto::CipherRow* cipher;
+  const crypto::IntegrityRow* integrity;
+
+  bool is_null() const { return cipher->mode == crypto::CipherMode::null && integrity->hash == crypto::Hash::none; }
+  /** As in a proposal: aes128-sha1; ENCR_NULL without integrity, which exists here only, is null. */
+  std::string name() const {
+    std::string name(cipher->name);
+    return integrity->hash == crypto::Hash::none ? name : name + "-" + std::string(integrity->name);
+  }
 };
 
 struct Row {
@@ -64,18 +78,22 @@ struct FreeBuffer {
 /** Packets of one size in buffers of their own, and both ends of an SA. */
 class Bench {
  public:
-  Bench(const crypto::CipherRow& row, crypto::Backend backend, size_t bytes, const Options& options)
+  Bench(const Suite& suite, crypto::Backend backend, size_t bytes, const Options& options)
       : bytes_(bytes), options_(options) {
+    const crypto::CipherRow& row = *suite.cipher;
     const std::vector<uint8_t> key(row.key_material_bytes(), 0x5a);
+    const std::vector<uint8_t> integrity_key(suite.integrity->key_bits / 8u, 0xa5);
     const TrafficSelector any{{0, 0, Family::ipv4}, {0, 0xffffffff, Family::ipv4}, 0, 65535, 0};
     esp::SaParams common;
     common.spi = kSpi;
     common.encr = row.encr;
     common.encr_key_bits = row.key_bits;
     common.encr_key = key;
+    common.integ = suite.integrity->integ;
+    common.integ_key = integrity_key;
     common.local_selectors = common.remote_selectors = {&any, 1};
     common.backend = backend;
-    common.allow_unprotected_for_benchmark = row.wants_integrity;
+    common.allow_unprotected_for_benchmark = suite.is_null();
     auto outbound = esp::OutboundSa::create({common});
     if (!outbound) fail(outbound.error());
     outbound_ = std::move(outbound).value();
@@ -154,11 +172,31 @@ const struct {
   crypto::Backend backend;
 } kBackends[] = {{"ipsec-mb", crypto::Backend::ipsec_mb}, {"portable", crypto::Backend::portable}};
 
+/**
+ * What is measured: --algorithm's suite, or with --all every suite there is, or else every cipher, those that need
+ * integrity with SHA-1 and SHA-256.
+ */
+std::vector<Suite> chosen_suites(const Options& options) {
+  constexpr crypto::Hash kUsual[] = {crypto::Hash::sha1, crypto::Hash::sha256};
+  std::vector<Suite> suites;
+  for (const crypto::CipherRow& cipher : crypto::cipher_rows()) {
+    for (const crypto::IntegrityRow& integrity : crypto::integrity_rows()) {
+      const Suite suite{&cipher, &integrity};
+      const bool has_integrity = integrity.hash != crypto::Hash::none;
+      if (has_integrity != cipher.wants_integrity && !suite.is_null()) continue;
+      const bool is_usual = std::find(std::begin(kUsual), std::end(kUsual), integrity.hash) != std::end(kUsual);
+      const bool is_chosen =
+          options.algorithm.empty() ? options.all || !has_integrity || is_usual : suite.name() == options.algorithm;
+      if (is_chosen) suites.push_back(suite);
+    }
+  }
+  return suites;
+}
+
 std::vector<Row> measure_all(const Options& options) {
   std::vector<Row> rows;
-  for (const crypto::CipherRow& cipher : crypto::cipher_rows()) {
-    if (!options.algorithm.empty() && options.algorithm != cipher.name) continue;
-    const bool is_null = cipher.mode == crypto::CipherMode::null;
+  for (const Suite& suite : chosen_suites(options)) {
+    const bool is_null = suite.is_null();
     for (const auto& [name, backend] : kBackends) {
       const std::string label = is_null ? "null" : name;
       const bool again = is_null && backend != kBackends[0].backend;
@@ -167,8 +205,8 @@ std::vector<Row> measure_all(const Options& options) {
       Options own = options;
       if (label == "portable") own.rounds = std::max<size_t>(options.rounds / 20, 21);  // it is twenty times slower
       for (const size_t bytes : kPacketSizes) {
-        rows.push_back(Bench(cipher, is_null ? crypto::Backend::portable : backend, bytes, own)
-                           .measure(std::string(cipher.name), label));
+        rows.push_back(
+            Bench(suite, is_null ? crypto::Backend::portable : backend, bytes, own).measure(suite.name(), label));
       }
     }
   }
@@ -179,9 +217,9 @@ void print_table(const std::vector<Row>& rows, const Options& options) {
   std::printf("%s per packet, median of %zu rounds (best round in brackets), runs of %zu, ring of %zu\n", kUnit,
               options.rounds, options.run, options.ring);
   std::printf("%s\n\n", std::string(crypto::backend_description(crypto::Backend::ipsec_mb)).c_str());
-  std::printf("%-14s %-9s %6s %18s %18s\n", "algorithm", "backend", "bytes", "encap", "decap");
+  std::printf("%-17s %-9s %6s %18s %18s\n", "algorithm", "backend", "bytes", "encap", "decap");
   for (const Row& row : rows) {
-    std::printf("%-14s %-9s %6zu %9.1f (%6.1f) %9.1f (%6.1f)\n", row.algorithm.c_str(), row.backend.c_str(), row.bytes,
+    std::printf("%-17s %-9s %6zu %9.1f (%6.1f) %9.1f (%6.1f)\n", row.algorithm.c_str(), row.backend.c_str(), row.bytes,
                 row.encap.median, row.encap.best, row.decap.median, row.decap.best);
   }
 }
@@ -213,6 +251,10 @@ Options parse(int argc, char** argv) {
     const std::string_view flag = argv[i];
     if (flag == "--json") {
       options.json = true;
+      continue;
+    }
+    if (flag == "--all") {
+      options.all = true;
       continue;
     }
     if (i + 1 == argc) fail("unknown option, or a value is missing: " + std::string(flag));
