@@ -45,7 +45,9 @@ const IMB_MGR* shared_manager() {
 Lanes::Lanes() : manager(make_manager(init_best)), narrow(nullptr) {
   if (manager == nullptr) std::abort();
   // The library's own choice for a CPU with AVX-512 is vectors, however few the packets.
-  if ((manager->features & IMB_FEATURE_SHANI) != 0) narrow = make_manager(init_mb_mgr_sse);
+  if ((manager->features & IMB_FEATURE_SHANI) == 0) return;
+  narrow = make_manager(init_mb_mgr_sse);
+  if (narrow == nullptr) std::abort();
 }
 
 Lanes::~Lanes() {

@@ -272,7 +272,7 @@ void set_mac(Composed& composed, const IntegrityRow& row, std::span<const uint8_
   const IMB_MGR* manager = ipsec_mb::shared_manager();
   set_nettle_mac(composed.single_mac, row.hash, key);
   composed.icv_bytes = row.icv_bytes;
-  const bool has_sha = ipsec_mb::lanes().narrow != nullptr;
+  const bool has_sha = (manager->features & IMB_FEATURE_SHANI) != 0;
   constexpr auto kWideSha = sha_jobs<&Lanes::manager>;
   const Composed::HashPass single_sha = has_sha ? sha_jobs<&Lanes::narrow> : nettle_hashes;
   struct Choice {
