@@ -9,17 +9,29 @@ constexpr bool no = false;
 }  // namespace column
 
 constexpr CipherRow kCiphers[] = {
-#define ESP_CIPHER(name, encr, key_bits, salt_bytes, iv_bytes, icv_bytes, block_bytes, mode, wants_integrity, rfc) \
-  {#name, rfc, encr, key_bits, salt_bytes, iv_bytes, icv_bytes, block_bytes, CipherMode::mode, column::wants_integrity},
-#define ESP_INTEGRITY(name, integ, key_bits, icv_bytes, rfc)
+#define ESP_CIPHER(name, encr, key_bits, salt_bytes, iv_bytes, icv_bytes, block_bytes, mode, primitive, \
+                   wants_integrity, rfc)                                                                \
+  {#name,                                                                                               \
+   rfc,                                                                                                 \
+   encr,                                                                                                \
+   key_bits,                                                                                            \
+   salt_bytes,                                                                                          \
+   iv_bytes,                                                                                            \
+   icv_bytes,                                                                                           \
+   block_bytes,                                                                                         \
+   CipherMode::mode,                                                                                    \
+   Primitive::primitive,                                                                                \
+   column::wants_integrity},
+#define ESP_INTEGRITY(name, integ, key_bits, icv_bytes, hash, rfc)
 #include "tables/esp_algorithms.def"
 #undef ESP_CIPHER
 #undef ESP_INTEGRITY
 };
 
 constexpr IntegrityRow kIntegrities[] = {
-#define ESP_CIPHER(name, encr, key_bits, salt_bytes, iv_bytes, icv_bytes, block_bytes, mode, wants_integrity, rfc)
-#define ESP_INTEGRITY(name, integ, key_bits, icv_bytes, rfc) {#name, rfc, integ, key_bits, icv_bytes},
+#define ESP_CIPHER(name, encr, key_bits, salt_bytes, iv_bytes, icv_bytes, block_bytes, mode, primitive, \
+                   wants_integrity, rfc)
+#define ESP_INTEGRITY(name, integ, key_bits, icv_bytes, hash, rfc) {#name, rfc, integ, key_bits, icv_bytes, Hash::hash},
 #include "tables/esp_algorithms.def"
 #undef ESP_CIPHER
 #undef ESP_INTEGRITY

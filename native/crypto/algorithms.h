@@ -7,8 +7,15 @@
 
 namespace culvert::crypto {
 
-/** How a cipher makes its nonce, its additional data and its ICV. */
-enum class CipherMode : uint8_t { gcm, null };
+/** How a cipher makes its IV, its nonce and its additional data. */
+enum class CipherMode : uint8_t { aead, cbc, ctr, null };
+inline constexpr size_t kCipherModes = 4;
+
+/** What a mode is a mode of. */
+enum class Primitive : uint8_t { none, aes, chacha20, des, des3 };
+
+/** What an HMAC is an HMAC of. */
+enum class Hash : uint8_t { none, md5, sha1, sha256, sha384, sha512 };
 
 /** One ESP_CIPHER row; see the table for what the columns mean. */
 struct CipherRow {
@@ -21,6 +28,7 @@ struct CipherRow {
   uint8_t icv_bytes;
   uint8_t block_bytes;
   CipherMode mode;
+  Primitive primitive;
   bool wants_integrity;
 
   /** Keying material: key, then salt. */
@@ -34,6 +42,7 @@ struct IntegrityRow {
   uint16_t integ;
   uint16_t key_bits;
   uint8_t icv_bytes;
+  Hash hash;
 };
 
 /** All rows, in the table's order. */

@@ -68,6 +68,7 @@ Result<Unit> Worker::watch(int fd, Source source, size_t which) {
 }
 
 void Worker::run() {
+  crypto::prepare_thread();
   while (!shared_.stopping.load(std::memory_order_relaxed)) {
     shared_.epochs.pass(index_);
     const Snapshot& snapshot = *shared_.current.load();

@@ -6,6 +6,7 @@
 
 #include "base/byte_order.h"
 #include "base/ip.h"
+#include "esp/transform.h"
 
 namespace culvert::esp {
 namespace {
@@ -118,17 +119,17 @@ size_t InboundSa::admit(std::span<DecapItem> items, crypto::CipherOp* ops, InFli
     op.text = item.esp + header_bytes;
     op.text_bytes = text_bytes;
     op.icv = op.text + text_bytes;
-    if constexpr (kMode == crypto::CipherMode::gcm) {
-      std::memcpy(op.nonce, salt_.data(), 4);
-      std::memcpy(op.nonce + 4, esp + kEspHeaderBytes, 8);
-      if constexpr (kEsn) {
-        std::memcpy(op.additional, esp, 4);
-        store_be64(op.additional + 4, sequence);
-      } else {
-        std::memcpy(op.additional, esp, 8);
-      }
-      op.additional_bytes = kEsn ? 12 : 8;
+    if constexpr (kMode == crypto::CipherMode::cbc) {
+      copy_iv(op.nonce, esp + kEspHeaderBytes, header_bytes - kEspHeaderBytes);
     }
+    // The packet's own, which the ICV covers: a forged SPI is not authentic.
+    uint64_t header;
+    uint64_t iv = 0;
+    std::memcpy(&header, esp, sizeof header);
+    if constexpr (kMode == crypto::CipherMode::aead || kMode == crypto::CipherMode::ctr) {
+      std::memcpy(&iv, esp + kEspHeaderBytes, sizeof iv);
+    }
+    fill_op<kMode, kEsn>(op, header, iv, sequence, salt_, header_bytes);
     in_flight[admitted] = {sequence, &item};
     admitted++;
   }
@@ -198,8 +199,10 @@ void decap_run(InboundSa& sa, std::span<DecapItem> items) {
   using crypto::CipherMode;
   using Burst = InboundSa::Accepted (InboundSa::*)(std::span<DecapItem>, const InboundSa::Accepted&);
   // Row: cipher mode, in the order of the enum. Column: ESN.
-  static constexpr Burst kBursts[][2] = {
-      {&InboundSa::open_burst<CipherMode::gcm, false>, &InboundSa::open_burst<CipherMode::gcm, true>},
+  static constexpr Burst kBursts[crypto::kCipherModes][2] = {
+      {&InboundSa::open_burst<CipherMode::aead, false>, &InboundSa::open_burst<CipherMode::aead, true>},
+      {&InboundSa::open_burst<CipherMode::cbc, false>, &InboundSa::open_burst<CipherMode::cbc, true>},
+      {&InboundSa::open_burst<CipherMode::ctr, false>, &InboundSa::open_burst<CipherMode::ctr, true>},
       {&InboundSa::open_burst<CipherMode::null, false>, &InboundSa::open_burst<CipherMode::null, true>},
   };
   const Burst open_burst = kBursts[static_cast<size_t>(sa.mode_)][sa.esn_];

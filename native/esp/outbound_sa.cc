@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/byte_order.h"
+#include "esp/transform.h"
 
 namespace culvert::esp {
 namespace {
@@ -29,17 +30,21 @@ alignas(16) constexpr uint8_t kPadding[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
 
 /**
  * Pads the packet and adds the trailer; returns the length of what is encrypted. Nothing behind the ICV is touched, so
- * that datagrams can lie back to back.
+ * that datagrams can lie back to back: the stores below are wider than the padding, and what is too much of them is
+ * where trailer and ICV, at least 2 + 12 bytes, are written next.
  */
 template <crypto::CipherMode kMode>
 inline uint32_t add_trailer(const EncapItem& item, uint32_t align) {
   const uint32_t pad = (0u - (item.inner_length + static_cast<uint32_t>(kEspTrailerBytes))) & (align - 1);
   uint8_t* tail = item.inner + item.inner_length;
   if constexpr (kMode == crypto::CipherMode::null) {
-    std::copy_n(kPadding, pad, tail);
+    std::copy_n(kPadding, pad, tail);  // the benchmark's null path has no ICV
+  } else if constexpr (kMode == crypto::CipherMode::cbc) {
+    // Up to 15 bytes: eight, and the second eight only when the padding reaches into them.
+    std::memcpy(tail, kPadding, 8);
+    std::memcpy(tail + (pad & 8), kPadding + (pad & 8), 8);
   } else {
-    // All sixteen in one store: those too many are where trailer and ICV, eighteen bytes together, are written next.
-    std::memcpy(tail, kPadding, sizeof kPadding);
+    std::memcpy(tail, kPadding, kMinAlign);  // up to 3
   }
   store_be16(tail + pad, static_cast<uint16_t>(pad << 8 | item.next_header));
   return item.inner_length + pad + static_cast<uint32_t>(kEspTrailerBytes);
@@ -58,10 +63,16 @@ Result<std::unique_ptr<OutboundSa>> OutboundSa::create(const Params& params) {
   if (!parts) return Error{parts.error()};
   const uint64_t last = params.esn ? kLastExtendedSequence : kLastSequence;
   if (params.last_sequence > last) return Error{"the sequence number to continue from is out of range"};
-  return std::unique_ptr<OutboundSa>(new OutboundSa(params, std::move(parts).value()));
+  std::optional<crypto::IvSource> iv_source;
+  if (parts.value().mode == crypto::CipherMode::cbc) {
+    auto made = crypto::IvSource::create(params.backend);
+    if (!made) return Error{made.error()};
+    iv_source = std::move(made).value();
+  }
+  return std::unique_ptr<OutboundSa>(new OutboundSa(params, std::move(parts).value(), std::move(iv_source)));
 }
 
-OutboundSa::OutboundSa(const Params& params, SaParts parts)
+OutboundSa::OutboundSa(const Params& params, SaParts parts, std::optional<crypto::IvSource> iv_source)
     : spi_(params.spi),
       connection_(params.connection),
       esn_(params.esn),
@@ -72,6 +83,7 @@ OutboundSa::OutboundSa(const Params& params, SaParts parts)
       stop_sequence_(params.esn ? kLastExtendedSequence : kLastSequence),
       soft_sequence_(stop_sequence_ / 4 * 3),  // time enough to rekey before the numbers are used up
       cipher_(std::move(parts.cipher)),
+      iv_source_(std::move(iv_source)),
       sequence_(params.last_sequence),
       soft_bytes_(limit_or_none(params.limits.soft_bytes)),
       hard_bytes_(limit_or_none(params.limits.hard_bytes)),
@@ -165,30 +177,30 @@ void OutboundSa::seal_burst(std::span<EncapItem> items, uint64_t first_sequence)
   const uint32_t header_bytes = geometry_.header_bytes;
   const uint32_t icv_bytes = geometry_.icv_bytes;
   const uint32_t align = geometry_.align;
+  const uint32_t iv_bytes = header_bytes - static_cast<uint32_t>(kEspHeaderBytes);
+  uint8_t ivs[kMode == crypto::CipherMode::cbc ? crypto::kBurst * kMaxIvBytes : 1];
+  if constexpr (kMode == crypto::CipherMode::cbc) {
+    // A sequence number belongs to one burst, so that the number of its first packet is used once.
+    iv_source_->fill(first_sequence, {ivs, items.size() * iv_bytes});
+  }
   uint64_t sequence = first_sequence;
   for (size_t i = 0; i < items.size(); i++, sequence++) {
     EncapItem& item = items[i];
     crypto::CipherOp& op = ops[i];
     uint8_t* esp = item.inner - header_bytes;
-    store_be32(esp, spi_);
-    store_be32(esp + 4, static_cast<uint32_t>(sequence));
+    const uint64_t header = to_be64(uint64_t{spi_} << 32 | static_cast<uint32_t>(sequence));
+    std::memcpy(esp, &header, sizeof header);
     const uint32_t text_bytes = add_trailer<kMode>(item, align);
     op.text = item.inner;
     op.text_bytes = text_bytes;
     op.icv = item.inner + text_bytes;
-    if constexpr (kMode == crypto::CipherMode::gcm) {
-      // RFC 4106 §3.1, §4, §5: IV unique per key, nonce = salt | IV, AAD = SPI | sequence number (64 bits with ESN)
+    if constexpr (kMode == crypto::CipherMode::cbc) {
+      copy_iv(op.nonce, ivs + i * iv_bytes, iv_bytes);
+      copy_iv(esp + kEspHeaderBytes, ivs + i * iv_bytes, iv_bytes);
+    } else if constexpr (kMode != crypto::CipherMode::null) {
       store_be64(esp + kEspHeaderBytes, sequence);
-      std::memcpy(op.nonce, salt_.data(), 4);
-      store_be64(op.nonce + 4, sequence);
-      store_be32(op.additional, spi_);
-      if constexpr (kEsn) {
-        store_be64(op.additional + 4, sequence);
-      } else {
-        store_be32(op.additional + 4, static_cast<uint32_t>(sequence));
-      }
-      op.additional_bytes = kEsn ? 12 : 8;
     }
+    fill_op<kMode, kEsn>(op, header, to_be64(sequence), sequence, salt_, header_bytes);
     item.esp = esp;
     item.esp_length = header_bytes + text_bytes + icv_bytes;
     item.drop = Drop::none;
@@ -206,8 +218,10 @@ void encap_run(OutboundSa& sa, std::span<EncapItem> items) {
   using crypto::CipherMode;
   using Burst = void (OutboundSa::*)(std::span<EncapItem>, uint64_t) const;
   // Row: cipher mode, in the order of the enum. Column: ESN.
-  static constexpr Burst kBursts[][2] = {
-      {&OutboundSa::seal_burst<CipherMode::gcm, false>, &OutboundSa::seal_burst<CipherMode::gcm, true>},
+  static constexpr Burst kBursts[crypto::kCipherModes][2] = {
+      {&OutboundSa::seal_burst<CipherMode::aead, false>, &OutboundSa::seal_burst<CipherMode::aead, true>},
+      {&OutboundSa::seal_burst<CipherMode::cbc, false>, &OutboundSa::seal_burst<CipherMode::cbc, true>},
+      {&OutboundSa::seal_burst<CipherMode::ctr, false>, &OutboundSa::seal_burst<CipherMode::ctr, true>},
       {&OutboundSa::seal_burst<CipherMode::null, false>, &OutboundSa::seal_burst<CipherMode::null, true>},
   };
   const Burst seal_burst = kBursts[static_cast<size_t>(sa.mode_)][sa.esn_];

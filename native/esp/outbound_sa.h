@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "base/counter.h"
@@ -11,6 +12,7 @@
 #include "base/result.h"
 #include "base/traffic_selector.h"
 #include "crypto/cipher.h"
+#include "crypto/iv_source.h"
 #include "esp/esp.h"
 #include "esp/sa.h"
 
@@ -26,7 +28,7 @@ class alignas(kCacheLineBytes) OutboundSa {
     uint64_t last_sequence = 0;  // continue behind this number; a fresh key starts at 0
   };
 
-  /** Error: reserved SPI, unknown algorithm, wrong key length, bad selectors, null cipher without the benchmark flag.
+  /** Error: reserved SPI, unknown algorithm, wrong key length, bad selectors, a cipher without the integrity it needs.
    */
   static Result<std::unique_ptr<OutboundSa>> create(const Params& params);
 
@@ -58,7 +60,7 @@ class alignas(kCacheLineBytes) OutboundSa {
  private:
   friend void encap_run(OutboundSa& sa, std::span<EncapItem> items);
 
-  OutboundSa(const Params& params, SaParts parts);
+  OutboundSa(const Params& params, SaParts parts, std::optional<crypto::IvSource> iv_source);
 
   /** Sequence numbers of one run: `count` from `first` on, which may be fewer than were asked for. */
   struct Reservation {
@@ -85,6 +87,7 @@ class alignas(kCacheLineBytes) OutboundSa {
   uint64_t stop_sequence_;  // the last number that may be sent, whatever is the reason
   uint64_t soft_sequence_;  // reaching it crosses the soft limit
   crypto::Cipher cipher_;
+  std::optional<crypto::IvSource> iv_source_;  // cbc
 
   // Written by every run of every worker: a line of its own.
   alignas(kCacheLineBytes) std::atomic<uint64_t> sequence_;  // last reserved; may overshoot stop_sequence_

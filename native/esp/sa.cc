@@ -4,13 +4,6 @@
 #include <string>
 
 namespace culvert::esp {
-namespace {
-
-// RFC 4303 §2.4: the pad length and next header fields end on a 4-byte boundary, whatever the cipher's block.
-constexpr uint8_t kMinAlign = 4;
-
-}  // namespace
-
 Result<SaParts> make_sa_parts(const SaParams& params) {
   if (params.spi < kFirstLegalSpi) return Error{"SPI " + std::to_string(params.spi) + " is reserved: 0 to 255 are"};
   const crypto::CipherRow* cipher_row = crypto::find_cipher(params.encr, params.encr_key_bits);

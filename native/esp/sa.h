@@ -10,8 +10,11 @@
 
 namespace culvert::esp {
 
-inline constexpr size_t kEspHeaderBytes = 8;     // SPI, sequence number
-inline constexpr size_t kEspTrailerBytes = 2;    // pad length, next header
+inline constexpr size_t kEspHeaderBytes = 8;   // SPI, sequence number
+inline constexpr size_t kEspTrailerBytes = 2;  // pad length, next header
+inline constexpr size_t kMaxIvBytes = 16;
+// RFC 4303 §2.4: the pad length and next header fields end on a 4-byte boundary, whatever the cipher's block.
+inline constexpr uint8_t kMinAlign = 4;
 inline constexpr uint32_t kFirstLegalSpi = 256;  // 0 is local use, 1 to 255 are IANA's (RFC 4303 §2.1)
 
 /** When an SA wears out; 0 is no limit. Bytes are those of inner packets, packets are those sealed or accepted. */

@@ -1,4 +1,4 @@
-import { type EncryptionRow, everywhere, ikeOnly, nowhere } from "./algorithm-row.ts";
+import { type EncryptionRow, espOnly, everywhere } from "./algorithm-row.ts";
 import { EncryptionAlgorithm } from "./transforms.ts";
 
 const ENCR = EncryptionAlgorithm.code;
@@ -47,7 +47,7 @@ export const encr = {
     weak: undefined,
     ike: true,
     esp: true,
-    implemented: nowhere,
+    implemented: espOnly,
   },
   ENCR_AES_CBC: {
     ...aes,
@@ -60,7 +60,7 @@ export const encr = {
     block: 16,
     keywords: { aes128: 128, aes192: 192, aes256: 256 },
     synonyms: { aes: 128 },
-    implemented: ikeOnly,
+    implemented: everywhere,
   },
   ENCR_AES_CTR: {
     ...aes,
@@ -73,7 +73,7 @@ export const encr = {
     block: 1,
     keywords: { aes128ctr: 128, aes192ctr: 192, aes256ctr: 256 },
     synonyms: {},
-    implemented: nowhere,
+    implemented: espOnly,
   },
   ENCR_3DES: {
     id: ENCR.ENCR_3DES,
@@ -90,7 +90,7 @@ export const encr = {
     weak: "64-bit blocks: collisions leak plaintext after a few gigabytes (RFC 8221)",
     ike: true,
     esp: true,
-    implemented: nowhere,
+    implemented: espOnly,
   },
   ENCR_DES: {
     id: ENCR.ENCR_DES,
@@ -107,7 +107,7 @@ export const encr = {
     weak: "a 56-bit key can be searched (RFC 8247)",
     ike: true,
     esp: true,
-    implemented: nowhere,
+    implemented: espOnly,
   },
   ENCR_NULL: {
     id: ENCR.ENCR_NULL,
@@ -124,6 +124,6 @@ export const encr = {
     weak: "nothing is encrypted",
     ike: false,
     esp: true,
-    implemented: nowhere,
+    implemented: espOnly,
   },
 } as const satisfies Record<string, EncryptionRow>;

@@ -1,5 +1,5 @@
 /** Integrity algorithms and PRFs: all of them HMAC (RFC 2104) over some hash. */
-import { type IntegrityRow, ikeOnly, nowhere, type PrfRow } from "./algorithm-row.ts";
+import { espOnly, everywhere, type IntegrityRow, ikeOnly, nowhere, type PrfRow } from "./algorithm-row.ts";
 import { IntegrityAlgorithm, PRF } from "./transforms.ts";
 
 const AUTH = IntegrityAlgorithm.code;
@@ -20,7 +20,7 @@ export const integ = {
     weak: undefined,
     ike: true,
     esp: true,
-    implemented: ikeOnly,
+    implemented: everywhere,
   },
   AUTH_HMAC_SHA2_384_192: {
     id: AUTH.AUTH_HMAC_SHA2_384_192,
@@ -34,7 +34,7 @@ export const integ = {
     weak: undefined,
     ike: true,
     esp: true,
-    implemented: ikeOnly,
+    implemented: everywhere,
   },
   AUTH_HMAC_SHA2_512_256: {
     id: AUTH.AUTH_HMAC_SHA2_512_256,
@@ -48,7 +48,7 @@ export const integ = {
     weak: undefined,
     ike: true,
     esp: true,
-    implemented: ikeOnly,
+    implemented: everywhere,
   },
   AUTH_HMAC_SHA1_96: {
     id: AUTH.AUTH_HMAC_SHA1_96,
@@ -62,7 +62,7 @@ export const integ = {
     weak: sha1Weak,
     ike: true,
     esp: true,
-    implemented: ikeOnly,
+    implemented: everywhere,
   },
   AUTH_HMAC_MD5_96: {
     id: AUTH.AUTH_HMAC_MD5_96,
@@ -76,7 +76,7 @@ export const integ = {
     weak: md5Weak,
     ike: true,
     esp: true,
-    implemented: nowhere,
+    implemented: espOnly,
   },
 } as const satisfies Record<string, IntegrityRow>;
 

@@ -11,25 +11,39 @@
 namespace culvert::esp::test_harness {
 
 std::string Suite::name() const {
-  return std::string(row->name) + (backend == crypto::Backend::portable ? " portable" : " ipsec_mb") +
-         (esn ? " esn" : "");
+  return std::string(row->name) + "-" + std::string(integrity->name) +
+         (backend == crypto::Backend::portable ? " portable" : " ipsec_mb") + (esn ? " esn" : "");
 }
 
 std::vector<Suite> all_suites() {
+  const bool has_ipsec_mb = crypto::backend_available(crypto::Backend::ipsec_mb);
   std::vector<Suite> suites;
   for (const crypto::CipherRow& row : crypto::cipher_rows()) {
-    for (const bool esn : {false, true}) {
-      suites.push_back({&row, crypto::Backend::portable, esn});
-      const bool has_backends = row.mode != crypto::CipherMode::null;
-      if (has_backends && crypto::backend_available(crypto::Backend::ipsec_mb)) {
-        suites.push_back({&row, crypto::Backend::ipsec_mb, esn});
+    for (const crypto::IntegrityRow& integrity : crypto::integrity_rows()) {
+      const bool has_integrity = integrity.hash != crypto::Hash::none;
+      const bool is_null = row.mode == crypto::CipherMode::null && !has_integrity;
+      if (has_integrity != row.wants_integrity && !is_null) continue;
+      for (const bool esn : {false, true}) {
+        suites.push_back({&row, &integrity, crypto::Backend::portable, esn});
+        if (has_ipsec_mb && !is_null) suites.push_back({&row, &integrity, crypto::Backend::ipsec_mb, esn});
       }
     }
   }
   return suites;
 }
 
-Suite gcm128(bool esn) { return {crypto::find_cipher(20, 128), crypto::default_backend(), esn}; }
+std::vector<Suite> protected_suites() {
+  std::vector<Suite> suites = all_suites();
+  std::erase_if(suites,
+                [](const Suite& suite) { return suite.backend != crypto::default_backend() || !suite.is_protected(); });
+  return suites;
+}
+
+Suite suite(uint16_t encr, uint16_t key_bits, uint16_t integ, bool esn) {
+  return {crypto::find_cipher(encr, key_bits), crypto::find_integrity(integ), crypto::default_backend(), esn};
+}
+
+Suite gcm128(bool esn) { return suite(20, 128, 0, esn); }
 
 TrafficSelector any_ipv4() { return {{0, 0, Family::ipv4}, {0, 0xffffffff, Family::ipv4}}; }
 TrafficSelector any_ipv6() { return {{0, 0, Family::ipv6}, {~uint64_t{0}, ~uint64_t{0}, Family::ipv6}}; }
@@ -37,6 +51,7 @@ TrafficSelector any_ipv6() { return {{0, 0, Family::ipv6}, {~uint64_t{0}, ~uint6
 Config::Config(const Suite& of)
     : suite(of),
       key(test::Random(77).bytes(of.row->key_material_bytes())),
+      integrity_key(test::Random(78).bytes(of.integrity->key_bits / 8u)),
       local{any_ipv4(), any_ipv6()},
       remote{any_ipv4(), any_ipv6()} {}
 
@@ -47,12 +62,14 @@ SaParams Config::params() const {
   params.encr = suite.row->encr;
   params.encr_key_bits = suite.row->key_bits;
   params.encr_key = key;
+  params.integ = suite.integrity->integ;
+  params.integ_key = integrity_key;
   params.esn = suite.esn;
   params.limits = limits;
   params.local_selectors = local;
   params.remote_selectors = remote;
   params.backend = suite.backend;
-  params.allow_unprotected_for_benchmark = suite.row->wants_integrity;
+  params.allow_unprotected_for_benchmark = !suite.is_protected();
   return params;
 }
 
@@ -138,39 +155,57 @@ Opened open_one(InboundSa& sa, const Bytes& datagram) {
   return {item.drop, item.next_header, InboundPacket::opened(item)};
 }
 
-Bytes with_trailer(const Bytes& payload, uint8_t next_header, size_t extra_padding) {
+Bytes with_trailer(const Bytes& payload, uint8_t next_header, size_t extra_padding, size_t align) {
   Bytes plaintext = payload;
   size_t pad = extra_padding;
-  while ((payload.size() + pad + kEspTrailerBytes) % 4 != 0) pad++;
+  while ((payload.size() + pad + kEspTrailerBytes) % align != 0) pad++;
   for (size_t i = 1; i <= pad; i++) plaintext.push_back(static_cast<uint8_t>(i));
   plaintext.push_back(static_cast<uint8_t>(pad));
   plaintext.push_back(next_header);
   return plaintext;
 }
 
+crypto::CipherOp make_op(const Config& config, Bytes& datagram, uint64_t sequence) {
+  const Suite& suite = config.suite;
+  crypto::CipherOp op{};
+  op.text = datagram.data() + suite.header_bytes();
+  op.text_bytes = static_cast<uint32_t>(datagram.size() - suite.header_bytes() - suite.icv_bytes());
+  op.icv = op.text + op.text_bytes;
+  std::copy_n(config.key.end() - suite.row->salt_bytes, suite.row->salt_bytes, op.nonce);
+  std::copy_n(datagram.begin() + kEspHeaderBytes, suite.row->iv_bytes, op.nonce + suite.row->salt_bytes);
+  if (suite.row->mode == crypto::CipherMode::ctr) op.nonce[15] = 1;
+  if (suite.row->mode == crypto::CipherMode::aead) {
+    std::copy_n(datagram.begin(), 4, op.additional);
+    if (suite.esn) {
+      store_be64(op.additional + 4, sequence);
+    } else {
+      store_be32(op.additional + 4, static_cast<uint32_t>(sequence));
+    }
+    op.additional_bytes = suite.esn ? 12 : 8;
+  } else {
+    store_be32(op.additional, static_cast<uint32_t>(sequence >> 32));
+    op.additional_bytes = suite.esn ? 4 : 0;
+    op.header_bytes = static_cast<uint8_t>(suite.header_bytes());
+  }
+  return op;
+}
+
 Bytes craft(const Config& config, uint64_t sequence, const Bytes& plaintext, uint32_t spi) {
-  Bytes datagram(8 + 8);
+  const Suite& suite = config.suite;
+  Bytes datagram(8);
   store_be32(&datagram[0], spi);
   store_be32(&datagram[4], static_cast<uint32_t>(sequence));
-  store_be64(&datagram[8], sequence * 3 + 1);  // any unique value is a legal IV (RFC 4106 §3.1)
+  // Any unique value is a legal IV (RFC 4106 §3.1); CBC's has to be random, but a receiver cannot know.
+  const Bytes iv = test::Random(sequence * 3 + 1).bytes(suite.row->iv_bytes);
+  datagram.insert(datagram.end(), iv.begin(), iv.end());
   datagram.insert(datagram.end(), plaintext.begin(), plaintext.end());
-  datagram.resize(datagram.size() + 16);
-
-  crypto::CipherOp op{};
-  op.text = &datagram[16];
-  op.text_bytes = static_cast<uint32_t>(plaintext.size());
-  op.icv = op.text + op.text_bytes;
-  std::copy_n(config.key.end() - 4, 4, op.nonce);
-  std::copy_n(&datagram[8], 8, op.nonce + 4);
-  store_be32(op.additional, spi);
-  if (config.suite.esn) {
-    store_be64(op.additional + 4, sequence);
-  } else {
-    store_be32(op.additional + 4, static_cast<uint32_t>(sequence));
-  }
-  op.additional_bytes = config.suite.esn ? 12 : 8;
-  auto cipher =
-      crypto::Cipher::create({.cipher = config.suite.row, .key = config.key, .backend = crypto::Backend::portable});
+  datagram.resize(datagram.size() + suite.icv_bytes());
+  crypto::CipherOp op = make_op(config, datagram, sequence);
+  auto cipher = crypto::Cipher::create({.cipher = suite.row,
+                                        .integrity = suite.integrity,
+                                        .key = config.key,
+                                        .integrity_key = config.integrity_key,
+                                        .backend = crypto::Backend::portable});
   CHECK_EQ(cipher.error(), "");
   cipher.value().seal({&op, 1});
   return datagram;

@@ -19,14 +19,23 @@ inline constexpr uint32_t kSpi = 0xc0de0001;
 /** A suite, as the table names it. */
 struct Suite {
   const crypto::CipherRow* row;
+  const crypto::IntegrityRow* integrity;  // the `none` row for combined modes
   crypto::Backend backend;
   bool esn;
   std::string name() const;
+  bool is_protected() const { return icv_bytes() != 0; }
+  size_t icv_bytes() const { return size_t{row->icv_bytes} + integrity->icv_bytes; }
+  size_t header_bytes() const { return kEspHeaderBytes + row->iv_bytes; }
+  size_t align() const { return row->block_bytes > 4 ? row->block_bytes : 4; }
 };
 
-/** Every row, backend and ESN setting that this machine can run; ENCR_NULL once. */
+/** Every cipher, integrity, backend and ESN setting that this machine can run; ENCR_NULL without integrity once. */
 std::vector<Suite> all_suites();
+/** Those of all_suites() with the default backend: one for each cipher, integrity and ESN setting, all protected. */
+std::vector<Suite> protected_suites();
 Suite gcm128(bool esn = false);
+/** IANA ids; the default backend. */
+Suite suite(uint16_t encr, uint16_t key_bits, uint16_t integ, bool esn = false);
 
 /** Parameters that own what they point at. */
 struct Config {
@@ -38,6 +47,7 @@ struct Config {
 
   Suite suite;
   Bytes key;
+  Bytes integrity_key;
   SaLimits limits;
   std::vector<TrafficSelector> local;
   std::vector<TrafficSelector> remote;
@@ -86,10 +96,13 @@ struct Opened {
 };
 Opened open_one(InboundSa& sa, const Bytes& datagram);
 
-/** Plaintext with correct padding for AES-GCM: payload, 1, 2, …, pad length, next header. */
-Bytes with_trailer(const Bytes& payload, uint8_t next_header, size_t extra_padding = 0);
+/** Plaintext with correct padding: payload, 1, 2, …, pad length, next header. */
+Bytes with_trailer(const Bytes& payload, uint8_t next_header, size_t extra_padding = 0, size_t align = 4);
 
-/** An ESP datagram around any plaintext, however wrong, correctly encrypted by the portable backend (GCM suites). */
+/** What Cipher::open has to be told about a datagram of the suite. */
+crypto::CipherOp make_op(const Config& config, Bytes& datagram, uint64_t sequence);
+
+/** An ESP datagram around any plaintext, however wrong, correctly encrypted by the portable backend. */
 Bytes craft(const Config& config, uint64_t sequence, const Bytes& plaintext, uint32_t spi = kSpi);
 
 }  // namespace culvert::esp::test_harness

@@ -18,7 +18,8 @@ using test::Note;
 using test::Random;
 
 TEST("sizes: sealed_size is exact and max_inner is its inverse") {
-  for (const EspGeometry geometry : {EspGeometry{16, 16, 4}, EspGeometry{8, 0, 4}, EspGeometry{24, 16, 16}}) {
+  for (const EspGeometry geometry : {EspGeometry{16, 16, 4}, EspGeometry{8, 0, 4}, EspGeometry{24, 12, 16},
+                                     EspGeometry{24, 32, 16}, EspGeometry{16, 12, 8}}) {
     for (size_t inner = 0; inner < 3000; inner++) {
       const size_t sealed = geometry.sealed_size(inner);
       CHECK_EQ((sealed - geometry.header_bytes - geometry.icv_bytes) % geometry.align, size_t{0});
@@ -33,6 +34,11 @@ TEST("sizes: sealed_size is exact and max_inner is its inverse") {
   }
   // RFC 4106 and RFC 4303: 8 + 8 + 1400 + 2 + 2 + 16
   CHECK_EQ(Config(gcm128()).outbound()->sealed_size(1400), size_t{1436});
+  // RFC 3602 and RFC 4303: 8 + 16 + 1400 + 6 + 2 + 12, and with SHA2-512-256
+  CHECK_EQ(Config(suite(12, 128, 2)).outbound()->sealed_size(1400), size_t{1444});
+  CHECK_EQ(Config(suite(12, 256, 14)).outbound()->sealed_size(1400), size_t{1464});
+  // RFC 2451: 8 + 8 + 1400 + 6 + 2 + 12
+  CHECK_EQ(Config(suite(3, 192, 1)).outbound()->sealed_size(1400), size_t{1436});
 }
 
 TEST("what is sealed opens to the same bytes: every suite, both families, runs of every length") {
@@ -101,33 +107,102 @@ TEST("on the wire: SPI, sequence from 1, IV equal to the sequence number, cipher
   }
 }
 
-TEST("padding is 1, 2, 3 … to a multiple of four, then its length and the next header (RFC 4303 §2.4)") {
+TEST("padding is 1, 2, 3 … to whole blocks, then its length and the next header (RFC 4303 §2.4)") {
   for (const Suite& suite : all_suites()) {
-    if (suite.row->mode != crypto::CipherMode::null) continue;  // what is not encrypted can be read
-    const auto outbound = Config(suite).outbound();
-    for (size_t length = 20; length < 40; length++) {
+    const Note which(suite.name());
+    const Config config(suite);
+    const auto outbound = config.outbound();
+    auto cipher = crypto::Cipher::create({.cipher = suite.row,
+                                          .integrity = suite.integrity,
+                                          .key = config.key,
+                                          .integrity_key = config.integrity_key,
+                                          .backend = crypto::Backend::portable,
+                                          .allow_unprotected_for_benchmark = true});
+    REQUIRE(cipher.ok());
+    for (size_t length = 20; length < 60; length++) {
       const Bytes inner = ipv4_packet(length);
       Bytes datagram = seal_one(*outbound, inner);
-      datagram.erase(datagram.begin(), datagram.begin() + kEspHeaderBytes);
-      CHECK(datagram == with_trailer(inner, kProtocolIpv4));
+      const Bytes expected = with_trailer(inner, kProtocolIpv4, 0, suite.align());
+      REQUIRE(datagram.size() == suite.header_bytes() + expected.size() + suite.icv_bytes());
+      crypto::CipherOp op = make_op(config, datagram, length - 19);
+      cipher.value().open({&op, 1});
+      CHECK(op.authentic);
+      CHECK(Bytes(op.text, op.text + op.text_bytes) == expected);
     }
+  }
+}
+
+TEST("CBC IVs are never alike, from one SA or from two with one key (RFC 3602 §3)") {
+  for (const Suite& suite : all_suites()) {
+    if (suite.row->mode != crypto::CipherMode::cbc || suite.integrity->integ != 2) continue;
+    const Note which(suite.name());
+    const Config config(suite);
+    std::set<Bytes> ivs;
+    // Two SAs with the same key: their IVs still come from keys of their own.
+    const auto one = config.outbound();
+    const auto two = config.outbound();
+    for (OutboundSa* sa : {one.get(), two.get()}) {
+      for (const size_t run : std::initializer_list<size_t>{1, 1, 64, 65, 100, 3}) {
+        std::vector<OutboundPacket> packets;
+        std::vector<EncapItem> items;
+        for (size_t i = 0; i < run; i++) {
+          packets.emplace_back(ipv4_packet(40));
+          items.push_back(packets.back().item());
+        }
+        encap_run(*sa, items);
+        for (const EncapItem& item : items) ivs.insert(Bytes(item.esp + 8, item.esp + 8 + suite.row->iv_bytes));
+      }
+    }
+    CHECK_EQ(ivs.size(), size_t{2 * 234});
+    CHECK(ivs.find(Bytes(suite.row->iv_bytes)) == ivs.end());
+  }
+}
+
+TEST("counter mode's IV is the sequence number, all 64 bits of it: never used twice (RFC 3686 §4, RFC 7634 §2)") {
+  for (const Suite& suite : all_suites()) {
+    if (suite.row->iv_bytes != 8 || suite.row->mode == crypto::CipherMode::cbc) continue;
+    const auto outbound = Config(suite).outbound(suite.esn ? 0x1ffffffff : 77);
+    CHECK_EQ(load_be64(&seal_one(*outbound, ipv4_packet(40))[8]), suite.esn ? 0x200000000 : uint64_t{78});
   }
 }
 
 TEST("an independently made packet opens, and opens as what it was") {
   for (const Suite& suite : all_suites()) {
-    if (suite.row->mode != crypto::CipherMode::gcm) continue;
+    if (!suite.is_protected()) continue;
     const Note which(suite.name());
     const Config config(suite);
-    const auto inbound = config.inbound();
-    const Opened four = open_one(*inbound, craft(config, 1, with_trailer(ipv4_packet(77), 4)));
+    const uint64_t start = suite.esn ? 0x7fffffffe : 0;
+    const auto inbound = config.inbound(64, start);
+    const Opened four =
+        open_one(*inbound, craft(config, start + 1, with_trailer(ipv4_packet(77), 4, 0, suite.align())));
     CHECK_EQ(four.drop, Drop::none);
     CHECK_EQ(four.next_header, 4);
     CHECK(four.inner == ipv4_packet(77));
-    const Opened six = open_one(*inbound, craft(config, 2, with_trailer(ipv6_packet(78), 41)));
+    const Opened six =
+        open_one(*inbound, craft(config, start + 2, with_trailer(ipv6_packet(78), 41, 0, suite.align())));
     CHECK_EQ(six.drop, Drop::none);
     CHECK_EQ(six.next_header, 41);
     CHECK(six.inner == ipv6_packet(78));
+  }
+}
+
+TEST("another encryption or integrity key does not open it, in any suite") {
+  for (const Suite& suite : protected_suites()) {
+    const Note which(suite.name());
+    const Config config(suite);
+    const Bytes datagram = seal_one(*config.outbound(), ipv4_packet(100));
+    for (size_t byte = 0; byte < config.integrity_key.size(); byte++) {
+      Config other = config;
+      other.integrity_key[byte] ^= 1;
+      CHECK_EQ(open_one(*other.inbound(), datagram).drop, Drop::bad_icv);
+    }
+    // Behind an HMAC a wrong encryption key shows in what is decrypted. DES keys have parity in the lowest bit.
+    for (size_t byte = 0; byte < config.key.size(); byte++) {
+      Config other = config;
+      other.key[byte] ^= 2;
+      CHECK(open_one(*other.inbound(), datagram).inner != ipv4_packet(100));
+    }
+    CHECK_EQ(open_one(*config.inbound(), datagram).drop, Drop::none);
   }
 }
 
@@ -146,10 +221,20 @@ TEST("another key, another salt or another SPI does not open it") {
 }
 
 TEST("both ends must agree on ESN: its high half is authenticated") {
-  const Config with(gcm128(true));
-  const Config without(gcm128(false));
-  CHECK_EQ(open_one(*without.inbound(), seal_one(*with.outbound(), ipv4_packet(60))).drop, Drop::bad_icv);
-  CHECK_EQ(open_one(*with.inbound(), seal_one(*without.outbound(), ipv4_packet(60))).drop, Drop::bad_icv);
+  for (const Suite& suite : protected_suites()) {
+    if (!suite.esn) continue;
+    const Note which(suite.name());
+    const Config with(suite);
+    Suite short_numbers = suite;
+    short_numbers.esn = false;
+    const Config without(short_numbers);
+    CHECK_EQ(open_one(*without.inbound(), seal_one(*with.outbound(), ipv4_packet(60))).drop, Drop::bad_icv);
+    CHECK_EQ(open_one(*with.inbound(), seal_one(*without.outbound(), ipv4_packet(60))).drop, Drop::bad_icv);
+    // Same low half, another high half.
+    const Bytes later = seal_one(*with.outbound(0x300000000), ipv4_packet(60));
+    CHECK_EQ(open_one(*with.inbound(64, 0x200000000), later).drop, Drop::bad_icv);
+    CHECK_EQ(open_one(*with.inbound(64, 0x300000000), later).drop, Drop::none);
+  }
 }
 
 TEST("an SA is refused with a reason when its parameters are wrong") {
@@ -165,7 +250,7 @@ TEST("an SA is refused with a reason when its parameters are wrong") {
   };
   for (const uint32_t spi : {0u, 1u, 255u}) CHECK(refused([&](SaParams& params) { params.spi = spi; }));
   CHECK(!refused([](SaParams& params) { params.spi = 256; }));
-  CHECK(refused([](SaParams& params) { params.encr = 3; }));
+  CHECK(refused([](SaParams& params) { params.encr = 1; }));
   CHECK(refused([](SaParams& params) { params.encr_key_bits = 100; }));
   CHECK(refused([](SaParams& params) { params.integ = 12; }));
   CHECK(refused([](SaParams& params) { params.encr_key = params.encr_key.first(19); }));
@@ -175,6 +260,20 @@ TEST("an SA is refused with a reason when its parameters are wrong") {
     params.encr = 11;
     params.encr_key_bits = 0;
     params.encr_key = {};
+  }));
+  const Config cbc(suite(12, 128, 2));
+  const auto composed_refused = [&](auto change) {
+    SaParams params = cbc.params();
+    change(params);
+    return !OutboundSa::create({params, 0}).ok() && !InboundSa::create({params, 64, 0}).ok();
+  };
+  CHECK(!composed_refused([](SaParams&) {}));
+  CHECK(composed_refused([](SaParams& params) { params.integ = 5; }));
+  CHECK(composed_refused([](SaParams& params) { params.integ_key = params.integ_key.first(19); }));
+  CHECK(composed_refused([](SaParams& params) { params.integ_key = {}; }));
+  CHECK(composed_refused([](SaParams& params) {
+    params.integ = 0;
+    params.integ_key = {};
   }));
   CHECK(!InboundSa::create({config.params(), kMaxReplayWindow + 1, 0}).ok());
   CHECK(InboundSa::create({config.params(), kMaxReplayWindow, 0}).ok());

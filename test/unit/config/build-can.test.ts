@@ -29,6 +29,36 @@ describe("what the configuration accepts for ESP", () => {
   });
 });
 
+describe("what KEYMAT is cut into and packets are sized by", () => {
+  it("is the data plane's: key, salt, IV, ICV, block", () => {
+    const native = [
+      ...table.matchAll(/^ESP_CIPHER\(\w+, (\d+), (\d+), (\d+), (\d+), (\d+), (\d+), (\w+),/gm),
+    ].map((m) => [...m.slice(1, 7).map(Number), m[7]]);
+    const ours = Object.values(encr).flatMap((row) =>
+      row.keyBits.map((bits) => [
+        row.id,
+        bits,
+        row.saltBytes,
+        row.ivBytes,
+        row.icvBytes,
+        row.block,
+        row.mode,
+      ]),
+    );
+    expect(native.map(String).sort()).toEqual(ours.map(String).sort());
+    const nativeIntegrity = [...table.matchAll(/^ESP_INTEGRITY\(\w+, (\d+), (\d+), (\d+), (\w+),/gm)]
+      .map((m) => [...m.slice(1, 4).map(Number), m[4]])
+      .filter(([id]) => id !== 0);
+    const ourIntegrity = Object.values(integ).map((row) => [
+      row.id,
+      row.keyBytes * 8,
+      row.icvBytes,
+      row.hash,
+    ]);
+    expect(nativeIntegrity.map(String).sort()).toEqual(ourIntegrity.map(String).sort());
+  });
+});
+
 describe("default proposals", () => {
   it.each([
     ["ike", ikeDefaults],

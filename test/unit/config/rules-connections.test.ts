@@ -300,8 +300,8 @@ check("connections", inConnection, [
         "connections.hq-branch.ipsec.perSubnetPair: true: auto or false (this build makes one CHILD_SA for all subnets)",
       ],
       [
-        "ipsec: {proposals: [aes128gcm16, aes128-sha256]}",
-        "connections.hq-branch.ipsec.proposals[1]: aes128-sha256: algorithms of this build; it does not have aes128, sha256",
+        "ipsec: {proposals: [aes128gcm16, aes128-sha256-modp2048s256]}",
+        "connections.hq-branch.ipsec.proposals[1]: aes128-sha256-modp2048s256: algorithms of this build; it does not have modp2048s256",
       ],
       [
         "ike: {proposals: [chacha20poly1305-prfsha256-x25519]}",

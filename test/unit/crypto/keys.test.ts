@@ -143,6 +143,21 @@ describe("keys of a CHILD_SA (RFC 7296 §2.17)", () => {
     expect([i.encrKey, i.integKey, r.encrKey, r.integKey].every((key) => key.length === 0)).toBe(true);
   });
 
+  it.each([
+    ["AES-CTR with its nonce (RFC 3686 §5.1)", { encr: 13, keyBits: 256, integ: 14 }, 36, 64],
+    ["ChaCha20-Poly1305 with its salt (RFC 7634 §2)", { encr: 28, keyBits: undefined, integ: 0 }, 36, 0],
+    ["3DES with parity bits (RFC 2451)", { encr: 3, keyBits: undefined, integ: 1 }, 24, 16],
+    ["DES (RFC 2405)", { encr: 2, keyBits: undefined, integ: 2 }, 8, 20],
+    ["ENCR_NULL (RFC 2410)", { encr: 11, keyBits: undefined, integ: 13 }, 0, 48],
+  ] as const)("cuts what the suite takes: %s", (_name, suite, encrBytes, integBytes) => {
+    const keys = childKeys(5, SK_d, suite, Ni, Nr);
+    for (const direction of [keys.initiatorToResponder, keys.responderToInitiator])
+      expect([direction.encrKey.length, direction.integKey.length]).toEqual([encrBytes, integBytes]);
+    const keymat = toHex(oraclePrfPlus(5, SK_d.reveal(), cat(Ni, Nr), 2 * (encrBytes + integBytes)));
+    const { initiatorToResponder: i, responderToInitiator: r } = keys;
+    expect([i.encrKey, i.integKey, r.encrKey, r.integKey].map(reveal).join("")).toBe(keymat);
+  });
+
   it("refuses an algorithm whose key length nobody knows", () => {
     expect(() => childKeys(5, SK_d, { encr: 21, keyBits: 128, integ: 0 }, Ni, Nr)).toThrow(RangeError);
     expect(() => childKeys(5, SK_d, { encr: 12, keyBits: 128, integ: 5 }, Ni, Nr)).toThrow(RangeError);
