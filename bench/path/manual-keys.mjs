@@ -152,8 +152,7 @@ async function startGateway(side, options) {
       "netns",
       "exec",
       names[`g${side}`],
-      ...(process.env.PIN ? ["taskset", "-c", process.env.PIN[side === "A" ? 1 : 2]] : []),
-      ...(process.env.WRAP ? process.env.WRAP.split(" ") : []),
+      ...pinned(side === "A" ? 1 : 2),
       process.execPath,
       self,
       "gateway",
@@ -216,6 +215,7 @@ function gateway(o) {
       pathMtu: 1500,
       ikeSockets: [],
       backend: "auto",
+      pinWorkers: false,
       allowBenchNull: true,
     },
     () => {},
@@ -280,9 +280,10 @@ function gateway(o) {
 
 // --- helpers ---
 
-/** PIN=0011: the CPUs of client, gA, gB and server. Where packets cross between cores is half of what they cost. */
+/** PIN=0011: the CPUs of client, gA, gB and server; an x leaves one to the scheduler. Where packets cross between cores is half of what they cost. */
 function pinned(which) {
-  return process.env.PIN === undefined ? [] : ["taskset", "-c", process.env.PIN[which]];
+  const cpu = (process.env.PIN ?? "xxxx")[which];
+  return cpu === "x" ? [] : ["taskset", "-c", cpu];
 }
 
 function ip(...args) {

@@ -33,6 +33,7 @@ struct EngineOptions {
   uint32_t mark = 0;
   std::vector<int> ike_sockets;  // bound sockets for the IKE port, passed in; none: the engine binds one per address
   uint32_t path_mtu = 1500;      // of the way to the peers, bytes
+  bool pin_workers = false;      // each to a CPU of its own, of those that the process may use
 };
 
 inline constexpr unsigned kMaxWorkers = 256;  // as many as an SPI's low byte can name
