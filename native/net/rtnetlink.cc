@@ -176,6 +176,19 @@ KernelStatus Rtnetlink::set_link(uint32_t index, uint32_t mtu, bool up) {
   return transact(request.header, nullptr, nullptr);
 }
 
+KernelStatus Rtnetlink::set_no_link_local(uint32_t index) {
+  Request request(RTM_NEWLINK, NLM_F_ACK);
+  auto* message = request.body<ifinfomsg>();
+  message->ifi_family = AF_UNSPEC;
+  message->ifi_index = static_cast<int>(index);
+  nlattr* const families = mnl_attr_nest_start(request.header, IFLA_AF_SPEC);
+  nlattr* const ipv6 = mnl_attr_nest_start(request.header, AF_INET6);
+  mnl_attr_put_u8(request.header, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+  mnl_attr_nest_end(request.header, ipv6);
+  mnl_attr_nest_end(request.header, families);
+  return transact(request.header, nullptr, nullptr);
+}
+
 KernelStatus Rtnetlink::replace_route(const KernelRoute& route) {
   Request request(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE);
   put_route(&request, route);

@@ -48,6 +48,9 @@ class Rtnetlink {
   // `mtu`: bytes, 0 leaves it as it is.
   KernelStatus set_link(uint32_t index, uint32_t mtu, bool up);
 
+  // No IPv6 address of the kernel's own making on this link, and so no router solicitation from it.
+  KernelStatus set_no_link_local(uint32_t index);
+
   KernelStatus replace_route(const KernelRoute& route);
   KernelStatus delete_route(const KernelRoute& route);
   KernelStatus list_routes(uint8_t family, uint32_t table, std::vector<KernelRoute>* into);

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "net/rtnetlink.h"
 #include "net/setup_error.h"
 
 // Newer than the system headers of Debian 12; the values are kernel ABI.
@@ -22,8 +23,8 @@ namespace {
 
 constexpr const char* kTunPath = "/dev/net/tun";
 
-// Packets that may wait for a worker; a superpacket counts as one. As many as an Ethernet device holds by default: small
-// packets at some hundred thousand a second bridge the milliseconds for which a worker may not be scheduled.
+// Packets that may wait for a worker; a superpacket counts as one. As many as an Ethernet device holds by default:
+// small packets at some hundred thousand a second bridge the milliseconds for which a worker may not be scheduled.
 constexpr int kTxQueueLength = 1000;
 
 TunOffloads set_offloads(int fd) {
@@ -104,6 +105,10 @@ Result<TunDevice> TunDevice::open(const Options& options) {
     return setup_error(errno, "MTU " + std::to_string(options.mtu) + " on " + device.name);
   request.ifr_qlen = kTxQueueLength;
   if (::ioctl(control.get(), SIOCSIFTXQLEN, &request) < 0) return setup_error(errno, "queue length of " + device.name);
+  // Nobody answers router solicitations behind a tunnel: each would be a packet without a route, and counted. Only a
+  // wish: a kernel without IPv6 has no such setting.
+  KernelStatus unavailable = 0;
+  if (auto rtnetlink = Rtnetlink::open(&unavailable)) rtnetlink->set_no_link_local(device.index);
   request.ifr_flags = IFF_UP | IFF_RUNNING;
   if (::ioctl(control.get(), SIOCSIFFLAGS, &request) < 0) return setup_error(errno, "bringing up " + device.name);
   return device;
