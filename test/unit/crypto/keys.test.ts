@@ -1,5 +1,5 @@
 import { hmac as nobleHmac } from "@noble/hashes/hmac.js";
-import { sha1 } from "@noble/hashes/legacy.js";
+import { md5, sha1 } from "@noble/hashes/legacy.js";
 import { sha256, sha384, sha512 } from "@noble/hashes/sha2.js";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -23,6 +23,7 @@ import { hex, toHex } from "./wycheproof.ts";
 
 // The oracle: the RFC's formulas over another implementation of HMAC, with plain concatenation.
 const hashes = new Map([
+  [1, md5],
   [2, sha1],
   [5, sha256],
   [6, sha384],
@@ -39,7 +40,7 @@ function oraclePrfPlus(id: number, key: Uint8Array, seed: Uint8Array, length: nu
   return out.subarray(0, length);
 }
 
-const prfId = fc.constantFrom(2, 5, 6, 7);
+const prfId = fc.constantFrom(...hashes.keys());
 const nonce = fc.uint8Array({ minLength: 16, maxLength: 64 });
 const some = fc.uint8Array({ minLength: 1, maxLength: 80 });
 const spiI = 0x0102030405060708n;
@@ -65,7 +66,7 @@ describe("prf+ (RFC 7296 §2.13)", () => {
   });
 
   it("refuses a PRF that this build does not have", () => {
-    for (const id of [0, 1, 4, 8, 65535]) expect(() => prf(id, Uint8Array.of(1))).toThrow(RangeError);
+    for (const id of [0, 3, 4, 8, 65535]) expect(() => prf(id, Uint8Array.of(1))).toThrow(RangeError);
   });
 });
 
@@ -96,6 +97,22 @@ describe("keys of an IKE SA (RFC 7296 §2.14)", () => {
       { ...cbc, keyBits: 256, integ: 2, prf: 7 },
       [64, 20, 20, 32, 32, 64, 64],
     ],
+    [
+      "AES-CTR-256 with its nonce behind the key (RFC 5930 §2.1)",
+      { ...cbc, encr: 13, keyBits: 256, integ: 14, prf: 6 },
+      [48, 64, 64, 36, 36, 48, 48],
+    ],
+    [
+      "ChaCha20-Poly1305 with its salt behind the key (RFC 7634 §2)",
+      { ...gcm, encr: 28, keyBits: undefined, prf: 5 },
+      [32, 0, 0, 36, 36, 32, 32],
+    ],
+    [
+      "3DES with MD5",
+      { ...cbc, encr: 3, keyBits: undefined, integ: 1, prf: 1 },
+      [16, 16, 16, 24, 24, 16, 16],
+    ],
+    ["DES with MD5", { ...cbc, encr: 2, keyBits: undefined, integ: 1, prf: 1 }, [16, 16, 16, 8, 8, 16, 16]],
   ])("cuts SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr in this order: %s", (_, suite, lengths) => {
     const Ni = new Uint8Array(32).fill(1);
     const Nr = new Uint8Array(32).fill(2);
