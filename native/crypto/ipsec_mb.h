@@ -25,6 +25,7 @@ struct Lanes {
   Lanes& operator=(const Lanes&) = delete;
 
   IMB_MGR* manager;
+  IMB_MGR* narrow;  // two lanes of the CPU's SHA instructions instead of sixteen of vectors; null without them
   IMB_JOB jobs[kBurst];
   alignas(64) uint8_t macs[kBurst][kMaxMacBytes];
 };

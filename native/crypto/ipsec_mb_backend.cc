@@ -15,15 +15,15 @@ namespace {
 // GCM needs AES and carry-less multiplication; the library would emulate them in software otherwise.
 constexpr uint64_t kNeeded = IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ;
 
-/** Null when this CPU cannot run it. */
-IMB_MGR* make_manager() {
+/** Null when this CPU cannot run it. `init` chooses the library's code for a generation of CPUs. */
+IMB_MGR* make_manager(void (*init)(IMB_MGR*)) {
   IMB_MGR* candidate = alloc_mb_mgr(0);
   if (candidate == nullptr) return nullptr;
   if ((candidate->features & kNeeded) != kNeeded) {
     free_mb_mgr(candidate);
     return nullptr;
   }
-  init_mb_mgr_auto(candidate, nullptr);
+  init(candidate);
   // The library runs its known-answer tests when a manager is made; one that failed them must not see a packet.
   if (imb_get_errno(candidate) != 0 || (candidate->features & IMB_FEATURE_SELF_TEST_PASS) == 0) {
     free_mb_mgr(candidate);
@@ -32,21 +32,28 @@ IMB_MGR* make_manager() {
   return candidate;
 }
 
+void init_best(IMB_MGR* manager) { init_mb_mgr_auto(manager, nullptr); }
+
 }  // namespace
 
 const IMB_MGR* shared_manager() {
-  static const IMB_MGR* const made = make_manager();
+  static const IMB_MGR* const made = make_manager(init_best);
   return made;
 }
 
 // Nobody asks for lanes unless shared_manager() exists, so what is missing here is memory: abort as operator new does.
-Lanes::Lanes() : manager(make_manager()) {
+Lanes::Lanes() : manager(make_manager(init_best)), narrow(nullptr) {
   if (manager == nullptr) std::abort();
+  // The library's own choice for a CPU with AVX-512 is vectors, however few the packets.
+  if ((manager->features & IMB_FEATURE_SHANI) == 0) return;
+  narrow = make_manager(init_mb_mgr_sse);
+  if (narrow == nullptr) std::abort();
 }
 
 Lanes::~Lanes() {
   explicit_bzero(macs, sizeof macs);
   free_mb_mgr(manager);
+  if (narrow != nullptr) free_mb_mgr(narrow);
 }
 
 Lanes& lanes() {

@@ -1,7 +1,7 @@
 // intel-ipsec-mb: ciphers and HMACs that are not one algorithm. A burst goes through in two passes, cipher then HMAC or
 // HMAC then cipher. Each fills the library's vector lanes with packets; a lane that stays empty costs as much as a full
-// one, so the few packets that are left over when whole sets of lanes are full go through nettle one by one, which uses
-// the CPU's AES and SHA instructions. Where that pays is measured (bench_esp --run).
+// one, so that the packets left over when whole sets of lanes are full go another way when that is cheaper: SHA-1 and
+// SHA-256 through the CPU's SHA instructions, the rest one by one through nettle.
 #include "crypto/ipsec_mb.h"
 
 #if CULVERT_HAVE_IPSEC_MB
@@ -20,20 +20,34 @@ using ipsec_mb::Lanes;
 constexpr size_t kMaxAesSchedule = 15 * 16;
 constexpr size_t kDesSchedules = 3;
 
+/**
+ * What hashing costs, in clocks of bench_esp's machine (Xeon with AVX-512 and SHA instructions, 2.7 GHz TSC); only
+ * ratios matter. Blocks are those of the hash, with the one of the outer hash.
+ */
+struct HashCosts {
+  uint32_t wide_burst;  // lanes: once, then for each packet, then for each block of the longest packet
+  uint32_t wide_packet;
+  uint32_t wide_block;
+  uint32_t single_packet;  // one by one: for each packet, and for each of its blocks
+  uint32_t single_block;
+};
+
 struct Composed {
   using CipherPass = void (*)(const Composed&, Lanes&, CipherOp*, size_t);
-  /** Leaves the HMAC of ops[i] in lanes.macs[i]. */
-  using HashPass = void (*)(const Composed&, Lanes&, CipherOp*, size_t);
+  /** Leaves the HMAC of ops[i] in macs[i]. */
+  using HashPass = void (*)(const Composed&, Lanes&, const CipherOp*, size_t, uint8_t (*macs)[kMaxMacBytes]);
 
   CipherPass encrypt;
   CipherPass decrypt;
-  HashPass hash;
+  HashPass hash_wide;
+  HashPass hash_single;
   IMB_CIPHER_MODE cipher_mode;
   IMB_KEY_SIZE_BYTES aes_key_bytes;
   IMB_HASH_ALG hash_algorithm;
   size_t icv_bytes;
   size_t hash_lanes;
-  size_t most_single_hashes;  // so many packets are hashed faster one by one than in otherwise empty lanes
+  size_t hash_block_bytes;
+  HashCosts costs;
 
   alignas(64) uint8_t encrypt_keys[kMaxAesSchedule];
   alignas(64) uint8_t decrypt_keys[kMaxAesSchedule];
@@ -120,18 +134,21 @@ void fill_hash(IMB_JOB& job, const Composed& composed, const CipherOp& op, uint8
   job.u.HMAC._hashed_auth_key_xor_opad = composed.outer_state;
 }
 
-void sha_jobs(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
-  for (size_t i = 0; i < count; i++) fill_hash(lanes.jobs[i], composed, ops[i], lanes.macs[i]);
+template <IMB_MGR* Lanes::*kManager>
+void sha_jobs(const Composed& composed, Lanes& lanes, const CipherOp* ops, size_t count,
+              uint8_t (*macs)[kMaxMacBytes]) {
+  for (size_t i = 0; i < count; i++) fill_hash(lanes.jobs[i], composed, ops[i], macs[i]);
   require_all(
-      IMB_SUBMIT_HASH_BURST_NOCHECK(lanes.manager, lanes.jobs, static_cast<uint32_t>(count), composed.hash_algorithm),
+      IMB_SUBMIT_HASH_BURST_NOCHECK(lanes.*kManager, lanes.jobs, static_cast<uint32_t>(count), composed.hash_algorithm),
       count);
 }
 
 /** MD5 has no synchronous form. */
-void md5_jobs(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
+void md5_jobs(const Composed& composed, Lanes& lanes, const CipherOp* ops, size_t count,
+              uint8_t (*macs)[kMaxMacBytes]) {
   for (size_t i = 0; i < count; i++) {
     IMB_JOB& job = *IMB_GET_NEXT_JOB(lanes.manager);
-    fill_hash(job, composed, ops[i], lanes.macs[i]);
+    fill_hash(job, composed, ops[i], macs[i]);
     job.cipher_mode = IMB_CIPHER_NULL;
     job.cipher_direction = IMB_DIR_ENCRYPT;
     job.hash_alg = composed.hash_algorithm;
@@ -141,23 +158,42 @@ void md5_jobs(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t coun
   ipsec_mb::drain(lanes.manager);
 }
 
-template <void (*kJobs)(const Composed&, Lanes&, CipherOp*, size_t)>
-void hash_pass(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
-  const size_t left_over = count % composed.hash_lanes;
-  const size_t in_lanes = left_over <= composed.most_single_hashes ? count - left_over : count;
-  for (size_t i = in_lanes; i < count; i++) {
-    composed.single_mac.mac(composed.single_mac, ops[i], composed.icv_bytes, lanes.macs[i]);
-  }
-  if (in_lanes == 0) return;
+void nettle_hashes(const Composed& composed, Lanes&, const CipherOp* ops, size_t count, uint8_t (*macs)[kMaxMacBytes]) {
+  // Not from behind the text, where the lanes have it: nettle takes the additional data from the op.
+  for (size_t i = 0; i < count; i++) composed.single_mac.mac(composed.single_mac, ops[i], composed.icv_bytes, macs[i]);
+}
 
+/** How many of a burst are hashed in lanes: all, or whole sets of lanes. The rest is cheaper one by one. */
+size_t count_for_lanes(const Composed& composed, const CipherOp* ops, size_t count) {
+  const size_t left_over = count % composed.hash_lanes;
+  if (left_over == 0) return count;
+  size_t longest = 0;
+  size_t single = 0;
+  for (size_t i = count - left_over; i < count; i++) {
+    const size_t blocks = (ops[i].header_bytes + size_t{ops[i].text_bytes}) / composed.hash_block_bytes + 2;
+    longest = std::max(longest, blocks);
+    single += composed.costs.single_packet + composed.costs.single_block * blocks;
+  }
+  const size_t wide =
+      composed.costs.wide_burst + composed.costs.wide_packet * left_over + composed.costs.wide_block * longest;
+  return single < wide ? count - left_over : count;
+}
+
+void hash_pass(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
   // The high half of an extended sequence number is hashed where the ICV lies (RFC 4303 §2.2.1), which is put back.
   uint8_t displaced[kBurst][sizeof(CipherOp::additional)];
-  for (size_t i = 0; i < in_lanes; i++) {
+  const bool single_is_nettle = composed.hash_single == nettle_hashes;
+  const size_t in_lanes = count_for_lanes(composed, ops, count);
+  const size_t in_place = single_is_nettle ? in_lanes : count;
+  for (size_t i = 0; i < in_place; i++) {
+    if (ops[i].additional_bytes == 0) continue;
     std::memcpy(displaced[i], ops[i].text + ops[i].text_bytes, ops[i].additional_bytes);
     std::memcpy(ops[i].text + ops[i].text_bytes, ops[i].additional, ops[i].additional_bytes);
   }
-  kJobs(composed, lanes, ops, in_lanes);
-  for (size_t i = 0; i < in_lanes; i++) {
+  if (in_lanes > 0) composed.hash_wide(composed, lanes, ops, in_lanes, lanes.macs);
+  if (in_lanes < count) composed.hash_single(composed, lanes, ops + in_lanes, count - in_lanes, lanes.macs + in_lanes);
+  for (size_t i = 0; i < in_place; i++) {
+    if (ops[i].additional_bytes == 0) continue;
     std::memcpy(ops[i].text + ops[i].text_bytes, displaced[i], ops[i].additional_bytes);
   }
 }
@@ -170,7 +206,7 @@ void seal(const void* context, CipherOp* ops, size_t count) {
   for (; count > 0; ops += std::min(count, kBurst), count -= std::min(count, kBurst)) {
     const size_t burst = std::min(count, kBurst);
     composed.encrypt(composed, lanes, ops, burst);
-    composed.hash(composed, lanes, ops, burst);
+    hash_pass(composed, lanes, ops, burst);
     for (size_t i = 0; i < burst; i++) std::memcpy(ops[i].icv, lanes.macs[i], composed.icv_bytes);
   }
 }
@@ -180,7 +216,7 @@ void open(const void* context, CipherOp* ops, size_t count) {
   Lanes& lanes = ipsec_mb::lanes();
   for (; count > 0; ops += std::min(count, kBurst), count -= std::min(count, kBurst)) {
     const size_t burst = std::min(count, kBurst);
-    composed.hash(composed, lanes, ops, burst);
+    hash_pass(composed, lanes, ops, burst);
     for (size_t i = 0; i < burst; i++) {
       ops[i].authentic = equal_icv(lanes.macs[i], ops[i].icv, composed.icv_bytes);
     }
@@ -236,36 +272,54 @@ void set_mac(Composed& composed, const IntegrityRow& row, std::span<const uint8_
   const IMB_MGR* manager = ipsec_mb::shared_manager();
   set_nettle_mac(composed.single_mac, row.hash, key);
   composed.icv_bytes = row.icv_bytes;
-  // Measured with SHA instructions: sixteen lanes cost as much as 3.8 (SHA-1) and 6.4 (SHA-256) packets one by one.
   const bool has_sha = (manager->features & IMB_FEATURE_SHANI) != 0;
+  constexpr auto kWideSha = sha_jobs<&Lanes::manager>;
+  const Composed::HashPass single_sha = has_sha ? sha_jobs<&Lanes::narrow> : nettle_hashes;
   struct Choice {
     IMB_HASH_ALG algorithm;
     hash_one_block_t one_block;
     size_t block_bytes;
     size_t lanes;
-    size_t most_single;
-    Composed::HashPass pass;
+    Composed::HashPass wide;
+    Composed::HashPass single;
+    HashCosts costs;
   };
   const Choice choice = [&]() -> Choice {
     switch (row.hash) {
       case Hash::md5:
-        return {IMB_AUTH_MD5, manager->md5_one_block, 64, 16, 1, hash_pass<md5_jobs>};
+        return {IMB_AUTH_MD5, manager->md5_one_block, 64, 16, md5_jobs, nettle_hashes, {640, 116, 376, 27, 239}};
       case Hash::sha1:
-        return {IMB_AUTH_HMAC_SHA_1, manager->sha1_one_block, 64, 16, has_sha ? 3u : 1u, hash_pass<sha_jobs>};
+        return {IMB_AUTH_HMAC_SHA_1,
+                manager->sha1_one_block,
+                64,
+                16,
+                kWideSha,
+                single_sha,
+                has_sha ? HashCosts{430, 93, 320, 40, 80} : HashCosts{430, 93, 320, 65, 191}};
       case Hash::sha256:
-        return {IMB_AUTH_HMAC_SHA_256, manager->sha256_one_block, 64, 16, has_sha ? 6u : 1u, hash_pass<sha_jobs>};
+        return {IMB_AUTH_HMAC_SHA_256,
+                manager->sha256_one_block,
+                64,
+                16,
+                kWideSha,
+                single_sha,
+                has_sha ? HashCosts{550, 97, 620, 28, 71} : HashCosts{550, 97, 620, 30, 424}};
       case Hash::sha384:
-        return {IMB_AUTH_HMAC_SHA_384, manager->sha384_one_block, 128, 8, 1, hash_pass<sha_jobs>};
+        return {IMB_AUTH_HMAC_SHA_384, manager->sha384_one_block, 128, 8, kWideSha,
+                nettle_hashes,         {137, 93, 770, 320, 534}};
       case Hash::sha512:
       case Hash::none:
         break;
     }
-    return {IMB_AUTH_HMAC_SHA_512, manager->sha512_one_block, 128, 8, 1, hash_pass<sha_jobs>};
+    return {IMB_AUTH_HMAC_SHA_512, manager->sha512_one_block, 128, 8, kWideSha,
+            nettle_hashes,         {137, 93, 770, 320, 534}};
   }();
   composed.hash_algorithm = choice.algorithm;
   composed.hash_lanes = choice.lanes;
-  composed.most_single_hashes = choice.most_single;
-  composed.hash = choice.pass;
+  composed.hash_block_bytes = choice.block_bytes;
+  composed.hash_wide = choice.wide;
+  composed.hash_single = choice.single;
+  composed.costs = choice.costs;
   absorb(choice.one_block, choice.block_bytes, key, 0x36, composed.inner_state);
   absorb(choice.one_block, choice.block_bytes, key, 0x5c, composed.outer_state);
 }

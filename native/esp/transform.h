@@ -17,26 +17,27 @@ inline void copy_iv(uint8_t* to, const uint8_t* from, size_t iv_bytes) {
 }
 
 /**
- * Fills the nonce and what is authenticated besides the text, from the ESP header and IV at `esp`. With cbc the nonce
- * is the IV, which the caller puts there. `sequence` is all 64 bits with ESN.
+ * Fills the nonce and what is authenticated besides the text. With cbc the nonce is the IV, which the caller puts
+ * there; with aead and ctr `iv` is the eight bytes of the packet's. `sequence` is all 64 bits with ESN. Everything is
+ * stored in the words that the ciphers load: a load that spans two fresh stores waits for them.
  */
 template <crypto::CipherMode kMode, bool kEsn>
-inline void fill_op(crypto::CipherOp& op, const uint8_t* esp, const std::array<uint8_t, 4>& salt, uint64_t sequence,
-                    uint32_t header_bytes) {
+inline void fill_op(crypto::CipherOp& op, uint32_t spi, uint64_t sequence, uint64_t iv,
+                    const std::array<uint8_t, 4>& salt, uint32_t header_bytes) {
   using crypto::CipherMode;
   if constexpr (kMode == CipherMode::aead || kMode == CipherMode::ctr) {
     // RFC 4106 §4, RFC 7634 §2: nonce = salt | IV. RFC 3686 §4: counter block = nonce | IV | 1.
-    std::memcpy(op.nonce, salt.data(), 4);
-    std::memcpy(op.nonce + 4, esp + kEspHeaderBytes, 8);
-    if constexpr (kMode == CipherMode::ctr) store_be32(op.nonce + 12, 1);
+    const uint64_t after = kMode == CipherMode::ctr ? 1 : 0;
+    store_be64(op.nonce, uint64_t{load_be32(salt.data())} << 32 | iv >> 32);
+    store_be64(op.nonce + 8, iv << 32 | after);
   }
   if constexpr (kMode == CipherMode::aead) {
     // RFC 4106 §5, RFC 7634 §2.1: AAD = SPI | sequence number (64 bits with ESN)
     if constexpr (kEsn) {
-      std::memcpy(op.additional, esp, 4);
-      store_be64(op.additional + 4, sequence);
+      store_be64(op.additional, uint64_t{spi} << 32 | sequence >> 32);
+      store_be32(op.additional + 8, static_cast<uint32_t>(sequence));
     } else {
-      std::memcpy(op.additional, esp, kEspHeaderBytes);
+      store_be64(op.additional, uint64_t{spi} << 32 | static_cast<uint32_t>(sequence));
     }
     op.additional_bytes = kEsn ? 12 : 8;
   } else {
