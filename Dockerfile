@@ -28,7 +28,7 @@ RUN apt-get update \
 WORKDIR /opt/culvert
 COPY --from=build /opt/culvert/package.json ./
 COPY --from=build /opt/culvert/node_modules ./node_modules
-COPY --from=build /opt/culvert/build/addon ./build/addon
+COPY --from=build /opt/culvert/build/addon/Release/culvert.node ./build/addon/Release/culvert.node
 COPY --from=build /opt/culvert/dist ./dist
 RUN ln -s /opt/culvert/dist/src/cli/main.js /usr/local/bin/culvert \
   && ln -s /opt/culvert/dist/src/daemon/main.js /usr/local/bin/culvertd \

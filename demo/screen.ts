@@ -25,9 +25,9 @@ export function renderScreen(r: DemoResult): string {
   const lines = [
     rule("culvert demo"),
     "",
-    "     hA ─────────── gA ═══════════════════════════════════ gB ─────────── hB",
-    `  10.1.0.2       192.0.2.1 ${center(wire, 29)} 192.0.2.2       10.2.0.2`,
-    `                 culvertd${" ".repeat(32)}${b}`,
+    `     hA ${"─".repeat(12)} gA ${"═".repeat(31)} gB ${"─".repeat(12)} hB`,
+    `  10.1.0.2      192.0.2.1 ${center(wire, 26)} 192.0.2.2      10.2.0.2`,
+    `${" ".repeat(16)}culvertd${" ".repeat(29)}${b}`,
     "",
     row(
       "handshake",
@@ -69,8 +69,8 @@ function dropRows(drops: DemoResult["drops"]): string[] {
 function note(r: DemoResult): string[] {
   if (r.peer === "strongswan") {
     return [
-      "strongSwan's userspace ESP (kernel-libipsec) speaks ESP in UDP only, and sets the",
-      "pace here.",
+      "strongSwan's userspace ESP (kernel-libipsec) speaks ESP in UDP only, and sets",
+      "the pace here.",
     ];
   }
   return r.encapsulation === "udp"

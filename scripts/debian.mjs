@@ -46,7 +46,8 @@ const sets = {
   ],
   check: [
     row(["clang"], { command: "clang++" }, "clang"),
-    row(["clang-format"], { command: "clang-format" }, "clang-tools-extra / clang"),
+    // Each release formats a little differently: 14 is the one that the sources are formatted with.
+    row(["clang-format-14", "clang-format"], { command: "clang-format" }, "clang-tools-extra / clang"),
     row(["clang-tidy"], { command: "clang-tidy" }, "clang-tools-extra / clang"),
     // libFuzzer and the sanitizers: a package of its own on some releases, part of clang's on others.
     row(
@@ -57,6 +58,9 @@ const sets = {
     ),
     row(["python3"], { command: "python3" }, "python3"),
     row(["python3-scapy"], { command: "scapy" }, "python3-scapy / scapy"),
+    // scapy's ESP knows no cipher without it.
+    row(["python3-cryptography"], {}, "python3-cryptography / python-cryptography"),
+    row(["ethtool"], { command: "ethtool" }, "ethtool"),
     row(["tshark"], { command: "tshark" }, "wireshark-cli"),
     row(["ike-scan"], { command: "ike-scan" }, "ike-scan"),
   ],
@@ -102,6 +106,14 @@ export async function ensurePackages(required, optional, buildDirectory) {
       process.stderr.write(`  going on without ${extra.join(", ")}: ${error.message.split("\n")[0]}\n`);
     });
   }
+}
+
+/** The Debian names of what `required` lacks here; none on another distribution, where `ensurePackages` tells. */
+export async function missingPackages(required) {
+  if (!existsSync("/usr/bin/dpkg-query")) return [];
+  const installed = await installedPackages();
+  const rows = required.flatMap((name) => sets[name]);
+  return rows.filter((r) => !r.debian.some((name) => installed.has(name))).map((r) => r.debian[0]);
 }
 
 async function install(names, logFile) {

@@ -86,10 +86,12 @@ async function scriptJobs() {
   });
 }
 
-/** Every target is one executable `fuzz_*`; its corpus, when there is one, is native/fuzz/corpus/<target>. */
+/** Every target is one executable `fuzz_<name>`; its corpus, when there is one, is native/fuzz/corpus/<name>. */
 async function fuzzerJobs() {
   if (!existsSync(join(repository, "native/fuzz/CMakeLists.txt"))) return [];
   const folder = join(build, "fuzz");
+  const sources = readdirSync(join(repository, "native/fuzz"));
+  const targets = sources.flatMap((name) => /^(fuzz_\w+)\.cc$/.exec(name)?.[1] ?? []);
   const flags = ["-DCMAKE_CXX_COMPILER=clang++", "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCULVERT_FUZZ=ON"];
   const logFile = join(build, "logs/fuzz.log");
   await step("build the fuzzers", async () => {
@@ -103,17 +105,13 @@ async function fuzzerJobs() {
       "-DCULVERT_SANITIZE=address,undefined",
     ];
     await command(configure, { cwd: repository, logFile });
-    await command(["cmake", "--build", folder, "--parallel", `${cpus().length}`], {
-      cwd: repository,
-      logFile,
-    });
+    const compile = ["cmake", "--build", folder, "--parallel", `${cpus().length}`, "--target", ...targets];
+    await command(compile, { cwd: repository, logFile });
   });
-  const binaries = readdirSync(join(folder, "native/fuzz"))
-    .filter((name) => /^fuzz_\w+$/.test(name))
-    .map((name) => join(folder, "native/fuzz", name));
+  const binaries = targets.map((name) => join(folder, "native/fuzz", name));
   return binaries.map((binary) => {
     const found = join(folder, "corpus", basename(binary));
-    const seeds = join(repository, "native/fuzz/corpus", basename(binary));
+    const seeds = join(repository, "native/fuzz/corpus", basename(binary).replace("fuzz_", ""));
     mkdirSync(found, { recursive: true });
     return {
       name: basename(binary),
@@ -122,6 +120,7 @@ async function fuzzerJobs() {
           `-max_total_time=${seconds}`,
           `-seed=${seed}`,
           `-artifact_prefix=${found}-`,
+          "-verbosity=0",
           "-print_final_stats=1",
         ];
         return foreground(binary, [...limits, found, ...(existsSync(seeds) ? [seeds] : [])]);

@@ -1,6 +1,6 @@
 // `npm test`: lint, native tests, vitest; live output, and one last line that sums all of it.
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { build, repository } from "./bootstrap.mjs";
 
@@ -18,6 +18,7 @@ export async function test(args) {
 
 /** Formatting, lint and types count as one test each. */
 async function lint() {
+  preferClangFormat14();
   const checks = [
     ["biome", ["node_modules/.bin/biome", "check", "--error-on-warnings", "."]],
     ["types", ["node_modules/.bin/tsc", "-p", "tsconfig.json", "--noEmit"]],
@@ -30,6 +31,17 @@ async function lint() {
     counts[code === 0 ? "passed" : "failed"] += 1;
   }
   return counts;
+}
+
+/** Where the host's clang-format is a newer one, `clang-format` in our PATH is still the one of the sources. */
+function preferClangFormat14() {
+  const wanted = "/usr/bin/clang-format-14";
+  if (!existsSync(wanted)) return;
+  const folder = join(build, "bin");
+  mkdirSync(folder, { recursive: true });
+  rmSync(join(folder, "clang-format"), { force: true });
+  symlinkSync(wanted, join(folder, "clang-format"));
+  process.env.PATH = `${folder}:${process.env.PATH}`;
 }
 
 /** The native runner's last line has the same form as ours. */

@@ -1,6 +1,7 @@
 // What each verb needs and what it runs. Progress goes to stderr: stdout belongs to the verb.
 import { spawn } from "node:child_process";
 import { BootstrapError, ensure, repository } from "./bootstrap.mjs";
+import { missingPackages } from "./debian.mjs";
 import { soak } from "./soak.mjs";
 import { test } from "./test.mjs";
 
@@ -10,6 +11,7 @@ const verbs = {
     run: (args) => node("dist/src/daemon/main.js", args),
   },
   demo: {
+    needsRoot: () => true,
     packages: (args) => (wantsStrongSwan(args) ? ["base", "traffic", "strongswan"] : ["base", "traffic"]),
     run: (args) => node("dist/demo/main.js", args),
   },
@@ -18,6 +20,7 @@ const verbs = {
     run: test,
   },
   bench: {
+    needsRoot: (args) => args[0] === "path",
     packages: (args) => (args[0] === "path" ? ["base", "traffic", "strongswan"] : ["base"]),
     optional: (args) => (args[0] === "path" ? ["rivals"] : []),
     run: (args) => node("dist/bench/main.js", args),
@@ -33,6 +36,14 @@ export async function main([name, ...args]) {
   const verb = verbs[name];
   if (verb === undefined) {
     throw new BootstrapError(`unknown verb ${name}: npm run ${Object.keys(verbs).join("|")}`);
+  }
+  if (verb.needsRoot?.(args) && process.getuid() !== 0 && !args.includes("--help")) {
+    const again = ["sudo", "npm", "run", name, ...(args.length > 0 ? ["--", ...args] : [])].join(" ");
+    const missing = await missingPackages(verb.packages(args));
+    const also = missing.length > 0 ? `, and installs these Debian packages: ${missing.join(" ")}` : "";
+    throw new BootstrapError(
+      `only root may make network namespaces and TUN devices:\n\n  ${again}\n\nIt makes them, removes them${also}.`,
+    );
   }
   await ensure({ packages: verb.packages(args), optional: verb.optional ? verb.optional(args) : [] });
   return verb.run(args);

@@ -3,7 +3,9 @@
  * output is kept and can be waited for. Everything runs as an argument vector, never through a shell.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 
 export interface RunOptions {
   /** Network namespace to run in; the host's when absent. */
@@ -35,10 +37,12 @@ export class CommandFailed extends Error {
 export function run(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const [command, ...args] = inNamespace(argv, options.netns);
   return new Promise((resolve, reject) => {
+    const input = options.input === undefined ? undefined : inputFile(options.input);
     const child = spawn(command!, args, {
       env: { ...process.env, LC_ALL: "C", ...options.env },
-      stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+      stdio: [input ?? "ignore", "pipe", "pipe"],
     });
+    if (input !== undefined) closeSync(input);
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     child.stdout!.on("data", (chunk: Buffer) => out.push(chunk));
@@ -56,7 +60,6 @@ export function run(argv: readonly string[], options: RunOptions = {}): Promise<
         stderr: Buffer.concat(err).toString("utf8"),
       });
     });
-    if (options.input !== undefined) child.stdin!.end(options.input);
   });
 }
 
@@ -84,8 +87,10 @@ export class Program {
     this.#child = spawn(command!, args, {
       detached: true,
       env: { ...process.env, LC_ALL: "C", ...options.env },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["pipe", "pipe", "pipe"],
     });
+    // One that ends before it has read everything is not our failure.
+    this.#child.stdin!.on("error", () => {});
     const collect = (chunk: Buffer) => this.#collect(chunk.toString("utf8"));
     this.#child.stdout!.on("data", collect);
     this.#child.stderr!.on("data", collect);
@@ -145,6 +150,36 @@ export class Program {
     });
   }
 
+  /** Resolves with the next line that it prints from now on. */
+  nextLine(timeoutMs = 15_000): Promise<string> {
+    const from = this.#lines.length;
+    return new Promise((resolve, reject) => {
+      const stop = () => {
+        clearTimeout(timer);
+        this.#watchers.delete(check);
+      };
+      const check = () => {
+        const line = this.#lines[from];
+        if (line === undefined && this.#running) return;
+        stop();
+        if (line !== undefined) resolve(line);
+        else reject(new Error(`${this.name} ended: ${this.tail()}`));
+      };
+      const timer = setTimeout(() => {
+        stop();
+        reject(new Error(`${this.name} printed nothing in ${timeoutMs} ms: ${this.tail()}`));
+      }, timeoutMs);
+      this.#watchers.add(check);
+    });
+  }
+
+  /** Writes one line to its standard input and resolves with the next line that it prints. */
+  ask(line: string): Promise<string> {
+    const answer = this.nextLine();
+    this.#child.stdin!.write(`${line}\n`);
+    return answer;
+  }
+
   tail(count = 15): string {
     return this.#lines.slice(-count).join("\n");
   }
@@ -189,6 +224,15 @@ export function tail(text: string, lines: number): string {
 
 export function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** A nameless file to read `text` from. Node's pipes are sockets, and nft reads its rules from no socket. */
+function inputFile(text: string): number {
+  const path = join(mkdtempSync(join(tmpdir(), "culvert-input-")), "input");
+  writeFileSync(path, text, { mode: 0o600 });
+  const descriptor = openSync(path, "r");
+  rmSync(dirname(path), { recursive: true });
+  return descriptor;
 }
 
 function inNamespace(argv: readonly string[], netns: string | undefined): readonly string[] {

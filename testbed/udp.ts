@@ -44,8 +44,8 @@ export interface UdpLimit {
 }
 
 /**
- * Bisects for the highest rate with less than `maxLossPercent` loss, to within a tenth. A rate that fails gets a
- * second try: on a shared machine one pause of a scheduler loses a burst at any rate.
+ * Bisects for the highest rate with less than `maxLossPercent` loss, to within a tenth. A rate that fails is
+ * tried twice more: on a shared machine one pause of a scheduler loses a burst at any rate.
  */
 export async function udpLimit(
   bed: Testbed,
@@ -54,7 +54,7 @@ export async function udpLimit(
 ): Promise<UdpLimit> {
   let good = 0;
   const passes = async (pps: number): Promise<"yes" | "no" | "sender"> => {
-    for (let attempt = 0; attempt < 2; attempt += 1) {
+    for (let attempt = 0; attempt < 3; attempt += 1) {
       const trial = await udpTrial(bed, path, pps, options.ms);
       if (trial.lossPercent >= options.maxLossPercent) continue;
       good = Math.max(good, trial.pps);
@@ -80,9 +80,9 @@ export async function udpLimit(
   return { pps: good, senderLimited: false };
 }
 
-/** Compiles bench/path/udp_stream.cc when it is newer than the last build. */
+/** Compiles bench/native/udp_stream.cc when it is newer than the last build. */
 async function builtTool(): Promise<string> {
-  const source = join(repository, "bench/path/udp_stream.cc");
+  const source = join(repository, "bench/native/udp_stream.cc");
   const tool = join(repository, "build/bench/udp_stream");
   if (existsSync(tool) && statSync(tool).mtimeMs > statSync(source).mtimeMs) return tool;
   mkdirSync(join(tool, ".."), { recursive: true });

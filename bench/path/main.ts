@@ -140,7 +140,7 @@ function render(results: readonly PathResult[], options: BenchOptions): string {
     `TCP in Gb/s of payload, 1 or 4 streams, hA to hB (→) and back (←), ${options.seconds} s each. UDP in thousand packets`,
     "per second of 1300 and 64 bytes of payload, the highest rate with less than 0.1 % loss; ≥ where the sender is the",
     "limit. The senders and receivers share the machine's cores with both gateways. UDP is sent by our own",
-    "`bench/path/udp_stream.cc`: at 64 bytes iperf3, one system call per datagram, is slower than the paths it would",
+    "`bench/native/udp_stream.cc`: at 64 bytes iperf3, one system call per datagram, is slower than the paths it would",
     `measure. (n×) is the ratio to strongSwan in the same column. Medians of ${options.runs} interleaved runs.`,
   ].join("\n");
 }

@@ -42,7 +42,19 @@ async function main() {
       for (const side of ["A", "B"]) children.push(await startGateway(side, options));
     }
     ip("netns", "exec", names.hA, "ping", "-c", "2", "-i", "0.2", "-W", "2", "10.2.0.2");
-    const server = spawn("ip", ["netns", "exec", names.hB, "iperf3", "-s", "-1"], { stdio: "ignore" });
+    const server = spawn(
+      "ip",
+      [
+        "netns",
+        "exec",
+        names.hB,
+        ...(process.env.PIN ? ["taskset", "-c", process.env.PIN[3]] : []),
+        "iperf3",
+        "-s",
+        "-1",
+      ],
+      { stdio: "ignore" },
+    );
     children.push(server);
     await new Promise((resolve) => setTimeout(resolve, 300));
     if (options.hold) {
@@ -50,10 +62,27 @@ async function main() {
       await new Promise((resolve) => process.once("SIGINT", resolve));
       return;
     }
-    const perf = options.perf && spawn("perf", ["record", "-e", "cpu-clock", "-F", "2000", "-a", "-g", "-o", options.perf], { stdio: "ignore" });
+    const perf =
+      options.perf &&
+      spawn("perf", ["record", "-e", "cpu-clock", "-F", "2000", "-a", "-g", "-o", options.perf], {
+        stdio: "ignore",
+      });
     const before = await Promise.all(children.slice(0, 2).map((child) => child.ask?.()));
     const cpu = cpuTimes();
-    const args = ["netns", "exec", names.hA, "iperf3", "-c", "10.2.0.2", "-J", "-t", options.seconds, "-P", options.streams];
+    const args = [
+      "netns",
+      "exec",
+      names.hA,
+      ...(process.env.PIN ? ["taskset", "-c", process.env.PIN[0]] : []),
+      "iperf3",
+      "-c",
+      "10.2.0.2",
+      "-J",
+      "-t",
+      options.seconds,
+      "-P",
+      options.streams,
+    ];
     if (options.reverse) args.push("-R");
     if (options.udp) args.push("-u", "-l", options.udp, "-b", options.rate);
     const report = JSON.parse(await run("ip", args));
@@ -67,7 +96,9 @@ async function main() {
     console.log(
       JSON.stringify({
         gbps: Number((sum.bits_per_second / 1e9).toFixed(2)),
-        ...(options.udp ? { lostPercent: report.end.sum.lost_percent, packets: report.end.sum.packets } : { retransmits: report.end.sum_sent.retransmits }),
+        ...(options.udp
+          ? { lostPercent: report.end.sum.lost_percent, packets: report.end.sum.packets }
+          : { retransmits: report.end.sum_sent.retransmits }),
         idlePercent: Math.round((100 * (idle.idle - cpu.idle)) / (idle.total - cpu.total)),
         gateways: options.plain ? [] : after.map((counters, i) => difference(counters, before[i])),
       }),
@@ -96,8 +127,24 @@ function buildTopology(plain) {
 }
 
 function link(a, addressA, b, addressB) {
-  ip("link", "add", `${a}${b}`, "netns", names[a], "type", "veth", "peer", "name", `${b}${a}`, "netns", names[b]);
-  for (const [name, device, address] of [[names[a], `${a}${b}`, addressA], [names[b], `${b}${a}`, addressB]]) {
+  ip(
+    "link",
+    "add",
+    `${a}${b}`,
+    "netns",
+    names[a],
+    "type",
+    "veth",
+    "peer",
+    "name",
+    `${b}${a}`,
+    "netns",
+    names[b],
+  );
+  for (const [name, device, address] of [
+    [names[a], `${a}${b}`, addressA],
+    [names[b], `${b}${a}`, addressB],
+  ]) {
     inside(name, "ip", "address", "add", address, "dev", device);
     inside(name, "ip", "link", "set", device, "up");
   }
@@ -107,32 +154,55 @@ async function startGateway(side, options) {
   const other = side === "A" ? "B" : "A";
   const address = { A: "192.0.2.1", B: "192.0.2.2" };
   const spi = { A: 0x1000, B: 0x2000 };
-  const child = spawn("ip", ["netns", "exec", names[`g${side}`], process.execPath, self, "gateway", JSON.stringify({
-    tun: "cvt0",
-    workers: Number(options.workers),
-    local: address[side],
-    remote: address[other],
-    spiIn: spi[side],
-    spiOut: spi[other],
-    encap: options.encap,
-    cipher: options.cipher,
-    route: side === "A" ? "10.2.0.0" : "10.1.0.0",
-  })], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(
+    "ip",
+    [
+      "netns",
+      "exec",
+      names[`g${side}`],
+      ...(process.env.PIN ? ["taskset", "-c", process.env.PIN[side === "A" ? 1 : 2]] : []),
+      ...(process.env.WRAP ? process.env.WRAP.split(" ") : []),
+      process.execPath,
+      self,
+      "gateway",
+      JSON.stringify({
+        tun: "cvt0",
+        workers: Number(options.workers),
+        local: address[side],
+        remote: address[other],
+        spiIn: spi[side],
+        spiOut: spi[other],
+        encap: options.encap,
+        cipher: options.cipher,
+        route: side === "A" ? "10.2.0.0" : "10.1.0.0",
+      }),
+    ],
+    { stdio: ["pipe", "pipe", "inherit"] },
+  );
   let waiting;
   child.stdout.on("data", (data) => waiting?.(data.toString()));
-  child.ask = () => new Promise((resolve) => {
-    let text = "";
-    waiting = (piece) => {
-      text += piece;
-      if (text.endsWith("\n")) resolve(JSON.parse(text));
-    };
-    child.stdin.write("?\n");
-  });
+  child.ask = () =>
+    new Promise((resolve) => {
+      let text = "";
+      waiting = (piece) => {
+        text += piece;
+        if (text.endsWith("\n")) resolve(JSON.parse(text));
+      };
+      child.stdin.write("?\n");
+    });
   await new Promise((resolve, reject) => {
     waiting = resolve;
     child.once("exit", () => reject(new Error(`gateway ${side} ended`)));
   });
-  inside(names[`g${side}`], "ip", "route", "add", side === "A" ? "10.2.0.0/24" : "10.1.0.0/24", "dev", "cvt0");
+  inside(
+    names[`g${side}`],
+    "ip",
+    "route",
+    "add",
+    side === "A" ? "10.2.0.0/24" : "10.1.0.0/24",
+    "dev",
+    "cvt0",
+  );
   return child;
 }
 
@@ -144,18 +214,51 @@ function gateway(o) {
   const bytes = (text) => Uint8Array.from(text.split(".").map(Number));
   const plane = new addon.DataPlane(
     {
-      tunName: o.tun, tunMtu: 1422, workers: o.workers, addresses: [bytes(o.local)], ikePort: 500, natPort: 4500,
-      mark: 0, pathMtu: 1500, ikeSockets: [], backend: "auto", allowBenchNull: true,
+      tunName: o.tun,
+      tunMtu: 1422,
+      workers: o.workers,
+      addresses: [bytes(o.local)],
+      ikePort: 500,
+      natPort: 4500,
+      mark: 0,
+      pathMtu: 1500,
+      ikeSockets: [],
+      backend: "auto",
+      allowBenchNull: true,
     },
     () => {},
   );
-  const any = [{ protocol: 0, startPort: 0, endPort: 65535, startAddress: bytes("0.0.0.0"), endAddress: bytes("255.255.255.255") }];
+  const any = [
+    {
+      protocol: 0,
+      startPort: 0,
+      endPort: 65535,
+      startAddress: bytes("0.0.0.0"),
+      endAddress: bytes("255.255.255.255"),
+    },
+  ];
   const sa = (direction, spi) => ({
-    direction, spi, connection: 0, local: bytes(o.local), remote: bytes(o.remote),
-    udp: o.encap === "udp", localPort: o.encap === "udp" ? 4500 : 0, remotePort: o.encap === "udp" ? 4500 : 0,
-    encr: o.cipher === "null" ? 11 : 20, encrKeyBits: o.cipher === "null" ? 0 : 128, integ: 0,
-    encrKey: new Uint8Array(o.cipher === "null" ? 0 : 20).fill(spi & 0xff), integKey: new Uint8Array(0), esn: false, replayWindow: 4096,
-    localSelectors: any, remoteSelectors: any, softBytes: 0, hardBytes: 0, softPackets: 0, hardPackets: 0,
+    direction,
+    spi,
+    connection: 0,
+    local: bytes(o.local),
+    remote: bytes(o.remote),
+    udp: o.encap === "udp",
+    localPort: o.encap === "udp" ? 4500 : 0,
+    remotePort: o.encap === "udp" ? 4500 : 0,
+    encr: o.cipher === "null" ? 11 : 20,
+    encrKeyBits: o.cipher === "null" ? 0 : 128,
+    integ: 0,
+    encrKey: new Uint8Array(o.cipher === "null" ? 0 : 20).fill(spi & 0xff),
+    integKey: new Uint8Array(0),
+    esn: false,
+    replayWindow: 4096,
+    localSelectors: any,
+    remoteSelectors: any,
+    softBytes: 0,
+    hardBytes: 0,
+    softPackets: 0,
+    hardPackets: 0,
   });
   plane.installSa(sa("inbound", o.spiIn));
   plane.installSa(sa("outbound", o.spiOut));
@@ -164,12 +267,16 @@ function gateway(o) {
     destinationRoutes: [{ destination: bytes(o.route), destinationLength: 24, connection: 0 }],
     connections: [{ connection: 0, outbound: [{ spi: o.spiOut, remote: bytes(o.remote) }] }],
   });
-  const names = [...addon.tables.counters.map((row) => row.name), ...addon.tables.drops.map((row) => `drop ${row.name}`)];
+  const names = [
+    ...addon.tables.counters.map((row) => row.name),
+    ...addon.tables.drops.map((row) => `drop ${row.name}`),
+  ];
   process.stdin.on("data", () => {
     const numbers = new BigUint64Array(names.length * o.workers);
     plane.readCounters(numbers);
     const sums = {};
-    for (const [i, n] of numbers.entries()) sums[names[i % names.length]] = (sums[names[i % names.length]] ?? 0) + Number(n);
+    for (const [i, n] of numbers.entries())
+      sums[names[i % names.length]] = (sums[names[i % names.length]] ?? 0) + Number(n);
     console.log(JSON.stringify(sums));
   });
   process.on("SIGTERM", () => {
@@ -201,11 +308,18 @@ function run(command, args) {
     child.stdout.on("data", (data) => {
       text += data;
     });
-    child.once("exit", (code) => (code === 0 ? resolve(text) : reject(new Error(`${command} ${args.join(" ")}: ${text}`))));
+    child.once("exit", (code) =>
+      code === 0 ? resolve(text) : reject(new Error(`${command} ${args.join(" ")}: ${text}`)),
+    );
   });
 }
 function cpuTimes() {
-  const fields = execFileSync("head", ["-1", "/proc/stat"]).toString().trim().split(/\s+/).slice(1).map(Number);
+  const fields = execFileSync("head", ["-1", "/proc/stat"])
+    .toString()
+    .trim()
+    .split(/\s+/)
+    .slice(1)
+    .map(Number);
   return { idle: fields[3] + fields[4], total: fields.slice(0, 8).reduce((a, b) => a + b, 0) };
 }
 function difference(after, before) {

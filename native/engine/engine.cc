@@ -384,7 +384,10 @@ Result<Unit> Engine::send_udp(const net::Endpoint& local, const net::Endpoint& r
     c->cmsg_type = v4 ? IP_PKTINFO : IPV6_PKTINFO;
     if (v4) {
       in_pktinfo info{};
-      local.address.store(&info.ipi_spec_dst);
+      // By way of room for either family: GCC 13 cannot tell that only four bytes are written, and warns.
+      uint8_t source[16];
+      local.address.store(source);
+      std::memcpy(&info.ipi_spec_dst, source, sizeof info.ipi_spec_dst);
       c->cmsg_len = CMSG_LEN(sizeof info);
       std::memcpy(CMSG_DATA(c), &info, sizeof info);
       header.msg_controllen = CMSG_SPACE(sizeof info);

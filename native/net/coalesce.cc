@@ -61,8 +61,7 @@ void Coalescer::push(uint8_t* packet, uint32_t length) {
     return;
   }
 
-  const bool ends = flow.tcp && (packet[flow.transport_offset + kTcpFlagsOffset] & kTcpPsh) != 0;
-  if (!flow.joinable || ends) return write_alone(packet, length);
+  if (!flow.joinable) return write_alone(packet, length);
   if (open_ == kGroups) {
     write_group(groups_[order_[0]]);
     release(0);
@@ -147,7 +146,7 @@ Coalescer::Fit Coalescer::fit(Group& group, const Flow& flow) const {
 
   a += first.transport_offset;
   b += flow.transport_offset;
-  bool ends = payload < group.segment_payload;
+  const bool ends = payload < group.segment_payload;
   if (flow.tcp) {
     if (load_be32(b + kTcpSequenceOffset) != group.next_sequence) return Fit::no;
     if (std::memcmp(a + kTcpAcknowledgmentOffset, b + kTcpAcknowledgmentOffset, 5) != 0) return Fit::no;
@@ -155,7 +154,6 @@ Coalescer::Fit Coalescer::fit(Group& group, const Flow& flow) const {
     if (std::memcmp(a + 14, b + 14, 2) != 0) return Fit::no;  // window
     const size_t options = first.header_bytes - first.transport_offset - kTcpHeaderBytes;
     if (options != 0 && std::memcmp(a + kTcpHeaderBytes, b + kTcpHeaderBytes, options) != 0) return Fit::no;
-    ends = ends || (b[kTcpFlagsOffset] & kTcpPsh) != 0;
   }
 
   if (!group.verified) {

@@ -2,9 +2,10 @@
 //
 // The rules are those of generic receive offload: TCP segments join when they are consecutive and their headers say
 // the same, UDP datagrams when they are of one size. What is joined can be cut again into exactly the packets that
-// came in. Checksums are verified before joining (a packet that fails goes to the TUN device alone and as it is), so
-// the superpacket can leave its checksum to the kernel. Packets of one flow keep their order. Payloads are not copied:
-// the write gathers them, so a packet's bytes must stay in place until `flush`.
+// came in, but for PSH: it moves to the end of what it was joined with, where it pushes no less. Checksums are verified
+// before joining (a packet that fails goes to the TUN device alone and as it is), so the superpacket can leave its
+// checksum to the kernel. Packets of one flow keep their order. Payloads are not copied: the write gathers them, so a
+// packet's bytes must stay in place until `flush`.
 #pragma once
 #include <sys/uio.h>
 

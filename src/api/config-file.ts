@@ -34,7 +34,7 @@ export function loadConfigFile(
     readSecret: (path) => readBounded(resolve(directory, path), maxSecretBytes),
     storedPsk: (connection) => {
       const stored = readBounded(storedPskPath(stateDirectory, connection), maxSecretBytes);
-      return stored.ok ? stored.bytes : undefined;
+      return !stored.ok && stored.problem === errnoText.ENOENT ? undefined : stored;
     },
     random,
   });

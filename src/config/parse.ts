@@ -24,8 +24,11 @@ export interface ParseInput {
   readonly fileMode?: number | undefined;
   /** Reads the file of a secret, at most a few hundred bytes; `path` is relative to the configuration's directory. */
   readonly readSecret: (path: string) => SecretFile;
-  /** The key that was generated for this connection before, if the caller kept it. Taken over and wiped. */
-  readonly storedPsk?: (connection: string) => Uint8Array | undefined;
+  /**
+   * The key that was generated for this connection before; undefined only when there is none. One that exists and
+   * cannot be read is a problem to report: a new key in its place would lock the peer out. Taken over and wiped.
+   */
+  readonly storedPsk?: (connection: string) => SecretFile | undefined;
   /** For keys of connections that have none. */
   readonly random: Random;
 }
@@ -112,11 +115,13 @@ function readKeys(
     if (psk === undefined) {
       if (findings.has(at)) continue;
       const stored = input.storedPsk?.(name);
-      const result = stored && pskFromFile(name, { ok: true, bytes: stored });
+      const result = stored && pskFromFile(name, stored);
       if (result === undefined) keys.set(name, { psk: generatePsk(input.random), generated: true });
       else if (result.ok) keys.set(name, { psk: result.psk, generated: false });
-      // A new key in its place would lock the peer out, and nobody would know why.
-      else findings.report(at, undefined, `a psk here: the key kept for this connection is not ${pskRule}`);
+      else {
+        const why = stored?.ok === false ? `cannot be read (${stored.problem})` : `is not ${pskRule}`;
+        findings.report(at, undefined, `a psk here: the key kept for this connection ${why}`);
+      }
       continue;
     }
     const from = psk.file !== undefined ? "file" : "value";

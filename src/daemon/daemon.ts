@@ -21,6 +21,7 @@ import type { Keylog } from "./keylog.ts";
 import { type Performer, perform } from "./perform.ts";
 import type { DataPlanePort } from "./ports.ts";
 import type { Resolver } from "./resolver.ts";
+import { SendTrouble } from "./send-trouble.ts";
 import { type Clock, Shell } from "./shell.ts";
 import type { ServiceManager } from "./systemd.ts";
 import { TrafficTotals } from "./traffic-totals.ts";
@@ -120,6 +121,7 @@ export class Daemon {
     });
     const performer: Performer = {
       dataPlane,
+      sendTrouble: new SendTrouble(parts.log),
       traffic: this.#totals,
       routing,
       resolve: parts.resolve,
@@ -132,7 +134,7 @@ export class Daemon {
       machine: this.#machine,
       clock: parts.clock,
       perform: (output) => perform(output, performer),
-      onError: (error, during) => parts.log.write("error", "gateway", { during, err: error }),
+      onError: (error, during) => parts.log.write("error", "internal error", { during, err: error }),
     });
   }
 

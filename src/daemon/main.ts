@@ -52,7 +52,8 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
   for (const { connection, psk } of config.generatedPsks)
     log.write("info", "pre-shared key made", { connection, file: storePsk(options.state, connection, psk) });
   const kernel = openKernel();
-  const workers = config.gateway.workers === "auto" ? availableParallelism() : config.gateway.workers;
+  const { workers: asked } = config.gateway;
+  const workers = asked === "auto" ? Math.min(availableParallelism(), maxAutoWorkers) : asked;
   const keylog = options.insecureKeylog === undefined ? undefined : openKeylog(options.insecureKeylog);
   const keyPairs = new KeyPool({
     generate: generateKeyPair,
@@ -60,6 +61,14 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
     size: keptPairs,
     whenIdle: (work) => setTimeout(work, idleMs).unref(),
   });
+  // Before the host changes, so that no signal ends the daemon without its cleaning up.
+  let stopEarly: NodeJS.Signals | undefined;
+  let stop = (signal: NodeJS.Signals): void => {
+    stopEarly = signal;
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stop(signal));
+  let reload = (): void => {};
+  process.on("SIGHUP", () => reload());
   const daemon = await Daemon.start({
     version,
     configFile: options.config,
@@ -79,8 +88,8 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
     keylog: keylog?.write,
     manager: serviceManager(kernel, process.env, process.pid),
     fwmark,
-    openDataPlane: (onEvents) =>
-      openDataPlane({
+    openDataPlane: (onEvents) => {
+      const dataPlane = openDataPlane({
         tunName: config.gateway.tun.name,
         tunMtu: tunMtu(config),
         workers,
@@ -89,7 +98,12 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
         pathMtu: assumedPathMtu,
         ikeSockets: listenDescriptors(process.env, process.pid),
         onEvents,
-      }),
+      });
+      const { notices, ...description } = dataPlane.describe();
+      log.write("info", "data plane open", { ...description });
+      for (const notice of notices) log.write("info", "data plane does without", { notice });
+      return dataPlane;
+    },
     createMachine: () =>
       new Gateway(config, { random: systemRandom, keyPairs, workers, exportKeys: keylog !== undefined }),
     reloadConfig: () => {
@@ -102,8 +116,9 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
       return undefined;
     },
   });
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => daemon.stop(signal));
-  process.on("SIGHUP", () => daemon.reload());
+  stop = (signal) => daemon.stop(signal);
+  reload = () => daemon.reload();
+  if (stopEarly) stop(stopEarly);
   process.on("uncaughtException", (error) => daemon.crash(error));
   process.on("unhandledRejection", (reason) => daemon.crash(reason));
   const code = await daemon.ended;
@@ -124,5 +139,7 @@ const fwmark = 0x2125;
 /** Pairs of each group made ahead: enough for the first message of a handshake and of a rekey behind it. */
 const keptPairs = 2;
 const idleMs = 10;
+/** The configuration's own bound. */
+const maxAutoWorkers = 64;
 
 process.exit(await main());

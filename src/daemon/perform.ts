@@ -6,10 +6,12 @@ import type { HostRouting } from "./host-routing.ts";
 import type { Keylog } from "./keylog.ts";
 import type { DataPlanePort } from "./ports.ts";
 import type { Resolver } from "./resolver.ts";
+import type { SendTrouble } from "./send-trouble.ts";
 import type { TrafficTotals } from "./traffic-totals.ts";
 
 export interface Performer {
   readonly dataPlane: Pick<DataPlanePort, "sendIke" | "sendKeepalive" | "installSa" | "removeSa" | "publish">;
+  readonly sendTrouble: Pick<SendTrouble, "watch">;
   readonly traffic: Pick<TrafficTotals, "installed" | "removed">;
   readonly routing: Pick<HostRouting, "publish">;
   readonly resolve: Resolver;
@@ -25,10 +27,12 @@ export interface Performer {
 export function perform(output: GatewayOutput, to: Performer): void {
   switch (output.kind) {
     case "sendIke":
-      to.dataPlane.sendIke(output.local, output.remote, output.datagram);
+      to.sendTrouble.watch(output.remote, () =>
+        to.dataPlane.sendIke(output.local, output.remote, output.datagram),
+      );
       break;
     case "sendKeepalive":
-      to.dataPlane.sendKeepalive(output.local, output.remote);
+      to.sendTrouble.watch(output.remote, () => to.dataPlane.sendKeepalive(output.local, output.remote));
       break;
     case "installSa":
       installSa(output.sa, to);

@@ -16,6 +16,13 @@ export type GatewayInput =
   | { readonly kind: "command"; readonly command: GatewayCommand }
   /** Answer to `resolve`; empty when the name has no address. */
   | { readonly kind: "resolved"; readonly name: string; readonly addresses: readonly IpAddress[] }
+  /** Answer to `installSa` that the data plane did not carry out; `reason` is for the operator. */
+  | {
+      readonly kind: "refusedSa";
+      readonly direction: "inbound" | "outbound";
+      readonly spi: number;
+      readonly reason: string;
+    }
   /** Delete every SA politely, then report `stopped`. */
   | { readonly kind: "shutdown" };
 
@@ -74,6 +81,10 @@ export interface GatewayStatus {
   readonly name: string;
   readonly ike: {
     readonly halfOpen: number;
+    /** IKE SAs in any state, also those that only keep an answer for a repeated request. */
+    readonly sas: number;
+    /** Inbound SPIs that are taken: installed, or offered to a peer. */
+    readonly inboundSpis: number;
     /** Datagrams dropped without effect, by reason (`ikeDrops`). */
     readonly drops: Readonly<Record<string, number>>;
   };

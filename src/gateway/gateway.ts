@@ -99,6 +99,9 @@ export class Gateway implements GatewayMachine {
       case "resolved":
         this.#onResolved(now, input.name, input.addresses);
         break;
+      case "refusedSa":
+        this.#endpoint.handleRefusedSa(now, input.spi, input.direction, input.reason);
+        break;
       case "shutdown":
         this.#shutdown(now);
         break;
@@ -130,7 +133,12 @@ export class Gateway implements GatewayMachine {
     const sas = this.#preferredSas();
     return {
       name: this.#config.gateway.name,
-      ike: { halfOpen: this.#endpoint.halfOpen, drops: { ...this.#endpoint.drops } },
+      ike: {
+        halfOpen: this.#endpoint.halfOpen,
+        sas: sas.length,
+        inboundSpis: this.#spis.inUse,
+        drops: { ...this.#endpoint.drops },
+      },
       connections: this.#connections.map((record) => connectionStatus(record, now, sas)),
     };
   }

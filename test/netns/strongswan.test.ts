@@ -64,6 +64,31 @@ describeInNamespaces("culvert and strongSwan (kernel-libipsec)", ["strongswan"],
     await waitForPing(a.host, b.hostAddress);
   });
 
+  it("loses no packet while strongSwan rekeys the CHILD_SA and the IKE SA, again and again", async () => {
+    const { bed, a, b } = await network();
+    const peer = await strongSwanOnB(
+      bed,
+      { a, b },
+      {
+        extraConnection: ["rekey_time = 3s", "rand_time = 0", "over_time = 60s"],
+        extraChild: ["rekey_time = 2s", "life_time = 60s", "rand_time = 0"],
+      },
+    );
+    const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", { forceEncapsulation: true }));
+    const before = await culvert.waitUp();
+    await waitForPing(a.host, b.hostAddress);
+    expect(await ping(a.host, b.hostAddress, { count: 1000, intervalMs: 10 })).toMatchObject({
+      received: 1000,
+    });
+    const after = await culvert.connection();
+    expect(after.state).toBe("up");
+    expect(after.tunnels[0]?.ike?.spiInitiator).not.toBe(before.tunnels[0]?.ike?.spiInitiator);
+    expect(after.tunnels[0]?.children[0]?.spiIn).not.toBe(before.tunnels[0]?.children[0]?.spiIn);
+    // Old SAs are gone on both sides, but for one that still receives what is on its way.
+    expect((await culvert.status()).traffic.length).toBeLessThanOrEqual(4);
+    expect((await peer.sas()).match(/INSTALLED/g)?.length).toBeLessThanOrEqual(2);
+  });
+
   it("tells strongSwan when it goes", async () => {
     const { bed, a, b } = await network();
     const peer = await strongSwanOnB(bed, { a, b });

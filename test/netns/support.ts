@@ -6,7 +6,7 @@ import { strongSwanMissing } from "../../testbed/strongswan.ts";
 import { obstacleToNamespaces, Testbed } from "../../testbed/testbed.ts";
 import { buildTopology, type Site, type Topology, type TopologyOptions } from "../../testbed/topology.ts";
 
-type Need = "strongswan" | "tshark";
+type Need = "strongswan" | "tshark" | "scapy";
 
 /**
  * `describe` for tests that build networks. Where that is impossible all of them are skipped, and the reason is
@@ -65,5 +65,9 @@ async function absent(command: string): Promise<boolean> {
 const obstacle = await obstacleToNamespaces();
 const missing: Readonly<Record<Need, string | undefined>> = {
   strongswan: strongSwanMissing() ? "strongSwan with kernel-libipsec is not installed" : undefined,
+  scapy:
+    (await run(["/usr/bin/python3", "-c", "import scapy, cryptography"]).catch(() => undefined))?.code === 0
+      ? undefined
+      : "python3-scapy or python3-cryptography is not installed",
   tshark: (await absent("tshark")) ? "tshark is not installed" : undefined,
 };

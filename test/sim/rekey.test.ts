@@ -250,4 +250,29 @@ describe("rekey IKE SA (RFC 7296 §2.18)", () => {
       expect(a.installed).toHaveLength(2);
     }
   });
+
+  it("what the old IKE SA had still to do about its CHILD_SAs, the successor does", () => {
+    const sites = up(short);
+    const { sim, a } = sites;
+    sim.network.faults.push(impair.delay("CREATE_CHILD_SA response", 300));
+    sim.runUntil(() => sim.network.trace.some((t) => t.startsWith("A: CREATE_CHILD_SA request")), 100_000);
+    // While A waits for its new IKE SA, its only CHILD_SA reaches its end.
+    const old = a.outbound[0]!;
+    sim.event(a, { kind: "hardLifetime", spi: old.spi, direction: "outbound", remote: old.remote });
+    sim.run(10_000);
+    expectUp(sites);
+    expect(a.outbound[0]!.spi).not.toBe(old.spi);
+  });
+
+  it("a soft lifetime that passes meanwhile is not forgotten", () => {
+    const sites = up(short);
+    const { sim, a } = sites;
+    sim.network.faults.push(impair.delay("CREATE_CHILD_SA response", 300));
+    sim.runUntil(() => sim.network.trace.some((t) => t.startsWith("A: CREATE_CHILD_SA request")), 100_000);
+    const old = a.outbound[0]!.spi;
+    soft(sites, a);
+    runWatched(sites, 30_000, 100);
+    expectUp(sites);
+    expect(a.outbound[0]!.spi).not.toBe(old);
+  });
 });

@@ -7,7 +7,7 @@ import type { Config } from "../../src/config/model.ts";
 import { compareBytes, type Endpoint, IpAddress } from "../../src/core/address.ts";
 import type { DataPlaneEvent, ForwardingPlan, SaSpec } from "../../src/core/dataplane.ts";
 import type { FailureRecord } from "../../src/core/failure.ts";
-import { generateKeyPair, keyPairFromPrivate } from "../../src/crypto/index.ts";
+import { generateKeyPair, type KeyPair, keyPairFromPrivate } from "../../src/crypto/index.ts";
 import type { GatewayCommand, GatewayOutput, TunnelStatus } from "../../src/gateway/contract.ts";
 import { Gateway, type GatewayDeps } from "../../src/gateway/gateway.ts";
 import { sameSelectors } from "../../src/ike/v2/selectors.ts";
@@ -32,6 +32,9 @@ export class Node {
   stopped = false;
   plan: ForwardingPlan | undefined;
   kernelRoutes: readonly string[] = [];
+  /** Why the data plane does not take an SA; undefined when it does. */
+  refuses: (sa: SaSpec) => string | undefined = () => undefined;
+  refused = false;
   /** Down and silent: what arrives is lost. */
   dead = false;
 
@@ -70,6 +73,7 @@ export class Simulation {
   readonly network: Network;
   readonly nodes: Node[] = [];
   now = 1_000;
+  keyPairsTaken = 0;
   readonly #options: SimulationOptions;
   readonly #queue: Scheduled[] = [];
   #order = 0;
@@ -167,7 +171,12 @@ export class Simulation {
       random,
       workers: this.#options.workers ?? 1,
       exportKeys: this.#options.exportKeys ?? false,
-      keyPairs: { take: (group) => seededKeyPair(random, group) },
+      keyPairs: {
+        take: (group) => {
+          this.keyPairsTaken++;
+          return seededKeyPair(random, group);
+        },
+      },
       ...(this.#options.limits && { limits: this.#options.limits }),
     });
   }
@@ -202,7 +211,7 @@ export class Simulation {
         node.keepalives++;
         break;
       case "installSa":
-        install(node, output.sa);
+        this.#install(node, output.sa);
         break;
       case "removeSa":
         remove(node, output);
@@ -230,6 +239,17 @@ export class Simulation {
         node.stopped = true;
         break;
     }
+  }
+
+  #install(node: Node, sa: SaSpec): void {
+    const reason = node.refuses(sa);
+    if (reason === undefined) {
+      install(node, sa);
+      return;
+    }
+    node.refused = true;
+    const { direction, spi } = sa;
+    this.at(0, () => this.input(node, { kind: "refusedSa", direction, spi, reason }));
   }
 
   #resolve(node: Node, name: string): void {
@@ -323,6 +343,8 @@ function remove(node: Node, { direction, spi }: { direction: string; spi: number
 }
 
 function checkPlan(node: Node, plan: ForwardingPlan): void {
+  // What the data plane refused it also ignores in a plan, until the gateway has heard of it.
+  if (node.refused) return;
   for (const { outbound } of plan.connections)
     for (const { spi } of outbound)
       if (!node.outbound.some((sa) => sa.spi === spi))
@@ -333,9 +355,9 @@ function named(plan: ForwardingPlan | undefined, spi: number): boolean {
   return plan?.connections.some(({ outbound }) => outbound.some((o) => o.spi === spi)) ?? false;
 }
 
-function seededKeyPair(random: SeededRandom, group: number) {
+/** Repeatable where any octets are a private key; else from the system. */
+export function seededKeyPair(random: SeededRandom, group: number): KeyPair {
   const row = dhById.get(group)!;
-  // Only x25519 takes any octets as a private key; the others come from the system, and no outcome depends on them.
   return row.kind === "x25519" ? keyPairFromPrivate(group, random.bytes(32)) : generateKeyPair(group);
 }
 

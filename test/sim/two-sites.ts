@@ -1,4 +1,4 @@
-import { expect } from "vitest";
+import assert from "node:assert/strict";
 import { type SiteOptions, siteConfig } from "./config.ts";
 import { type Node, pairsOf, Simulation, type SimulationOptions, tunnelStatus } from "./simulation.ts";
 
@@ -45,16 +45,19 @@ export function twoSites(
 
 /** Both peers' states, and both peers' installed SAs: exactly one pair, that matches, and plans that use it. */
 export function expectUp({ sim, a, b }: Sites): void {
-  expect([tunnelStatus(sim, a).state, tunnelStatus(sim, b).state]).toEqual(["up", "up"]);
-  expect(pairsOf(a, b)).toEqual({ matched: 2, unmatched: [] });
+  assert.deepEqual([tunnelStatus(sim, a).state, tunnelStatus(sim, b).state], ["up", "up"]);
+  assert.deepEqual(pairsOf(a, b), { matched: 2, unmatched: [] });
   for (const node of [a, b])
-    expect(node.plan?.connections[0]?.outbound.map((o) => o.spi)).toEqual(node.outbound.map((sa) => sa.spi));
+    assert.deepEqual(
+      node.plan?.connections[0]?.outbound.map((o) => o.spi),
+      node.outbound.map((sa) => sa.spi),
+    );
 }
 
 /** Nothing is installed and no plan names an SA. */
 export function expectNothingLeft(node: Node): void {
-  expect(node.installed).toEqual([]);
-  expect(node.plan?.connections.flatMap((c) => c.outbound) ?? []).toEqual([]);
+  assert.deepEqual(node.installed, []);
+  assert.deepEqual(node.plan?.connections.flatMap((c) => c.outbound) ?? [], []);
 }
 
 export function ikeSuite({ sim }: Sites, node: Node): string | undefined {

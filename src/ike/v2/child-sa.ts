@@ -36,6 +36,8 @@ export interface ChildSa {
   /** The outer address of the peer when the pair was installed. */
   readonly remote: IpAddress;
   readonly installedAt: Instant;
+  /** Directions that the data plane refused: there is nothing to remove. */
+  readonly refused: Set<SaSpec["direction"]>;
   rekeyAt: Instant | undefined;
   readonly expiresAt: Instant;
 }
@@ -59,7 +61,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
   const row = encrById.get(terms.suite.encr)!;
   const limit = (hard: number) => ({ hard, soft: hard === 0 ? 0 : Math.floor(hard * soft) });
   const bytes = limit(peer.childLifetimeBytes);
-  const packets = limit(peer.childLifetimePackets);
+  const packets = limit(packetLimit(peer.childLifetimePackets, terms.suite.esn));
   const spec = (direction: SaSpec["direction"], spi: number, keys: DirectionKeys): SaSpec => ({
     direction,
     spi,
@@ -91,6 +93,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     encapsulation,
     remote: sa.remote.address,
     installedAt: now,
+    refused: new Set(),
     rekeyAt: now + Math.floor(peer.childLifetimeMs * soft),
     expiresAt: now + peer.childLifetimeMs,
   };
@@ -101,6 +104,13 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
   sa.childlessAt = undefined;
   sa.host.emit({ kind: "childUp", sa, child, rekeyOf: terms.rekeyOf });
   return child;
+}
+
+/** RFC 4303 §3.3.3: without extended numbers an SA has 2^32 − 1 packets to give; 0 is unlimited. */
+function packetLimit(configured: number, esn: boolean): number {
+  if (esn) return configured;
+  const sequenceNumbers = 2 ** 32 - 1;
+  return configured === 0 ? sequenceNumbers : Math.min(configured, sequenceNumbers);
 }
 
 /** The peer replaced `child`: it stays until the peer's Delete. */
@@ -121,7 +131,7 @@ export function requestChildDelete(sa: IkeSa, now: Instant, child: ChildSa, why:
 
 /** Both sides know that `child` ends. After a rekey its inbound SA still takes what was under way. */
 export function retire(sa: IkeSa, now: Instant, child: ChildSa, why: EndReason): void {
-  if (child.state.name === "LINGERING") return;
+  if (child.state.name === "LINGERING" || !owns(sa, child)) return;
   if (why !== "rekeyed") {
     uninstall(sa, now, child, why);
     return;
@@ -130,21 +140,43 @@ export function retire(sa: IkeSa, now: Instant, child: ChildSa, why: EndReason):
   child.rekeyAt = undefined;
   // First the plan without it, then the SA: no packet may meet an outbound SA that is gone.
   sa.host.emit({ kind: "childDown", sa, child, why });
-  sa.host.emit({ kind: "removeSa", direction: "outbound", spi: child.spiOut, remote: child.remote });
+  remove(sa, child, "outbound", child.spiOut);
   expectChild(sa, now);
 }
 
 /** Removes both directions now. */
 export function uninstall(sa: IkeSa, now: Instant, child: ChildSa, why: EndReason): void {
-  const { host } = sa;
+  if (!owns(sa, child)) return;
   sa.children.delete(child.spiIn);
   if (child.state.name !== "LINGERING") {
-    host.emit({ kind: "childDown", sa, child, why });
-    host.emit({ kind: "removeSa", direction: "outbound", spi: child.spiOut, remote: child.remote });
+    sa.host.emit({ kind: "childDown", sa, child, why });
+    remove(sa, child, "outbound", child.spiOut);
   }
-  host.emit({ kind: "removeSa", direction: "inbound", spi: child.spiIn, remote: child.remote });
-  host.releaseSpi(child.spiIn);
+  remove(sa, child, "inbound", child.spiIn);
+  sa.host.releaseSpi(child.spiIn);
   expectChild(sa, now);
+}
+
+function remove(sa: IkeSa, child: ChildSa, direction: SaSpec["direction"], spi: number): void {
+  if (!child.refused.has(direction)) sa.host.emit({ kind: "removeSa", direction, spi, remote: child.remote });
+}
+
+/** False once the CHILD_SA is gone or has moved: a late answer about it means nothing. */
+function owns(sa: IkeSa, child: ChildSa): boolean {
+  return sa.children.get(child.spiIn) === child;
+}
+
+/**
+ * Gives the CHILD_SAs of `old` to `successor` (§2.18), with what the old IKE SA had still to do about them.
+ */
+export function moveChildren(old: IkeSa, successor: IkeSa, now: Instant): void {
+  const moved = [...old.children.values()];
+  old.children.clear();
+  for (const child of moved) successor.children.set(child.spiIn, child);
+  for (const child of moved) {
+    if (child.state.name === "DELETING") successor.initiate(now, deleteChildSa(child));
+    if (child.state.name === "INSTALLED") child.rekeyAt ??= now + successor.host.limits.rekeyRetryMs;
+  }
 }
 
 /** Starts the clock of an IKE SA that has no use: see `EndpointLimits.childlessMs`. */
@@ -187,10 +219,7 @@ export function onChildTimeout(sa: IkeSa, child: ChildSa, now: Instant): void {
   }
   if (state.name !== "INSTALLED") return;
   if (child.expiresAt <= now) requestChildDelete(sa, now, child, "expired");
-  else if (child.rekeyAt !== undefined && child.rekeyAt <= now) {
-    child.rekeyAt = undefined;
-    sa.host.onChildRekeyDue(sa, child, now);
-  }
+  else if (child.rekeyAt !== undefined && child.rekeyAt <= now) sa.host.onChildRekeyDue(sa, child, now);
 }
 
 /**

@@ -30,19 +30,16 @@ import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
 import type { EndReason, IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
-import {
-  createChildSa,
-  newChildName,
-  newChildSa,
-  rekeyChildSa,
-  rekeyIkeSa,
-} from "./exchanges/create-child-sa.ts";
+import { createChildSa, newChildName, newChildSa, rekeyChildSa } from "./exchanges/create-child-sa.ts";
 import { ikeAuth } from "./exchanges/ike-auth.ts";
 import { ikeSaInit, initiateIkeSa, onIkeSaInitRequest } from "./exchanges/ike-sa-init.ts";
 import { informational } from "./exchanges/informational.ts";
+import { rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
 import { failureOf } from "./failures.ts";
-import { type Host, IkeSa } from "./ike-sa.ts";
-import type { KeyPairs } from "./key-material.ts";
+import { Allowance, HalfOpen } from "./half-open.ts";
+import type { Host } from "./host.ts";
+import { IkeSa } from "./ike-sa.ts";
+import { type KeyPairs, ReturnableKeyPairs } from "./key-material.ts";
 import { encapsulationOf } from "./nat.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
@@ -75,11 +72,10 @@ export class IkeEndpoint {
   /** Responder's IKE SAs by the digest of the request that made them (§2.1). */
   readonly #byRequest = new Map<string, IkeSa>();
   readonly #requestOf = new Map<IkeSa, string>();
-  /** What counts as half-open, with the address it counts against. */
-  readonly #halfOpen = new Map<IkeSa, string>();
-  readonly #halfOpenBy = new Map<string, number>();
+  /** A failed one counts until it is forgotten. */
+  readonly #halfOpen = new HalfOpen();
   readonly #drops = Object.fromEntries(Object.keys(ikeDrops).map((k) => [k, 0])) as Record<IkeDrop, number>;
-  #complaints = { since: 0, count: 0 };
+  readonly #complaints = new Allowance(complaintsPerMinute);
 
   constructor(deps: EndpointDeps) {
     this.#limits = { ...defaultLimits, ...deps.limits };
@@ -98,6 +94,7 @@ export class IkeEndpoint {
 
   /** One UDP payload, without non-ESP marker. Never throws on what a network can bring. */
   handleDatagram(now: Instant, local: Endpoint, remote: Endpoint, datagram: Uint8Array): void {
+    this.#complaints.advance(now);
     const header = attempt(() => decodeHeader(datagram));
     if (!header) {
       this.#host.count("malformed");
@@ -164,6 +161,21 @@ export class IkeEndpoint {
     this.#settle();
   }
 
+  /** The data plane did not take an SA: what the peer believes in does not exist, so the IKE SA goes. */
+  handleRefusedSa(now: Instant, spi: number, direction: "inbound" | "outbound", reason: string): void {
+    for (const sa of this.sas()) {
+      for (const child of [...sa.children.values()]) {
+        if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi || child.refused.has(direction))
+          continue;
+        child.refused.add(direction);
+        const record = failureOf(sa, "DATAPLANE_ERROR", { difference: `${direction} SA: ${reason}` });
+        this.#emit({ kind: "failure", sa, record });
+        sa.requestDelete(now, "failed");
+      }
+    }
+    this.#settle();
+  }
+
   /** An authentic ESP packet of the peer came from elsewhere: its NAT gave it a new address (§2.23). */
   handlePeerMoved(now: Instant, spiIn: number, remote: Endpoint): void {
     for (const sa of this.sas()) {
@@ -177,7 +189,10 @@ export class IkeEndpoint {
   }
 
   handleTimeout(now: Instant): void {
-    for (let sa = this.#deadlines.takeDue(now); sa; sa = this.#deadlines.takeDue(now)) {
+    // Each once: whatever sets a new deadline in the past waits for the next call.
+    const due: IkeSa[] = [];
+    for (let sa = this.#deadlines.takeDue(now); sa; sa = this.#deadlines.takeDue(now)) due.push(sa);
+    for (const sa of due) {
       this.#host.touch(sa);
       sa.handleTimeout(now);
       this.#settle();
@@ -247,7 +262,7 @@ export class IkeEndpoint {
     if (candidates.length === 0) {
       this.#host.count("no_connection");
       const record = failureOf({ peer: undefined, candidates, remote }, "NO_CONNECTION_MATCHES");
-      this.#complain(now, record);
+      this.#complain(record);
       return;
     }
 
@@ -256,7 +271,7 @@ export class IkeEndpoint {
     const outcome = onIkeSaInitRequest(this.#host, now, received, candidates);
     if (outcome.kind === "dropped") return;
     if (outcome.kind === "refused") {
-      if (outcome.record) this.#complain(now, outcome.record);
+      if (outcome.record) this.#complain(outcome.record);
       refuse(outcome.notify);
       return;
     }
@@ -264,7 +279,7 @@ export class IkeEndpoint {
     this.#bySpi.set(sa.spiLocal, sa);
     this.#byRequest.set(requestKey, sa);
     this.#requestOf.set(sa, requestKey);
-    this.#open(sa, remote.address.toString());
+    this.#halfOpen.add(sa, remote.address);
     this.#host.touch(sa);
     this.#outputs.push({ kind: "send", local, remote, datagram: response });
   }
@@ -282,10 +297,10 @@ export class IkeEndpoint {
       }
     }
     const full = this.#halfOpen.size >= halfOpenTotal;
-    const fullForAddress = (this.#halfOpenBy.get(remote.address.toString()) ?? 0) >= halfOpenPerAddress;
+    const fullForAddress = this.#halfOpen.from(remote.address) >= halfOpenPerAddress;
     if (!full && !fullForAddress) return true;
     this.#host.count(full ? "half_open_limit" : "half_open_limit_address");
-    this.#complain(now, failureOf({ peer: undefined, candidates: [], remote }, "HALF_OPEN_LIMIT"));
+    this.#complain(failureOf({ peer: undefined, candidates: [], remote }, "HALF_OPEN_LIMIT"));
     return false;
   }
 
@@ -321,11 +336,8 @@ export class IkeEndpoint {
       this.#answerWithoutState(local, remote, header, notify(NotifyType.code.INVALID_MAJOR_VERSION));
   }
 
-  /** Strangers may fill the counters but not the log: a few records a minute. */
-  #complain(now: Instant, record: FailureRecord): void {
-    if (now - this.#complaints.since >= complaintPeriodMs) this.#complaints = { since: now, count: 0 };
-    if (this.#complaints.count++ < complaintsPerPeriod)
-      this.#outputs.push({ kind: "failure", sa: undefined, record });
+  #complain(record: FailureRecord): void {
+    if (this.#complaints.take()) this.#outputs.push({ kind: "failure", sa: undefined, record });
   }
 
   // ── IKE SAs ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -356,7 +368,7 @@ export class IkeEndpoint {
     return {
       random: deps.random,
       limits: this.#limits,
-      keyPairs: deps.keyPairs,
+      keyPairs: new ReturnableKeyPairs(deps.keyPairs),
       exportKeys: deps.exportKeys,
       nattPort: deps.nattPort ?? 4500,
       allocateSpi: () => deps.allocateSpi(),
@@ -368,6 +380,7 @@ export class IkeEndpoint {
       },
       onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
       hasOther: (sa) => this.#othersOf(sa).length > 0,
+      isFirstContact: (sa) => this.#isFirstContact(sa),
       adopt: (successor) => {
         this.#bySpi.set(successor.spiLocal, successor);
         this.#host.touch(successor);
@@ -384,8 +397,10 @@ export class IkeEndpoint {
   }
 
   #emit(output: IkeOutput): void {
-    this.#outputs.push(output);
-    if (output.kind === "established") this.#close(output.sa);
+    if (output.kind === "established") this.#halfOpen.delete(output.sa);
+    // Whoever has not authenticated is a stranger, however far it came.
+    if (output.kind === "failure" && output.sa?.is("HALF_OPEN")) this.#complain(output.record);
+    else this.#outputs.push(output);
   }
 
   #newIkeSpi(): bigint {
@@ -410,6 +425,8 @@ export class IkeEndpoint {
 
   #rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
     const exchange = rekeyChildSa(child);
+    // From here on the exchange decides when to try again.
+    child.rekeyAt = undefined;
     if (!sa.hasExchange(exchange.name)) sa.initiate(now, exchange);
   }
 
@@ -436,6 +453,13 @@ export class IkeEndpoint {
     }
   }
 
+  /** Another connection to the same peer counts too: INITIAL_CONTACT speaks for the identities, not for a connection. */
+  #isFirstContact(sa: IkeSa): boolean {
+    return !this.sas().some(
+      (other) => other !== sa && other.established && other.remote.address.equals(sa.remote.address),
+    );
+  }
+
   #othersOf(sa: IkeSa): IkeSa[] {
     return this.sas().filter(
       (other) =>
@@ -452,24 +476,9 @@ export class IkeEndpoint {
     const requestKey = this.#requestOf.get(sa);
     if (requestKey !== undefined) this.#byRequest.delete(requestKey);
     this.#requestOf.delete(sa);
-    this.#close(sa);
+    this.#halfOpen.delete(sa);
     this.#touched.delete(sa);
     this.#deadlines.set(sa, undefined);
-  }
-
-  /** Counts `sa` as half-open; a failed one counts until it is forgotten. */
-  #open(sa: IkeSa, address: string): void {
-    this.#halfOpen.set(sa, address);
-    this.#halfOpenBy.set(address, (this.#halfOpenBy.get(address) ?? 0) + 1);
-  }
-
-  #close(sa: IkeSa): void {
-    const address = this.#halfOpen.get(sa);
-    if (address === undefined) return;
-    this.#halfOpen.delete(sa);
-    const left = this.#halfOpenBy.get(address)! - 1;
-    if (left === 0) this.#halfOpenBy.delete(address);
-    else this.#halfOpenBy.set(address, left);
   }
 
   #settle(): void {
@@ -479,8 +488,7 @@ export class IkeEndpoint {
   }
 }
 
-const complaintPeriodMs = 60_000;
-const complaintsPerPeriod = 6;
+const complaintsPerMinute = 6;
 
 function nonceOf(sa: IkeSa): Uint8Array {
   return lowerNonce(sa.secured!.Ni, sa.secured!.Nr);

@@ -5,7 +5,8 @@ import type { FailureRecord } from "../../core/failure.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { EspSuite, IkeSuite } from "../../registry/index.ts";
 import type { ChildSa } from "./child-sa.ts";
-import type { IkeSa, StateName } from "./ike-sa.ts";
+import type { IkeSa } from "./ike-sa.ts";
+import type { StateName } from "./states.ts";
 
 /** Why an IKE SA or a CHILD_SA ended. */
 export type EndReason =

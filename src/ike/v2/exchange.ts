@@ -2,8 +2,9 @@
 import type { Endpoint } from "../../core/address.ts";
 import type { Instant } from "../../core/time.ts";
 import type { DecodedHeader, PlainPayload } from "../../wire/index.ts";
-import type { IkeSa, StateName } from "./ike-sa.ts";
+import type { IkeSa } from "./ike-sa.ts";
 import type { PayloadRules } from "./payload-rules.ts";
+import type { StateName } from "./states.ts";
 
 /** A message whose integrity was checked, unless it belongs to IKE_SA_INIT. */
 export interface Received {

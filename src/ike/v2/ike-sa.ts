@@ -8,7 +8,6 @@
 import { compareBytes, type Endpoint } from "../../core/address.ts";
 import { WireError } from "../../core/errors.ts";
 import type { FailureRecord } from "../../core/failure.ts";
-import type { Random } from "../../core/random.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import { ExchangeType, NotifyType } from "../../registry/index.ts";
 import {
@@ -23,73 +22,17 @@ import {
   sealMessage,
 } from "../../wire/index.ts";
 import { type ChildSa, childDeadline, onChildTimeout, uninstall } from "./child-sa.ts";
-import type { IkeDrop } from "./drops.ts";
-import type { EndReason, IkeOutput } from "./events.ts";
-import type { Exchange, InitiatedExchange } from "./exchange.ts";
+import type { EndReason } from "./events.ts";
+import type { InitiatedExchange } from "./exchange.ts";
 import { deleteIkeSa, liveness } from "./exchanges/informational.ts";
 import { failureOf } from "./failures.ts";
-import type { KeyPairs, Secured } from "./key-material.ts";
+import type { Host } from "./host.ts";
+import type { Secured } from "./key-material.ts";
 import { type Nat, unencapsulated } from "./nat.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
-import type { EndpointLimits, PeerSettings } from "./settings.ts";
-
-export type Role = "initiator" | "responder";
-
-/** RealMessage1 and RealMessage2 of §2.15: the IKE_SA_INIT request and response as they were on the wire. */
-export interface SignedMessages {
-  readonly request: Uint8Array;
-  readonly response: Uint8Array;
-}
-
-export type IkeSaState =
-  /** Initiator: the IKE_SA_INIT request is out. */
-  | { readonly name: "INIT_SENT" }
-  /** Initiator: the IKE_AUTH request is out. */
-  | { readonly name: "AUTH_SENT" }
-  /** Responder: IKE_SA_INIT is answered, and nobody has proven anything yet. */
-  | { readonly name: "HALF_OPEN"; readonly until: Instant; readonly signed: SignedMessages }
-  | { readonly name: "ESTABLISHED"; readonly since: Instant }
-  /** The peer created a successor and will delete this IKE SA. */
-  | { readonly name: "REKEYED"; readonly until: Instant }
-  /** Our Delete is out, or waits for the window. */
-  | { readonly name: "DELETING"; readonly why: EndReason }
-  /** Nothing is left but the answer to a request that the peer may repeat. */
-  | { readonly name: "CLOSED"; readonly until: Instant };
-
-export type StateName = IkeSaState["name"];
-
-/** What an IKE SA asks of its endpoint. */
-export interface Host {
-  readonly random: Random;
-  readonly limits: EndpointLimits;
-  readonly keyPairs: KeyPairs;
-  readonly exportKeys: boolean;
-  readonly nattPort: number;
-  allocateSpi(): number;
-  releaseSpi(spi: number): void;
-  newIkeSpi(): bigint;
-  emit(output: IkeOutput): void;
-  count(drop: IkeDrop): void;
-  /** `sa` is authenticated: settle what other IKE SAs with the same peer become. */
-  onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void;
-  /** Another authenticated IKE SA with the peer of `sa` exists. */
-  hasOther(sa: IkeSa): boolean;
-  /** `successor` came out of a rekey and must be found by its SPIs from now on. */
-  adopt(successor: IkeSa): void;
-  /** The peer of `sa` has another outer address or port than before. */
-  onPeerMoved(sa: IkeSa, now: Instant): void;
-  /** The soft lifetime of `sa` has passed. */
-  onRekeyDue(sa: IkeSa, now: Instant): void;
-  /** The soft lifetime of `child` has passed, in time, bytes or packets. */
-  onChildRekeyDue(sa: IkeSa, child: ChildSa, now: Instant): void;
-  /** Something about `sa` changed: its deadline may have. */
-  touch(sa: IkeSa): void;
-  /** `sa` is closed and its answers are no longer needed. */
-  forget(sa: IkeSa): void;
-  /** The exchange that answers requests of a type; undefined for unknown types. */
-  exchange(type: number): Exchange | undefined;
-}
+import type { PeerSettings } from "./settings.ts";
+import type { IkeSaState, Role, StateName } from "./states.ts";
 
 export interface IkeSaOrigin {
   readonly role: Role;
@@ -186,6 +129,8 @@ export class IkeSa {
     const from = this.#state.name;
     this.#state = to;
     this.host.touch(this);
+    // What strangers begin and never finish is counted, not reported.
+    if (from === "HALF_OPEN" && to.name === "CLOSED") return;
     this.host.emit({ kind: "state", sa: this, from, to: to.name, why });
   }
 
@@ -569,7 +514,7 @@ export class IkeSa {
     this.transition({ name: "CLOSED", until: now + this.host.limits.lingerMs }, why);
     this.secured?.wipe();
     this.secured = undefined;
-    this.host.emit({ kind: "ended", sa: this, why, from });
+    if (from !== "HALF_OPEN") this.host.emit({ kind: "ended", sa: this, why, from });
     if (!keepAnswer) this.host.forget(this);
   }
 

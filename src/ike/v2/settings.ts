@@ -71,7 +71,10 @@ export interface EndpointLimits {
   readonly retransmitMs: number;
   readonly retransmitBackoff: number;
   readonly retransmitMaxMs: number;
-  /** How long an unanswered request is repeated: while setting up, and on an established IKE SA. */
+  /**
+   * How long an unanswered request is repeated: while setting up, and on an established IKE SA.
+   * DEVIATION: RFC 7296 §2.4 suggests several minutes. A gateway that should be up gains more by starting anew.
+   */
   readonly setupMs: number;
   readonly establishedMs: number;
   /** A Delete is a courtesy: how long it is repeated. */
@@ -91,6 +94,8 @@ export interface EndpointLimits {
   readonly childlessMs: number;
   /** After TEMPORARY_FAILURE or a collision, jittered. */
   readonly rekeyRetryMs: number;
+  /** After a refusal that will hardly change: the longer of this and a part of what is left of the lifetime. */
+  readonly refusedRetryMs: number;
 }
 
 /**
@@ -115,4 +120,5 @@ export const defaultLimits: EndpointLimits = {
   rekeyedMs: 40_000,
   childlessMs: 30_000,
   rekeyRetryMs: 10_000,
+  refusedRetryMs: 30_000,
 };

@@ -141,14 +141,24 @@ describe("a connection without a pre-shared key", () => {
   });
 
   it("keeps the one that the caller stored", () => {
-    const config = load(none, { storedPsk: (name) => bytes(`stored for ${name}`) });
+    const config = load(none, { storedPsk: (name) => ({ ok: true, bytes: bytes(`stored for ${name}`) }) });
     expect(pskText(config)).toBe("stored for hq-branch");
     expect(config.generatedPsks).toEqual([]);
   });
 
   it("is not given another one silently when the stored one is damaged", () => {
-    expect(problems(none, { storedPsk: () => bytes(`${"x".repeat(70)}\n${"y".repeat(70)}`) })).toEqual([
+    expect(
+      problems(none, {
+        storedPsk: () => ({ ok: true, bytes: bytes(`${"x".repeat(70)}\n${"y".repeat(70)}`) }),
+      }),
+    ).toEqual([
       "culvert.yaml:10: connections.hq-branch.psk: a psk here: the key kept for this connection is not 1 to 100 printable characters",
+    ]);
+  });
+
+  it("reports a kept key that cannot be read, and makes no new one", () => {
+    expect(problems(none, { storedPsk: () => ({ ok: false, problem: "permission denied" }) })).toEqual([
+      expect.stringContaining("the key kept for this connection cannot be read (permission denied)"),
     ]);
   });
 });

@@ -211,7 +211,7 @@ describe("culvertd's life", () => {
     dataPlane.refuses = new Error("no room");
     await daemonCommand();
     expect(dataPlane.told).toHaveLength(1);
-    expect(lines().at(-1)).toBe("error gateway");
+    expect(lines().at(-1)).toBe("error internal error");
 
     async function daemonCommand() {
       machine.connections = [connection("hq-branch", "down")];

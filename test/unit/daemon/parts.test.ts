@@ -1,9 +1,12 @@
 import { describe, expect, it } from "vitest";
+import { IpAddress } from "../../../src/core/address.ts";
 import { Secret } from "../../../src/core/secret.ts";
 import { configDifference } from "../../../src/daemon/config-diff.ts";
-import { exitCode } from "../../../src/daemon/exit-codes.ts";
+import { exitCode, StartError } from "../../../src/daemon/exit-codes.ts";
 import { hostWarnings } from "../../../src/daemon/host-checks.ts";
 import { parseOptions } from "../../../src/daemon/options.ts";
+import { SendTrouble } from "../../../src/daemon/send-trouble.ts";
+import { startProblem } from "../../../src/daemon/start-problem.ts";
 import { listenDescriptors, serviceManager } from "../../../src/daemon/systemd.ts";
 import { innerMtu, tunMtu } from "../../../src/daemon/tun-mtu.ts";
 import {
@@ -13,7 +16,7 @@ import {
   IntegrityAlgorithm,
   integById,
 } from "../../../src/registry/index.ts";
-import { configOf, exampleConfig, FakeKernel } from "./fakes.ts";
+import { configOf, exampleConfig, FakeKernel, fakeLog } from "./fakes.ts";
 
 describe("TUN MTU (RFC 4303 §2.4)", () => {
   const encr = EncryptionAlgorithm.code;
@@ -97,6 +100,74 @@ describe("systemd", () => {
     [{}, []],
   ])("sockets %o → %o", (environment, expected) => {
     expect(listenDescriptors(environment, 42)).toEqual(expected);
+  });
+});
+
+describe("datagrams that the kernel refuses", () => {
+  const to = (address: string) => ({ address: IpAddress.parse(address), port: 500 });
+  const refuse = (code: string) => () => {
+    throw Object.assign(new Error(`IKE message: ${code}`), { code });
+  };
+  function open() {
+    const { log, lines } = fakeLog();
+    return { trouble: new SendTrouble(log), lines };
+  }
+
+  it("are one record for each peer and reason until one gets through", () => {
+    const { trouble, lines } = open();
+    for (let i = 0; i < 5; i++) trouble.watch(to("192.0.2.1"), refuse("ENETUNREACH"));
+    expect(lines()).toHaveLength(1);
+    trouble.watch(to("192.0.2.2"), refuse("ENETUNREACH"));
+    trouble.watch(to("192.0.2.1"), refuse("EPERM"));
+    expect(lines()).toHaveLength(3);
+    trouble.watch(to("192.0.2.1"), () => {});
+    trouble.watch(to("192.0.2.1"), refuse("EPERM"));
+    expect(lines()).toHaveLength(4);
+  });
+
+  it("are forgotten when there are too many, and a bug is not taken for one", () => {
+    const { trouble, lines } = open();
+    for (let i = 0; i < 2000; i++) trouble.watch(to(`10.0.${i >> 8}.${i & 255}`), refuse("EPERM"));
+    expect(lines()).toHaveLength(2000);
+    expect(() => trouble.watch(to("192.0.2.1"), refuse("ERR_INVALID_ARG_TYPE"))).toThrow();
+  });
+});
+
+describe("a start that fails", () => {
+  const errno = (code: string, message: string) => Object.assign(new Error(message), { code });
+
+  it.each([
+    [
+      new StartError(exitCode.busy, "another runs", "stop it"),
+      exitCode.busy,
+      "culvertd: another runs; stop it",
+    ],
+    [
+      errno("EPERM", "TUN device culvert0: Operation not permitted; run with CAP_NET_ADMIN"),
+      exitCode.noPermission,
+      "culvertd: TUN device culvert0: Operation not permitted; run with CAP_NET_ADMIN",
+    ],
+    [
+      errno("EPERM", "set link culvert0: Operation not permitted"),
+      exitCode.noPermission,
+      "culvertd: set link culvert0: Operation not permitted; " +
+        "run as root, or with the capabilities CAP_NET_ADMIN and CAP_NET_RAW",
+    ],
+    [
+      errno("EADDRINUSE", "port 500: in use; stop it"),
+      exitCode.unavailable,
+      "culvertd: port 500: in use; stop it",
+    ],
+    [errno("ADDON_MISSING", "not built"), exitCode.unavailable, "culvertd: not built"],
+  ])("is one line with its remedy: %s", (error, code, line) => {
+    expect(startProblem(error)).toEqual({ code, line });
+  });
+
+  it("that is our bug says so, with the place", () => {
+    const { code, line } = startProblem(new TypeError("x is not a function"));
+    expect(code).toBe(exitCode.failed);
+    expect(line).toMatch(/this is a bug, please report it: TypeError: x is not a function\n\s+at /);
+    expect(startProblem("odd").line).toContain("odd");
   });
 });
 

@@ -8,21 +8,21 @@
  * DEVIATION: RFC 7296 §2.8.1 lets both sides finish simultaneous rekeys and then drops one result. Here the side that
  * is asked while it asks answers TEMPORARY_FAILURE (§2.25), and both try again at different times.
  */
-import { jittered } from "../../../core/random.ts";
-import { ok, type Result } from "../../../core/result.ts";
-import type { Secret } from "../../../core/secret.ts";
 import type { Instant } from "../../../core/time.ts";
 import type { KeyPair } from "../../../crypto/index.ts";
-import { ExchangeType, isErrorNotify, NotifyType, ProtocolId } from "../../../registry/index.ts";
+import {
+  ExchangeType,
+  isErrorNotify,
+  NotifyType,
+  ProtocolId,
+  TransformType,
+} from "../../../registry/index.ts";
 import {
   espSpiFrom,
   findNotify,
   findPayload,
-  ikeSpiBytes,
-  ikeSpiFrom,
   type NotifyPayload,
   type PlainPayload,
-  type Proposal,
 } from "../../../wire/index.ts";
 import {
   acceptChild,
@@ -33,7 +33,14 @@ import {
   offerChild,
   refusalOf,
 } from "../child-negotiation.ts";
-import { type ChildSa, childByOutboundSpi, markRekeyed, requestChildDelete, uninstall } from "../child-sa.ts";
+import {
+  type ChildSa,
+  childByOutboundSpi,
+  markRekeyed,
+  outboundOrder,
+  requestChildDelete,
+  uninstall,
+} from "../child-sa.ts";
 import {
   type Answer,
   type Exchange,
@@ -41,20 +48,18 @@ import {
   priorities,
   type Received,
 } from "../exchange.ts";
-import { failureOf, mismatchDetails } from "../failures.ts";
-import { IkeSa } from "../ike-sa.ts";
-import { type Secured, secureRekeyed, sharedSecret } from "../key-material.ts";
-import { groupData, notify, notifyChild } from "../notify.ts";
+import { failureOf } from "../failures.ts";
+import type { IkeSa } from "../ike-sa.ts";
+import { sharedSecret } from "../key-material.ts";
+import { notifyChild } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
-import { checkAnswer, choose, groupsOf, laterChildSa, offer, rekeyedIkeSa } from "../proposals.ts";
-import { startLifetime } from "./ike-auth.ts";
-import { exportIkeKeys } from "./ike-sa-init.ts";
+import { groupsOf, laterChildSa } from "../proposals.ts";
+import { agreeKey, nonceBytes, refuse, refusedDelay, retryDelay } from "./create-child-common.ts";
+import { ikeRekeyName, ikeRekeyRules, onIkeRekey } from "./rekey-ike-sa.ts";
 
 const type = ExchangeType.code.CREATE_CHILD_SA;
 const anyKind: PayloadRules = { required: ["SA", "Nonce"], optional: ["KE", "TSi", "TSr"] };
 const childRules: PayloadRules = { required: ["SA", "Nonce", "TSi", "TSr"], optional: ["KE"] };
-const ikeRules: PayloadRules = { required: ["SA", "Nonce", "KE"], optional: [] };
-const nonceBytes = 32;
 /** Bounds what an authenticated peer can make us keep. */
 const maxChildren = 16;
 
@@ -76,7 +81,7 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   if (!sa.established || sa.hasExchange(ikeRekeyName)) return refuse(NotifyType.code.TEMPORARY_FAILURE);
   const rekey = findNotify(payloads, NotifyType.code.REKEY_SA);
   const isIke = findPayload(payloads, "SA")!.proposals.some((p) => p.protocolId === ProtocolId.code.IKE);
-  const problem = violation(isIke && !rekey ? ikeRules : childRules, payloads);
+  const problem = violation(isIke && !rekey ? ikeRekeyRules : childRules, payloads);
   if (problem !== undefined) {
     const record = failureOf(sa, "PEER_PROTOCOL_ERROR", { difference: `CREATE_CHILD_SA: ${problem}` });
     return { ...refuse(NotifyType.code.INVALID_SYNTAX), afterwards: () => sa.fail(now, record) };
@@ -87,6 +92,9 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
 
 function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], replaced?: ChildSa): Answer {
   if (!replaced && sa.children.size >= maxChildren) return refuse(NotifyType.code.NO_ADDITIONAL_SAS);
+  // Both sides miss the same CHILD_SA and ask for it at once: the initiator's request is the one that counts.
+  if (!replaced && sa.role === "initiator" && sa.hasExchange(newChildName))
+    return refuse(NotifyType.code.TEMPORARY_FAILURE);
   const decision = decideChild(sa, payloads, laterChildSa, replaced);
   if (!decision.ok) {
     sa.host.emit({ kind: "failure", sa, record: decision.error.record });
@@ -120,68 +128,6 @@ function onChildRekey(
     return refuse(NotifyType.code.TEMPORARY_FAILURE);
   return onNewChild(sa, now, payloads, child);
 }
-
-function onIkeRekey(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[]): Answer {
-  // §2.25.2: not while exchanges of ours about CHILD_SAs are under way, whose outcome the successor would inherit.
-  if (!sa.idle) return refuse(NotifyType.code.TEMPORARY_FAILURE);
-  const peer = sa.peer!;
-  const chosen = choose(rekeyedIkeSa, peer.ikeProposals, findPayload(payloads, "SA")!.proposals);
-  if (!chosen.ok) {
-    const record = failureOf(sa, "NO_PROPOSAL_CHOSEN_IKE", mismatchDetails(chosen.error));
-    sa.host.emit({ kind: "failure", sa, record });
-    return refuse(NotifyType.code.NO_PROPOSAL_CHOSEN);
-  }
-  const { suite, proposal } = chosen.value;
-  const spiRemote = ikeSpiFrom(proposal.spi)!;
-  if (spiRemote === 0n) return refuse(NotifyType.code.NO_PROPOSAL_CHOSEN);
-  const agreed = agreeKey(sa, payloads, suite.group);
-  if (!agreed.ok) return agreed.error;
-  const spiLocal = sa.host.newIkeSpi();
-  const Nr = sa.host.random.bytes(nonceBytes);
-  const Ni = Uint8Array.from(findPayload(payloads, "Nonce")!.nonce);
-  const ids = { role: "responder", spiInitiator: spiRemote, spiResponder: spiLocal } as const;
-  const secured = secureRekeyed(sa.host.random, sa.secured!, ids, suite, {
-    Ni,
-    Nr,
-    shared: agreed.value.shared!,
-  });
-  return {
-    payloads: [
-      { kind: "SA", proposals: [{ ...proposal, spi: ikeSpiBytes(spiLocal) }] },
-      { kind: "Nonce", nonce: Nr },
-      ...agreed.value.payloads,
-    ],
-    afterwards: () => {
-      succeed(sa, now, { role: "responder", spiLocal, spiRemote, secured });
-      sa.transition({ name: "REKEYED", until: now + sa.host.limits.rekeyedMs }, "rekeyed by the peer");
-    },
-  };
-}
-
-interface Agreed {
-  readonly shared: Secret | undefined;
-  /** `KEr`, when there is one. */
-  readonly payloads: readonly PlainPayload[];
-}
-
-/** The responder's half of the key exchange; `group` 0 means none. */
-function agreeKey(sa: IkeSa, payloads: readonly PlainPayload[], group: number): Result<Agreed, Answer> {
-  if (group === 0) return ok({ shared: undefined, payloads: [] });
-  const ke = findPayload(payloads, "KE");
-  if (ke?.dhGroup !== group) {
-    const answer = { payloads: [notify(NotifyType.code.INVALID_KE_PAYLOAD, groupData(group))] };
-    return { ok: false, error: answer };
-  }
-  const keyPair = sa.host.keyPairs.take(group);
-  const shared = sharedSecret(keyPair, ke.data);
-  const data = Uint8Array.from(keyPair.publicValue);
-  keyPair.wipe();
-  if (shared) return ok({ shared, payloads: [{ kind: "KE", dhGroup: group, data }] });
-  sa.host.count("key_exchange");
-  return { ok: false, error: refuse(NotifyType.code.NO_PROPOSAL_CHOSEN) };
-}
-
-const refuse = (notifyType: number): Answer => ({ payloads: [notify(notifyType)] });
 
 // ── Initiator: CHILD_SAs ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -217,6 +163,7 @@ class CreateChild implements InitiatedExchange {
     const old = this.#replaced;
     if (!sa.established || (old && (old.state.name !== "INSTALLED" || !sa.children.has(old.spiIn))))
       return undefined;
+    if (!old && outboundOrder(sa).length > 0) return undefined;
     const peer = sa.peer!;
     this.#Ni ??= sa.host.random.bytes(nonceBytes);
     this.#offer ??= offerChild(sa, peer, laterChildSa, old);
@@ -249,7 +196,8 @@ class CreateChild implements InitiatedExchange {
     const shared =
       ke && this.#keyPair?.group === ke.dhGroup ? sharedSecret(this.#keyPair, ke.data) : undefined;
     const chosenGroup =
-      findPayload(payloads, "SA")?.proposals[0]?.transforms.find((t) => t.type === 4)?.id ?? 0;
+      findPayload(payloads, "SA")?.proposals[0]?.transforms.find((t) => t.type === TransformType.code.DH)
+        ?.id ?? 0;
     const problem = !nonce
       ? "no Nonce payload"
       : chosenGroup !== 0 && !shared
@@ -273,6 +221,9 @@ class CreateChild implements InitiatedExchange {
       return;
     }
     if (old && sa.children.has(old.spiIn)) requestChildDelete(sa, now, old, "rekeyed");
+    // Both sides missed the same CHILD_SA, and the initiator's came first: ours was one too many.
+    if (!old && sa.role === "responder" && outboundOrder(sa).length > 1)
+      requestChildDelete(sa, now, accepted.value, "duplicate");
   }
 
   #onRefusal(sa: IkeSa, now: Instant, error: NotifyPayload): void {
@@ -296,7 +247,7 @@ class CreateChild implements InitiatedExchange {
       }
     }
     sa.host.emit({ kind: "failure", sa, record: refusalOf(sa, offered, error) });
-    retryLater(sa, now, old);
+    retryRefused(sa, now, old);
   }
 
   #later(sa: IkeSa, now: Instant, code: "PEER_PROTOCOL_ERROR", problem: string): void {
@@ -320,155 +271,13 @@ class CreateChild implements InitiatedExchange {
 
 /** The old CHILD_SA is as good as it was: try again later, and not in step with the peer. */
 function retryLater(sa: IkeSa, now: Instant, old: ChildSa | undefined): void {
-  if (old?.state.name === "INSTALLED")
-    old.rekeyAt = now + Math.round(jittered(sa.host.random, sa.host.limits.rekeyRetryMs, 0.5));
+  if (old?.state.name === "INSTALLED") old.rekeyAt = now + retryDelay(sa, sa.host.limits.rekeyRetryMs);
 }
 
-// ── Initiator: IKE SA ──────────────────────────────────────────────────────────────────────────────────────────
-
-/** Replaces the IKE SA; its CHILD_SAs move to the successor untouched (§2.18). */
-export function rekeyIkeSa(): InitiatedExchange {
-  return new IkeRekey(undefined);
+/** Two configurations that disagree: an operator may repair them, so it is tried again, but rarely. */
+function retryRefused(sa: IkeSa, now: Instant, old: ChildSa | undefined): void {
+  if (old?.state.name === "INSTALLED") old.rekeyAt = now + refusedDelay(sa, old.expiresAt - now);
 }
 
-class IkeRekey implements InitiatedExchange {
-  readonly name = ikeRekeyName;
-  readonly type = type;
-  readonly priority = priorities.rekeyIke;
-  readonly response: PayloadRules = { required: [], optional: ["SA", "Nonce", "KE"] };
-  readonly #wantedGroup: number | undefined;
-  #spiLocal = 0n;
-  #Ni: Uint8Array | undefined;
-  #proposals: Proposal[] = [];
-  #keyPair: KeyPair | undefined;
-
-  constructor(wantedGroup: number | undefined) {
-    this.#wantedGroup = wantedGroup;
-  }
-
-  buildRequest(sa: IkeSa): PlainPayload[] | undefined {
-    if (!sa.established) return undefined;
-    const { ikeProposals } = sa.peer!;
-    this.#spiLocal = sa.host.newIkeSpi();
-    this.#Ni = sa.host.random.bytes(nonceBytes);
-    this.#proposals = offer(rekeyedIkeSa, ikeProposals, ikeSpiBytes(this.#spiLocal));
-    this.#keyPair = sa.host.keyPairs.take(this.#wantedGroup ?? groupsOf(ikeProposals)[0]!);
-    return [
-      { kind: "SA", proposals: this.#proposals },
-      { kind: "Nonce", nonce: this.#Ni },
-      { kind: "KE", dhGroup: this.#keyPair.group, data: this.#keyPair.publicValue },
-    ];
-  }
-
-  onResponse(sa: IkeSa, now: Instant, { payloads }: Received): "done" {
-    const keyPair = this.#keyPair!;
-    this.#keyPair = undefined;
-    const error = payloads.find((p): p is NotifyPayload => p.kind === "N" && isErrorNotify(p.type));
-    if (!sa.established) return "done";
-    if (error && !findPayload(payloads, "SA")) {
-      this.#onRefusal(sa, now, error);
-    } else {
-      const problem = this.#accept(sa, now, payloads, keyPair);
-      if (problem !== undefined) {
-        const difference = `IKE SA rekey: ${problem}`;
-        sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "PEER_PROTOCOL_ERROR", { difference }) });
-        retryIkeLater(sa, now);
-      }
-    }
-    keyPair.wipe();
-    return "done";
-  }
-
-  #accept(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], keyPair: KeyPair): string | undefined {
-    const problem = violation(ikeRules, payloads);
-    if (problem !== undefined) return problem;
-    const answered = findPayload(payloads, "SA")!.proposals;
-    const suite = checkAnswer(rekeyedIkeSa, this.#proposals, answered);
-    if (!suite.ok) return suite.error;
-    const spiRemote = ikeSpiFrom(answered[0]!.spi)!;
-    if (spiRemote === 0n) return "the answer's SPI is zero";
-    const ke = findPayload(payloads, "KE")!;
-    if (ke.dhGroup !== keyPair.group || suite.value.group !== keyPair.group) return "KE is for another group";
-    const shared = sharedSecret(keyPair, ke.data);
-    if (!shared) return "the key exchange data is not a valid public value";
-    const spiLocal = this.#spiLocal;
-    const ids = { role: "initiator", spiInitiator: spiLocal, spiResponder: spiRemote } as const;
-    const Nr = Uint8Array.from(findPayload(payloads, "Nonce")!.nonce);
-    const secured = secureRekeyed(sa.host.random, sa.secured!, ids, suite.value, {
-      Ni: this.#Ni!,
-      Nr,
-      shared,
-    });
-    succeed(sa, now, { role: "initiator", spiLocal, spiRemote, secured });
-    sa.requestDelete(now, "rekeyed");
-    return undefined;
-  }
-
-  #onRefusal(sa: IkeSa, now: Instant, error: NotifyPayload): void {
-    if (
-      error.type === NotifyType.code.INVALID_KE_PAYLOAD &&
-      this.#wantedGroup === undefined &&
-      error.data.length === 2
-    ) {
-      const group = (error.data[0]! << 8) | error.data[1]!;
-      if (groupsOf(sa.peer!.ikeProposals).includes(group)) {
-        sa.initiate(now, new IkeRekey(group));
-        return;
-      }
-    }
-    if (error.type !== NotifyType.code.TEMPORARY_FAILURE) {
-      const theirs = [NotifyType.nameOf(error.type)];
-      const difference = `the peer refuses to rekey the IKE SA: ${theirs}`;
-      sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "OTHER_NOTIFY", { theirs, difference }) });
-    }
-    retryIkeLater(sa, now);
-  }
-
-  onTimeout(sa: IkeSa, now: Instant): void {
-    this.onAbandon();
-    sa.endDead(now);
-  }
-
-  onAbandon(): void {
-    this.#keyPair?.wipe();
-    this.#keyPair = undefined;
-  }
-}
-
-function retryIkeLater(sa: IkeSa, now: Instant): void {
-  sa.rekeyAt = now + Math.round(jittered(sa.host.random, sa.host.limits.rekeyRetryMs, 0.5));
-}
-
-// ── Both ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** The new IKE SA takes over peer, path and CHILD_SAs; the old one keeps nothing but its windows. */
-function succeed(
-  old: IkeSa,
-  now: Instant,
-  next: { role: "initiator" | "responder"; spiLocal: bigint; spiRemote: bigint; secured: Secured },
-): void {
-  const { role, spiLocal, spiRemote } = next;
-  const { local, remote, peer, host } = old;
-  const successor = new IkeSa(
-    host,
-    { role, now, spiLocal, spiRemote, local, remote, peer },
-    { name: "ESTABLISHED", since: now },
-  );
-  successor.secured = next.secured;
-  exportIkeKeys(successor);
-  successor.nat = old.nat;
-  successor.localId = old.localId;
-  successor.remoteId = old.remoteId;
-  successor.handshakeMs = old.handshakeMs;
-  successor.keepaliveAt = old.keepaliveAt;
-  successor.childlessAt = old.childlessAt;
-  for (const [spi, child] of old.children) successor.children.set(spi, child);
-  old.children.clear();
-  startLifetime(successor, now);
-  host.adopt(successor);
-  host.emit({ kind: "rekeyed", sa: old, successor });
-}
-
-const ikeRekeyName = "rekey IKE SA";
 export const newChildName = "create CHILD_SA";
 const childRekeyName = (child: ChildSa): string => `rekey CHILD_SA ${child.spiIn}`;

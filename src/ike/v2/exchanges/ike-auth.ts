@@ -27,11 +27,13 @@ import type { Answer, Exchange, InitiatedExchange, Received } from "../exchange.
 import { priorities } from "../exchange.ts";
 import { failureOf } from "../failures.ts";
 import { formatIdentity, formatIdPayload, identityMatches, identityPayload } from "../identity.ts";
-import type { IkeSa, SignedMessages } from "../ike-sa.ts";
+import type { IkeSa } from "../ike-sa.ts";
 import { pskAuth, type Signed, verifyPskAuth } from "../key-material.ts";
 import { notify } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
+import { narrow, sameSelectors } from "../selectors.ts";
 import type { Identity, PeerSettings } from "../settings.ts";
+import type { SignedMessages } from "../states.ts";
 import { refuseIkeSa } from "./informational.ts";
 
 /** Without AUTH the initiator asks for EAP (§2.16): told apart by hand, because the refusal differs. */
@@ -74,7 +76,7 @@ class IkeAuth implements InitiatedExchange {
       { kind: "AUTH", method: AuthMethod.code.SHARED_KEY_MIC, data },
       ...childOfferPayloads(this.#child),
       // §2.4: only when this is all that we have with the peer.
-      ...(sa.host.hasOther(sa) ? [] : [notify(NotifyType.code.INITIAL_CONTACT)]),
+      ...(sa.host.isFirstContact(sa) ? [notify(NotifyType.code.INITIAL_CONTACT)] : []),
     ];
   }
 
@@ -132,6 +134,7 @@ class IkeAuth implements InitiatedExchange {
     const code =
       error.type === NotifyType.code.AUTHENTICATION_FAILED ? "AUTHENTICATION_FAILED" : "OTHER_NOTIFY";
     const ours = [`our identity ${sa.localId}`];
+    this.onAbandon(sa);
     sa.fail(now, failureOf(sa, code, { ours, theirs }));
     return "done";
   }
@@ -212,10 +215,11 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
     const remedy = "set ike.localId here to what the peer asks for, or change the peer's remote identity";
     return refuse("PEER_IDENTITY_MISMATCH", { ours, theirs, difference, remedy });
   }
-  // Several connections may fit by their identities; the key decides.
+  // Several connections may fit by their identities; the key decides, and then what the CHILD_SA is for.
   const { Ni, Nr } = sa.secured!;
   const theirs = { message: signed.request, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi) };
-  const peer = auth && fitting.find((p) => isAuthentic(sa, p, "initiator", auth, theirs));
+  const authentic = auth ? fitting.filter((p) => isAuthentic(sa, p, "initiator", auth, theirs)) : [];
+  const peer = bestBySelectors(authentic, payloads);
   if (!peer) {
     sa.candidates = [fitting[0]!];
     return refuse("AUTHENTICATION_FAILED", authDetails(auth));
@@ -261,6 +265,20 @@ export function startLifetime(sa: IkeSa, now: Instant): void {
   const { ikeLifetimeMs } = sa.peer!;
   sa.rekeyAt = now + Math.floor(ikeLifetimeMs * softFraction(sa.host.random, sa.role === "initiator"));
   sa.expiresAt = now + ikeLifetimeMs;
+}
+
+/** Of several connections with the same peer, the one whose selectors were asked for; else one that covers them. */
+function bestBySelectors(
+  peers: readonly PeerSettings[],
+  payloads: readonly PlainPayload[],
+): PeerSettings | undefined {
+  const TSi = findPayload(payloads, "TSi")!.selectors;
+  const TSr = findPayload(payloads, "TSr")!.selectors;
+  const equal = (p: PeerSettings) =>
+    sameSelectors(p.remoteSelectors, TSi) && sameSelectors(p.localSelectors, TSr);
+  const shares = (p: PeerSettings) =>
+    narrow(p.remoteSelectors, TSi).length > 0 && narrow(p.localSelectors, TSr).length > 0;
+  return peers.find(equal) ?? peers.find(shares) ?? peers[0];
 }
 
 function isAuthentic(

@@ -6,6 +6,7 @@
  *   HDR, [N(COOKIE),] SAi1, KEi, Ni -->
  *                                   <-- HDR, SAr1, KEr, Nr
  */
+import { compareBytes } from "../../../core/address.ts";
 import type { FailureRecord } from "../../../core/failure.ts";
 import type { Instant } from "../../../core/time.ts";
 import type { KeyPair } from "../../../crypto/index.ts";
@@ -21,7 +22,8 @@ import {
 import type { InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
 import { failureOf, mismatchDetails } from "../failures.ts";
-import { type Host, IkeSa } from "../ike-sa.ts";
+import type { Host } from "../host.ts";
+import { IkeSa } from "../ike-sa.ts";
 import { secure, sharedSecret } from "../key-material.ts";
 import { detectNat, encapsulates, natDetectionNotifies } from "../nat.ts";
 import { groupData, notify } from "../notify.ts";
@@ -69,6 +71,7 @@ class IkeSaInit implements InitiatedExchange {
   #group: number;
   #keyPair: KeyPair | undefined;
   #Ni: Uint8Array | undefined;
+  #natDetection: readonly NotifyPayload[] | undefined;
   #cookie: Uint8Array | undefined;
   #cookies = 0;
   /** The most telling of the answers that settled nothing. */
@@ -88,13 +91,14 @@ class IkeSaInit implements InitiatedExchange {
     }
     this.#triedGroups.add(this.#group);
     const path = { spiInitiator: sa.spiLocal, spiResponder: 0n, local: sa.local, remote: sa.remote };
+    this.#natDetection ??= natDetectionNotifies(sa.host.random, path, this.#peer.natTraversal);
     return [
       // §2.6: the cookie comes first, the rest is unchanged.
       ...(this.#cookie ? [notify(NotifyType.code.COOKIE, this.#cookie)] : []),
       { kind: "SA", proposals: this.#proposals },
       { kind: "KE", dhGroup: this.#group, data: this.#keyPair.publicValue },
       { kind: "Nonce", nonce: this.#Ni },
-      ...natDetectionNotifies(sa.host.random, path, this.#peer.natTraversal),
+      ...this.#natDetection,
       vendorId,
     ];
   }
@@ -114,6 +118,8 @@ class IkeSaInit implements InitiatedExchange {
       sa.host.count("payloads");
       return "wait";
     }
+    // A second copy of the answer must not become a second variant of the request: AUTH covers only one of them.
+    if (this.#cookie && compareBytes(this.#cookie, cookie.data) === 0) return "wait";
     this.#cookies++;
     this.#cookie = Uint8Array.from(cookie.data);
     sa.rebuild(now);
@@ -254,7 +260,7 @@ export function onIkeSaInitRequest(
   const keyPair = host.keyPairs.take(suite.group);
   const shared = sharedSecret(keyPair, ke.data);
   if (!shared) {
-    keyPair.wipe();
+    host.keyPairs.giveBack(keyPair);
     host.count("key_exchange");
     return { kind: "dropped" };
   }

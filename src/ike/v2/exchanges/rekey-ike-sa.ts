@@ -1,0 +1,216 @@
+/**
+ * CREATE_CHILD_SA for the IKE SA itself (RFC 7296 §1.3.2, §2.18).
+ *
+ *   HDR, SK {SA, Ni, KEi} -->
+ *                                  <-- HDR, SK {SA, Nr, KEr}
+ */
+import type { Instant } from "../../../core/time.ts";
+import type { KeyPair } from "../../../crypto/index.ts";
+import { ExchangeType, isErrorNotify, NotifyType } from "../../../registry/index.ts";
+import {
+  findPayload,
+  ikeSpiBytes,
+  ikeSpiFrom,
+  type NotifyPayload,
+  type PlainPayload,
+  type Proposal,
+} from "../../../wire/index.ts";
+import { moveChildren } from "../child-sa.ts";
+import { type Answer, type InitiatedExchange, priorities, type Received } from "../exchange.ts";
+import { failureOf, mismatchDetails } from "../failures.ts";
+import { IkeSa } from "../ike-sa.ts";
+import { type Secured, secureRekeyed, sharedSecret } from "../key-material.ts";
+import { type PayloadRules, violation } from "../payload-rules.ts";
+import { checkAnswer, choose, groupsOf, offer, rekeyedIkeSa } from "../proposals.ts";
+import { agreeKey, nonceBytes, refuse, refusedDelay, retryDelay } from "./create-child-common.ts";
+import { startLifetime } from "./ike-auth.ts";
+import { exportIkeKeys } from "./ike-sa-init.ts";
+
+const type = ExchangeType.code.CREATE_CHILD_SA;
+export const ikeRekeyRules: PayloadRules = { required: ["SA", "Nonce", "KE"], optional: [] };
+export const ikeRekeyName = "rekey IKE SA";
+
+// ── Responder ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+export function onIkeRekey(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[]): Answer {
+  // §2.25.2: not while exchanges of ours about CHILD_SAs are under way, whose outcome the successor would inherit.
+  if (!sa.idle) return refuse(NotifyType.code.TEMPORARY_FAILURE);
+  const peer = sa.peer!;
+  const chosen = choose(rekeyedIkeSa, peer.ikeProposals, findPayload(payloads, "SA")!.proposals);
+  if (!chosen.ok) {
+    const record = failureOf(sa, "NO_PROPOSAL_CHOSEN_IKE", mismatchDetails(chosen.error));
+    sa.host.emit({ kind: "failure", sa, record });
+    return refuse(NotifyType.code.NO_PROPOSAL_CHOSEN);
+  }
+  const { suite, proposal } = chosen.value;
+  const spiRemote = ikeSpiFrom(proposal.spi)!;
+  if (spiRemote === 0n) return refuse(NotifyType.code.NO_PROPOSAL_CHOSEN);
+  const agreed = agreeKey(sa, payloads, suite.group);
+  if (!agreed.ok) return agreed.error;
+  const spiLocal = sa.host.newIkeSpi();
+  const Nr = sa.host.random.bytes(nonceBytes);
+  const Ni = Uint8Array.from(findPayload(payloads, "Nonce")!.nonce);
+  const ids = { role: "responder", spiInitiator: spiRemote, spiResponder: spiLocal } as const;
+  const secured = secureRekeyed(sa.host.random, sa.secured!, ids, suite, {
+    Ni,
+    Nr,
+    shared: agreed.value.shared!,
+  });
+  return {
+    payloads: [
+      { kind: "SA", proposals: [{ ...proposal, spi: ikeSpiBytes(spiLocal) }] },
+      { kind: "Nonce", nonce: Nr },
+      ...agreed.value.payloads,
+    ],
+    afterwards: () => {
+      succeed(sa, now, { role: "responder", spiLocal, spiRemote, secured });
+      sa.transition({ name: "REKEYED", until: now + sa.host.limits.rekeyedMs }, "rekeyed by the peer");
+    },
+  };
+}
+
+// ── Initiator ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Replaces the IKE SA; its CHILD_SAs move to the successor untouched (§2.18). */
+export function rekeyIkeSa(): InitiatedExchange {
+  return new IkeRekey(undefined);
+}
+
+class IkeRekey implements InitiatedExchange {
+  readonly name = ikeRekeyName;
+  readonly type = type;
+  readonly priority = priorities.rekeyIke;
+  readonly response: PayloadRules = { required: [], optional: ["SA", "Nonce", "KE"] };
+  readonly #wantedGroup: number | undefined;
+  #spiLocal = 0n;
+  #Ni: Uint8Array | undefined;
+  #proposals: Proposal[] = [];
+  #keyPair: KeyPair | undefined;
+
+  constructor(wantedGroup: number | undefined) {
+    this.#wantedGroup = wantedGroup;
+  }
+
+  buildRequest(sa: IkeSa): PlainPayload[] | undefined {
+    if (!sa.established) return undefined;
+    const { ikeProposals } = sa.peer!;
+    this.#spiLocal = sa.host.newIkeSpi();
+    this.#Ni = sa.host.random.bytes(nonceBytes);
+    this.#proposals = offer(rekeyedIkeSa, ikeProposals, ikeSpiBytes(this.#spiLocal));
+    this.#keyPair = sa.host.keyPairs.take(this.#wantedGroup ?? groupsOf(ikeProposals)[0]!);
+    return [
+      { kind: "SA", proposals: this.#proposals },
+      { kind: "Nonce", nonce: this.#Ni },
+      { kind: "KE", dhGroup: this.#keyPair.group, data: this.#keyPair.publicValue },
+    ];
+  }
+
+  onResponse(sa: IkeSa, now: Instant, { payloads }: Received): "done" {
+    const keyPair = this.#keyPair!;
+    this.#keyPair = undefined;
+    const error = payloads.find((p): p is NotifyPayload => p.kind === "N" && isErrorNotify(p.type));
+    if (!sa.established) return "done";
+    if (error && !findPayload(payloads, "SA")) {
+      this.#onRefusal(sa, now, error);
+    } else {
+      const problem = this.#accept(sa, now, payloads, keyPair);
+      if (problem !== undefined) {
+        const difference = `IKE SA rekey: ${problem}`;
+        sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "PEER_PROTOCOL_ERROR", { difference }) });
+        retryIkeLater(sa, now);
+      }
+    }
+    keyPair.wipe();
+    return "done";
+  }
+
+  #accept(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], keyPair: KeyPair): string | undefined {
+    const problem = violation(ikeRekeyRules, payloads);
+    if (problem !== undefined) return problem;
+    const answered = findPayload(payloads, "SA")!.proposals;
+    const suite = checkAnswer(rekeyedIkeSa, this.#proposals, answered);
+    if (!suite.ok) return suite.error;
+    const spiRemote = ikeSpiFrom(answered[0]!.spi)!;
+    if (spiRemote === 0n) return "the answer's SPI is zero";
+    const ke = findPayload(payloads, "KE")!;
+    if (ke.dhGroup !== keyPair.group || suite.value.group !== keyPair.group) return "KE is for another group";
+    const shared = sharedSecret(keyPair, ke.data);
+    if (!shared) return "the key exchange data is not a valid public value";
+    const spiLocal = this.#spiLocal;
+    const ids = { role: "initiator", spiInitiator: spiLocal, spiResponder: spiRemote } as const;
+    const Nr = Uint8Array.from(findPayload(payloads, "Nonce")!.nonce);
+    const secured = secureRekeyed(sa.host.random, sa.secured!, ids, suite.value, {
+      Ni: this.#Ni!,
+      Nr,
+      shared,
+    });
+    succeed(sa, now, { role: "initiator", spiLocal, spiRemote, secured });
+    sa.requestDelete(now, "rekeyed");
+    return undefined;
+  }
+
+  #onRefusal(sa: IkeSa, now: Instant, error: NotifyPayload): void {
+    if (
+      error.type === NotifyType.code.INVALID_KE_PAYLOAD &&
+      this.#wantedGroup === undefined &&
+      error.data.length === 2
+    ) {
+      const group = (error.data[0]! << 8) | error.data[1]!;
+      if (groupsOf(sa.peer!.ikeProposals).includes(group)) {
+        sa.initiate(now, new IkeRekey(group));
+        return;
+      }
+    }
+    if (error.type !== NotifyType.code.TEMPORARY_FAILURE) {
+      const theirs = [NotifyType.nameOf(error.type)];
+      const difference = `the peer refuses to rekey the IKE SA: ${theirs}`;
+      sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "OTHER_NOTIFY", { theirs, difference }) });
+      sa.rekeyAt = now + refusedDelay(sa, (sa.expiresAt ?? now) - now);
+      return;
+    }
+    retryIkeLater(sa, now);
+  }
+
+  onTimeout(sa: IkeSa, now: Instant): void {
+    this.onAbandon();
+    sa.endDead(now);
+  }
+
+  onAbandon(): void {
+    this.#keyPair?.wipe();
+    this.#keyPair = undefined;
+  }
+}
+
+function retryIkeLater(sa: IkeSa, now: Instant): void {
+  sa.rekeyAt = now + retryDelay(sa, sa.host.limits.rekeyRetryMs);
+}
+
+// ── Both ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The new IKE SA takes over peer, path and CHILD_SAs; the old one keeps nothing but its windows. */
+function succeed(
+  old: IkeSa,
+  now: Instant,
+  next: { role: "initiator" | "responder"; spiLocal: bigint; spiRemote: bigint; secured: Secured },
+): void {
+  const { role, spiLocal, spiRemote } = next;
+  const { local, remote, peer, host } = old;
+  const successor = new IkeSa(
+    host,
+    { role, now, spiLocal, spiRemote, local, remote, peer },
+    { name: "ESTABLISHED", since: now },
+  );
+  successor.secured = next.secured;
+  exportIkeKeys(successor);
+  successor.nat = old.nat;
+  successor.localId = old.localId;
+  successor.remoteId = old.remoteId;
+  successor.handshakeMs = old.handshakeMs;
+  successor.keepaliveAt = old.keepaliveAt;
+  successor.childlessAt = old.childlessAt;
+  startLifetime(successor, now);
+  host.adopt(successor);
+  host.emit({ kind: "rekeyed", sa: old, successor });
+  moveChildren(old, successor, now);
+}

@@ -1,0 +1,43 @@
+import type { Random } from "../../core/random.ts";
+import type { Instant } from "../../core/time.ts";
+import type { ChildSa } from "./child-sa.ts";
+import type { IkeDrop } from "./drops.ts";
+import type { IkeOutput } from "./events.ts";
+import type { Exchange } from "./exchange.ts";
+import type { IkeSa } from "./ike-sa.ts";
+import type { ReturnableKeyPairs } from "./key-material.ts";
+import type { EndpointLimits } from "./settings.ts";
+
+/** What an IKE SA asks of its endpoint. */
+export interface Host {
+  readonly random: Random;
+  readonly limits: EndpointLimits;
+  readonly keyPairs: ReturnableKeyPairs;
+  readonly exportKeys: boolean;
+  readonly nattPort: number;
+  allocateSpi(): number;
+  releaseSpi(spi: number): void;
+  newIkeSpi(): bigint;
+  emit(output: IkeOutput): void;
+  count(drop: IkeDrop): void;
+  /** `sa` is authenticated: settle what other IKE SAs with the same peer become. */
+  onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void;
+  /** No other authenticated IKE SA with that peer exists, in any connection. */
+  isFirstContact(sa: IkeSa): boolean;
+  /** Another authenticated IKE SA of the connection with the peer of `sa` exists. */
+  hasOther(sa: IkeSa): boolean;
+  /** `successor` came out of a rekey and must be found by its SPIs from now on. */
+  adopt(successor: IkeSa): void;
+  /** The peer of `sa` has another outer address or port than before. */
+  onPeerMoved(sa: IkeSa, now: Instant): void;
+  /** The soft lifetime of `sa` has passed. */
+  onRekeyDue(sa: IkeSa, now: Instant): void;
+  /** The soft lifetime of `child` has passed, in time, bytes or packets. */
+  onChildRekeyDue(sa: IkeSa, child: ChildSa, now: Instant): void;
+  /** Something about `sa` changed: its deadline may have. */
+  touch(sa: IkeSa): void;
+  /** `sa` is closed and its answers are no longer needed. */
+  forget(sa: IkeSa): void;
+  /** The exchange that answers requests of a type; undefined for unknown types. */
+  exchange(type: number): Exchange | undefined;
+}

@@ -1,0 +1,28 @@
+/** The states of an IKE SA, each with the data that only it has. */
+import type { Instant } from "../../core/time.ts";
+import type { EndReason } from "./events.ts";
+
+export type Role = "initiator" | "responder";
+
+/** RealMessage1 and RealMessage2 of §2.15: the IKE_SA_INIT request and response as they were on the wire. */
+export interface SignedMessages {
+  readonly request: Uint8Array;
+  readonly response: Uint8Array;
+}
+
+export type IkeSaState =
+  /** Initiator: the IKE_SA_INIT request is out. */
+  | { readonly name: "INIT_SENT" }
+  /** Initiator: the IKE_AUTH request is out. */
+  | { readonly name: "AUTH_SENT" }
+  /** Responder: IKE_SA_INIT is answered, and nobody has proven anything yet. */
+  | { readonly name: "HALF_OPEN"; readonly until: Instant; readonly signed: SignedMessages }
+  | { readonly name: "ESTABLISHED"; readonly since: Instant }
+  /** The peer created a successor and will delete this IKE SA. */
+  | { readonly name: "REKEYED"; readonly until: Instant }
+  /** Our Delete is out, or waits for the window. */
+  | { readonly name: "DELETING"; readonly why: EndReason }
+  /** Nothing is left but the answer to a request that the peer may repeat. */
+  | { readonly name: "CLOSED"; readonly until: Instant };
+
+export type StateName = IkeSaState["name"];

@@ -1,0 +1,114 @@
+"""An independent ESP end (scapy) with a UDP socket and a raw socket, driven by lines of JSON.
+
+{"call": name, ...} in, {"value": ...} or {"error": ...} out. Bytes are hexadecimal.
+"""
+import json
+import socket
+import struct
+import sys
+
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
+from scapy.layers.ipsec import ESP, SecurityAssociation
+from scapy.packet import Raw
+
+sockets = {}
+associations = {}
+
+
+def listen(local, port, raw=False):
+    family = socket.AF_INET6 if ":" in local else socket.AF_INET
+    kind, protocol = (socket.SOCK_RAW, 50) if raw else (socket.SOCK_DGRAM, 0)
+    s = socket.socket(family, kind, protocol)
+    if raw:
+        s.bind((local, 0))
+    else:
+        s.bind((local, port))
+    sockets[f"{'esp' if raw else 'udp'}{port}"] = s
+
+
+def associate(name, spi, key, remote, local, esn=False, high=0, sequence=1):
+    """`remote` and `local` are the tunnel's outer ends as the sender of the packets sees them: from local to remote."""
+    header = IPv6(src=local, dst=remote) if ":" in local else IP(src=local, dst=remote)
+    associations[name] = SecurityAssociation(
+        ESP, spi=spi, crypt_algo="AES-GCM", crypt_key=bytes.fromhex(key), tunnel_header=header,
+        esn_en=esn, esn=high, seq_num=sequence,
+    )
+
+
+def seal(name, inner, sequence=None):
+    packet = (IPv6 if inner.startswith("6") else IP)(bytes.fromhex(inner))
+    sealed = associations[name].encrypt(packet, seq_num=sequence)
+    return bytes(sealed[ESP]).hex()
+
+
+def open_(name, esp):
+    association = associations[name]
+    outer = association.tunnel_header.__class__(bytes(association.tunnel_header / ESP(bytes.fromhex(esp))))
+    return bytes(association.decrypt(outer)).hex()
+
+
+def echo(source, destination, id, sequence, size=56):
+    payload = Raw(bytes(i & 255 for i in range(size)))
+    if ":" in source:
+        return bytes(IPv6(src=source, dst=destination) / ICMPv6EchoRequest(id=id, seq=sequence, data=payload.load)).hex()
+    return bytes(IP(src=source, dst=destination) / ICMP(id=id, seq=sequence) / payload).hex()
+
+
+def udp(source, destination, source_port, destination_port, data, tos=0):
+    return bytes(IP(src=source, dst=destination, tos=tos) / UDP(sport=source_port, dport=destination_port) / Raw(bytes.fromhex(data))).hex()
+
+
+def describe(inner):
+    packet = (IPv6 if inner.startswith("6") else IP)(bytes.fromhex(inner))
+    layers = {"source": packet.src, "destination": packet.dst}
+    if ICMP in packet:
+        layers.update(type=packet[ICMP].type, id=packet[ICMP].id, sequence=packet[ICMP].seq)
+    for reply in (ICMPv6EchoReply, ICMPv6EchoRequest):
+        if reply in packet:
+            layers.update(type=packet[reply].type, id=packet[reply].id, sequence=packet[reply].seq)
+    rebuilt = packet.copy()
+    for layer in (IP, ICMP, UDP, ICMPv6EchoReply, ICMPv6EchoRequest):
+        if layer in rebuilt:
+            for field in ("chksum", "cksum"):
+                if field in rebuilt[layer].fields:
+                    del rebuilt[layer].fields[field]
+    layers["checksumsRight"] = bytes(rebuilt).hex() == inner
+    return layers
+
+
+def send(socket_name, to, port, data, tos=None):
+    s = sockets[socket_name]
+    if tos is not None:
+        s.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
+    s.sendto(bytes.fromhex(data), (to, port))
+
+
+def receive(socket_name, timeout=2.0):
+    s = sockets[socket_name]
+    s.settimeout(timeout)
+    try:
+        data, sender = s.recvfrom(65535)
+    except socket.timeout:
+        return None
+    if socket_name.startswith("esp") and s.family == socket.AF_INET:
+        data = data[(data[0] & 15) * 4:]
+    return {"data": data.hex(), "from": sender[0], "port": sender[1]}
+
+
+def sequence_of(esp):
+    return struct.unpack(">I", bytes.fromhex(esp)[4:8])[0]
+
+
+calls = {
+    "listen": listen, "associate": associate, "seal": seal, "open": open_, "echo": echo, "udp": udp,
+    "describe": describe, "send": send, "receive": receive, "sequenceOf": sequence_of,
+}
+print("ready", flush=True)
+for line in sys.stdin:
+    request = json.loads(line)
+    try:
+        answer = {"value": calls[request.pop("call")](**request)}
+    except Exception as error:  # the test wants to see it, whatever it is
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    print(json.dumps(answer), flush=True)

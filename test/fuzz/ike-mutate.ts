@@ -1,0 +1,308 @@
+/**
+ * Structure-aware fuzzing of the live IKEv2 state machine: a crafted peer that can do the cryptography holds a valid
+ * conversation with a gateway, in either role, and damages it payload by payload, so that the damage gets behind the
+ * integrity check. One conversation is a function of its seed.
+ *
+ * Whatever is said: the gateway throws nothing, its data plane is asked for nothing inconsistent, what it keeps is
+ * bounded, an answer is no larger than what RFC 7296 needs, and when silence falls it forgets the peer and serves a
+ * good one.
+ */
+import assert from "node:assert/strict";
+import { ExchangeType, NotifyType, PayloadType, ProtocolId } from "../../src/registry/index.ts";
+import {
+  decodeHeader,
+  encodePayloads,
+  espSpiBytes,
+  type NotifyPayload,
+  type PlainPayload,
+  type Proposal,
+} from "../../src/wire/index.ts";
+import { CraftedPeer } from "../sim/crafted-peer.ts";
+import { SeededRandom } from "../sim/random.ts";
+import { type Node, type Simulation, tunnelStatus } from "../sim/simulation.ts";
+import { addressA, addressB, expectNothingLeft, twoSites } from "../sim/two-sites.ts";
+
+export interface IkeFuzzTotals {
+  conversations: number;
+  messages: number;
+  /** Conversations in which the peer got through IKE_AUTH. */
+  established: number;
+}
+
+/** Holds one conversation. Throws an assertion, or whatever the gateway threw. */
+export function converse(seed: number, totals: IkeFuzzTotals): void {
+  const talk = new Conversation(seed);
+  talk.run();
+  totals.conversations++;
+  totals.messages += talk.messages;
+  if (talk.established) totals.established++;
+}
+
+class Conversation {
+  messages = 0;
+  established = false;
+  readonly #random: SeededRandom;
+  readonly #sim: Simulation;
+  readonly #node: Node;
+  readonly #peer: CraftedPeer;
+  readonly #weCall: boolean;
+  readonly #sent: Uint8Array[] = [];
+
+  constructor(seed: number) {
+    this.#random = new SeededRandom(seed);
+    this.#weCall = this.#chance(0.6);
+    const esp = this.#chance(0.5) ? ["aes128gcm16"] : ["aes128gcm16-x25519"];
+    const sites = twoSites({ both: { esp, lifetimeSeconds: 60, ikeLifetimeSeconds: 90 }, sim: { seed } });
+    this.#sim = sites.sim;
+    this.#node = this.#weCall ? sites.b : sites.a;
+    const ends = this.#weCall ? { own: addressA, node: addressB } : { own: addressB, node: addressA };
+    this.#peer = new CraftedPeer(this.#sim, this.#node, ends);
+    this.#sim.start(this.#node);
+  }
+
+  run(): void {
+    if (this.#weCall) this.#call();
+    else this.#answerCall();
+    this.established = tunnelStatus(this.#sim, this.#node).ike !== undefined;
+    for (let i = this.#random.below(12); i > 0; i--) {
+      this.#step();
+      this.#checkBounds();
+    }
+    this.#silence();
+  }
+
+  #call(): void {
+    for (let i = this.#random.below(3); i > 0; i--) this.#count(() => this.#peer.init(this.#damage));
+    const gentle = this.#chance(0.7);
+    const answered = this.#count(() => this.#peer.init(gentle ? undefined : this.#damage));
+    if (!answered || this.#peer.spiResponder === 0n) return;
+    this.#count(() => this.#peer.auth(this.#chance(0.6) ? undefined : this.#damage));
+  }
+
+  #answerCall(): void {
+    if (this.#peer.received.length === 0) return;
+    const gentle = this.#chance(0.7);
+    this.#count(() => this.#peer.answerInit(gentle ? undefined : this.#damage));
+    const last = this.#peer.received.at(-1);
+    if (!last || decodeHeader(last).exchangeType !== ExchangeType.code.IKE_AUTH) return;
+    this.#count(() => this.#peer.answerAuth(this.#chance(0.6) ? undefined : this.#damage));
+  }
+
+  #step(): void {
+    const kind = this.#random.below(8);
+    const peer = this.#peer;
+    const keyed = peer.keys !== undefined;
+    if (kind === 0) this.#sim.run(this.#random.below(30_000));
+    else if (kind === 1 && this.#sent.length > 0) this.#deliver(this.#pick(this.#sent));
+    else if (kind === 2 && this.#sent.length > 0) this.#deliver(this.#flip(this.#pick(this.#sent)));
+    else if (kind === 3 && keyed) this.#answerOne();
+    else if (keyed && this.#weCall) this.#request();
+  }
+
+  /** A request of ours, mostly with the next message ID. */
+  #request(): void {
+    const { INFORMATIONAL, CREATE_CHILD_SA, IKE_AUTH, IKE_SA_INIT } = ExchangeType.code;
+    const type = this.#pick([
+      INFORMATIONAL,
+      INFORMATIONAL,
+      CREATE_CHILD_SA,
+      CREATE_CHILD_SA,
+      IKE_AUTH,
+      IKE_SA_INIT,
+      99,
+    ]);
+    const valid = this.#pick([this.#rekeyChild(), this.#rekeyIke(), this.#deletes(), []]);
+    const payloads = this.#chance(0.4) ? valid : this.#damage(valid);
+    const wrongId = this.#chance(0.1) ? this.#random.below(6) : undefined;
+    const datagram = this.#peer.seal(type, payloads, wrongId);
+    const answer = this.#deliver(datagram);
+    // The crafted peer counts its own requests by the answers it got.
+    if (answer && wrongId === undefined) this.#peer.acknowledge();
+  }
+
+  /** An answer to whatever the gateway asked last. */
+  #answerOne(): void {
+    const asked = this.#peer.received.at(-1);
+    if (!asked || decodeHeader(asked).response) return;
+    const valid = this.#pick([
+      [],
+      this.#rekeyChild().slice(1),
+      this.#rekeyIke(),
+      this.#deletes(),
+      [this.#anyNotify()],
+    ]);
+    this.#count(() => this.#peer.answer(asked, this.#chance(0.5) ? valid : this.#damage(valid)));
+  }
+
+  #rekeyChild(): PlainPayload[] {
+    const old = this.#node.outbound[0]?.spi ?? 0xc0ffee00;
+    const rekey: NotifyPayload = {
+      kind: "N",
+      protocolId: ProtocolId.code.ESP,
+      spi: espSpiBytes(old),
+      type: NotifyType.code.REKEY_SA,
+      data: new Uint8Array(0),
+    };
+    return [
+      rekey,
+      { kind: "SA", proposals: [this.#peer.espProposal(0xc0000000 + this.#random.below(1000))] },
+      { kind: "Nonce", nonce: this.#random.bytes(32) },
+      ...this.#peer.authPayloads().slice(3),
+    ];
+  }
+
+  #rekeyIke(): PlainPayload[] {
+    return [
+      { kind: "SA", proposals: [this.#peer.ikeProposal({ spi: this.#random.bytes(8) })] },
+      { kind: "Nonce", nonce: this.#random.bytes(32) },
+      { kind: "KE", dhGroup: this.#peer.suite.group, data: this.#peer.keyPair.publicValue },
+    ];
+  }
+
+  #deletes(): PlainPayload[] {
+    const spis = this.#node.outbound.map((sa) => sa.spi);
+    return [{ kind: "D", protocolId: this.#pick([1, 2, 3, 3, 3]), spis: this.#chance(0.5) ? spis : [] }];
+  }
+
+  /** One to three damages to a list of payloads. */
+  readonly #damage = (payloads: readonly PlainPayload[]): PlainPayload[] => {
+    let list = [...payloads];
+    for (let n = 1 + this.#random.below(3); n > 0; n--) list = this.#damageOnce(list);
+    return list;
+  };
+
+  #damageOnce(list: PlainPayload[]): PlainPayload[] {
+    const at = this.#random.below(Math.max(1, list.length));
+    const target = list[at];
+    switch (this.#random.below(9)) {
+      case 0:
+        return list.filter((_, i) => i !== at);
+      case 1:
+        return target ? [...list, target] : list;
+      case 2:
+        return list.reverse();
+      case 3:
+        return [...list, this.#anyNotify()];
+      case 4:
+        return [...list, this.#anyPayload()];
+      case 5:
+        return list.map((p) =>
+          p.kind === "SA" ? { ...p, proposals: p.proposals.flatMap((x) => this.#bend(x)) } : p,
+        );
+      case 6:
+        return list.map((p) =>
+          p.kind === "KE"
+            ? { ...p, dhGroup: this.#pick([p.dhGroup, 0, 1, 14, 1025]), data: this.#octets(64) }
+            : p,
+        );
+      default:
+        // The same payload type around damaged octets: what an integrity check cannot stop.
+        return list.map((p, i) => (i === at ? this.#damagedOctets(p) : p));
+    }
+  }
+
+  #damagedOctets(payload: PlainPayload): PlainPayload {
+    const { first, bytes } = encodePayloads([payload]);
+    let body = Uint8Array.from(bytes.subarray(4));
+    for (let n = 1 + this.#random.below(4); n > 0 && body.length > 0; n--)
+      body[this.#random.below(body.length)] = this.#pick([0, 1, 0x7f, 0xff, this.#random.below(256)]);
+    if (this.#chance(0.3)) body = body.slice(0, this.#random.below(body.length + 1));
+    return { kind: "unknown", type: first, critical: this.#chance(0.1), body };
+  }
+
+  #bend(proposal: Proposal): Proposal[] {
+    const transforms = [...proposal.transforms];
+    const at = this.#random.below(Math.max(1, transforms.length));
+    switch (this.#random.below(5)) {
+      case 0:
+        return [{ ...proposal, transforms: transforms.filter((_, i) => i !== at) }];
+      case 1:
+        return [
+          {
+            ...proposal,
+            transforms: [...transforms, { type: this.#random.below(12), id: this.#random.below(40) }],
+          },
+        ];
+      case 2:
+        return [{ ...proposal, spi: this.#octets(9) }];
+      case 3:
+        return [{ ...proposal, protocolId: this.#random.below(5), number: this.#random.below(256) }];
+      default:
+        return [proposal, proposal];
+    }
+  }
+
+  #anyNotify(): NotifyPayload {
+    const types = Object.values(NotifyType.code);
+    return {
+      kind: "N",
+      protocolId: this.#random.below(5),
+      spi: this.#octets(9),
+      type: this.#chance(0.8) ? this.#pick(types) : this.#random.below(65536),
+      data: this.#octets(70),
+    };
+  }
+
+  #anyPayload(): PlainPayload {
+    const types = Object.values(PayloadType.code).filter((t) => t !== PayloadType.code.NONE);
+    const type = this.#chance(0.7) ? this.#pick(types) : 1 + this.#random.below(255);
+    return { kind: "unknown", type, critical: this.#chance(0.3), body: this.#octets(80) };
+  }
+
+  #deliver(datagram: Uint8Array): Uint8Array | undefined {
+    this.messages++;
+    if (this.#sent.length < 40) this.#sent.push(datagram);
+    const answer = this.#peer.raw(datagram);
+    if (!answer) return undefined;
+    // Nobody can be made to throw large stones: the largest honest answer is a KE of 512 octets and its company.
+    assert.ok(answer.length < 1200, `an answer of ${answer.length} octets`);
+    return answer;
+  }
+
+  #count<T>(act: () => T): T {
+    this.messages++;
+    return act();
+  }
+
+  #checkBounds(): void {
+    const { sas, inboundSpis } = this.#node.gateway.status(this.#sim.now).ike;
+    assert.ok(sas <= 64 && inboundSpis <= 64, `${sas} IKE SAs, ${inboundSpis} SPIs are kept`);
+  }
+
+  /** The peer falls silent: everything about it goes. Then a good one comes. */
+  #silence(): void {
+    const { sim, node } = { sim: this.#sim, node: this.#node };
+    sim.command(node, "down");
+    sim.run(300_000);
+    expectNothingLeft(node);
+    const { sas, halfOpen, inboundSpis } = node.gateway.status(sim.now).ike;
+    assert.deepEqual({ sas, halfOpen, inboundSpis }, { sas: 0, halfOpen: 0, inboundSpis: 0 });
+    sim.network.faults.length = 0;
+    sim.command(node, "up");
+    const other = sim.nodes.find((n) => n !== node)!;
+    sim.start(other);
+    sim.command(other, "up");
+    assert.ok(
+      sim.runUntil(() => tunnelStatus(sim, node).state === "up", 120_000),
+      "a good peer is not served any more",
+    );
+  }
+
+  #flip(datagram: Uint8Array): Uint8Array {
+    const bytes = Uint8Array.from(datagram);
+    bytes[this.#random.below(bytes.length)]! ^= 1 << this.#random.below(8);
+    return bytes;
+  }
+
+  #octets(bound: number): Uint8Array {
+    return this.#random.bytes(this.#random.below(bound));
+  }
+
+  #pick<T>(list: readonly T[]): T {
+    return list[this.#random.below(list.length)]!;
+  }
+
+  #chance(p: number): boolean {
+    return this.#random.unit() < p;
+  }
+}
