@@ -89,6 +89,18 @@ describe("keys of an IKE SA (RFC 7296 §2.14)", () => {
     );
   });
 
+  it("SKEYSEED = prf(SK_d, SK(0) | Ni | Nr | SK(1) | ... SK(n)) with additional key exchanges (RFC 9370 §2.2.4)", () => {
+    const secrets = fc.array(some, { maxLength: 7 });
+    fc.assert(
+      fc.property(prfId, some, nonce, nonce, some, secrets, (id, SK_d, Ni, Nr, first, more) => {
+        const additional = more.map((secret) => new Secret(secret));
+        expect(reveal(rekeySkeyseed(id, new Secret(SK_d), new Secret(first), Ni, Nr, additional))).toBe(
+          toHex(oraclePrf(id, SK_d, cat(first, Ni, Nr, ...more))),
+        );
+      }),
+    );
+  });
+
   it.each([
     ["AES-GCM", gcm, [48, 0, 0, 36, 36, 48, 48]],
     ["AES-CBC with HMAC", cbc, [32, 32, 32, 16, 16, 32, 32]],
@@ -158,6 +170,17 @@ describe("keys of a CHILD_SA (RFC 7296 §2.17)", () => {
     expect(gir.length).toBe(32);
     wipeChildKeys(keys);
     expect([i.encrKey, i.integKey, r.encrKey, r.integKey].every((key) => key.length === 0)).toBe(true);
+  });
+
+  it("KEYMAT = prf+ (SK_d, SK(0) | Ni | Nr | SK(1) | ... SK(n)) with additional key exchanges (RFC 9370 §2.2.4)", () => {
+    const [first, second, third] = [10, 11, 12].map((octet) => new Secret(new Uint8Array(32).fill(octet)));
+    const suite = { encr: 20, keyBits: 128, integ: 0 };
+    const keys = childKeys(5, SK_d, suite, Ni, Nr, first, [second!, third!]);
+    const seed = cat(first!.reveal(), Ni, Nr, second!.reveal(), third!.reveal());
+    const { initiatorToResponder: i, responderToInitiator: r } = keys;
+    expect([i.encrKey, r.encrKey].map(reveal).join("")).toBe(
+      toHex(oraclePrfPlus(5, SK_d.reveal(), seed, 40)),
+    );
   });
 
   it.each([
