@@ -4,8 +4,10 @@
 //   hA ── gA ══ gB ── hB        four namespaces, veth pairs; TCP by iperf3 from hA to hB
 //
 // usage: node bench/path/manual-keys.mjs [--seconds 5] [--streams 1] [--encap udp|esp] [--cipher aes128gcm16|null]
-//                                        [--workers 1] [--reverse] [--udp <bytes>] [--plain] [--perf file] [--hold]
-// Prints one line of JSON. Needs root, iperf3 and a built addon.
+//                                        [--workers 1] [--reverse] [--udp bytes --rate 1G] [--plain] [--perf file]
+//                                        [--hold]
+// Prints one line of JSON. PIN=0011 in the environment pins iperf3's client, gA, gB and iperf3's server to these CPUs.
+// Needs root, iperf3 and a built addon.
 import { execFileSync, spawn } from "node:child_process";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -42,19 +44,9 @@ async function main() {
       for (const side of ["A", "B"]) children.push(await startGateway(side, options));
     }
     ip("netns", "exec", names.hA, "ping", "-c", "2", "-i", "0.2", "-W", "2", "10.2.0.2");
-    const server = spawn(
-      "ip",
-      [
-        "netns",
-        "exec",
-        names.hB,
-        ...(process.env.PIN ? ["taskset", "-c", process.env.PIN[3]] : []),
-        "iperf3",
-        "-s",
-        "-1",
-      ],
-      { stdio: "ignore" },
-    );
+    const server = spawn("ip", ["netns", "exec", names.hB, ...pinned(3), "iperf3", "-s", "-1"], {
+      stdio: "ignore",
+    });
     children.push(server);
     await new Promise((resolve) => setTimeout(resolve, 300));
     if (options.hold) {
@@ -73,7 +65,7 @@ async function main() {
       "netns",
       "exec",
       names.hA,
-      ...(process.env.PIN ? ["taskset", "-c", process.env.PIN[0]] : []),
+      ...pinned(0),
       "iperf3",
       "-c",
       "10.2.0.2",
@@ -160,8 +152,7 @@ async function startGateway(side, options) {
       "netns",
       "exec",
       names[`g${side}`],
-      ...(process.env.PIN ? ["taskset", "-c", process.env.PIN[side === "A" ? 1 : 2]] : []),
-      ...(process.env.WRAP ? process.env.WRAP.split(" ") : []),
+      ...pinned(side === "A" ? 1 : 2),
       process.execPath,
       self,
       "gateway",
@@ -224,6 +215,7 @@ function gateway(o) {
       pathMtu: 1500,
       ikeSockets: [],
       backend: "auto",
+      pinWorkers: false,
       allowBenchNull: true,
     },
     () => {},
@@ -287,6 +279,12 @@ function gateway(o) {
 }
 
 // --- helpers ---
+
+/** PIN=0011: the CPUs of client, gA, gB and server; an x leaves one to the scheduler. Where packets cross between cores is half of what they cost. */
+function pinned(which) {
+  const cpu = (process.env.PIN ?? "xxxx")[which];
+  return cpu === "x" ? [] : ["taskset", "-c", cpu];
+}
 
 function ip(...args) {
   return execFileSync("ip", args, { stdio: ["ignore", "pipe", "inherit"] }).toString();

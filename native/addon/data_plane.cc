@@ -81,6 +81,7 @@ DataPlane::DataPlane(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DataPlan
   options.nat_port = fields.u16("natPort");
   options.mark = fields.u32("mark");
   options.path_mtu = static_cast<uint32_t>(fields.integer("pathMtu", 576, 65535));
+  options.pin_workers = fields.boolean("pinWorkers");
   for (const Napi::Value& fd : fields.list("ikeSockets")) {
     if (!fd.IsNumber())
       problem.note("ikeSockets holds something that is no file descriptor");
@@ -100,6 +101,8 @@ DataPlane::DataPlane(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DataPlan
 
   pump_ = EventPump::create(env, this, [](void* owner, napi_env e) { static_cast<DataPlane*>(owner)->deliver(e); });
   if (pump_ == nullptr) return;
+  // Hooks run in reverse order: when the environment ends, the workers do so before the pump that they call.
+  napi_add_env_cleanup_hook(env, end_with_environment, this);
   auto engine = engine::Engine::open(options, pump_->notifier());
   if (!engine) {
     shut_down();
@@ -112,10 +115,14 @@ DataPlane::DataPlane(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DataPlan
 
 DataPlane::~DataPlane() { shut_down(); }
 
+void DataPlane::end_with_environment(void* self) { static_cast<DataPlane*>(self)->shut_down(); }
+
 void DataPlane::shut_down() {
   engine_.reset();  // joins the workers: nobody notifies any more
-  if (pump_ != nullptr) pump_->stop();
+  if (pump_ == nullptr) return;
+  pump_->stop();
   pump_ = nullptr;
+  napi_remove_env_cleanup_hook(Env(), end_with_environment, this);
   on_events_.Reset();
 }
 
@@ -340,7 +347,7 @@ Napi::Value DataPlane::list_sas(const Napi::CallbackInfo& info) {
 Napi::Value DataPlane::describe(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!is_open(env)) return env.Undefined();
-  const engine::Capabilities& capabilities = engine_->capabilities();
+  const engine::Capabilities capabilities = engine_->capabilities();
   Napi::Object object = Napi::Object::New(env);
   object.Set("tunName", to_js(env, std::string_view(engine_->tun().name)));
   object.Set("tunIndex", to_js(env, uint64_t{engine_->tun().index}));

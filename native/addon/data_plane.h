@@ -33,6 +33,7 @@ class DataPlane : public Napi::ObjectWrap<DataPlane> {
   Napi::Value close(const Napi::CallbackInfo& info);
 
   void shut_down();
+  static void end_with_environment(void* self);
   bool is_open(Napi::Env env);
   void deliver(Napi::Env env);
 

@@ -39,4 +39,8 @@ inline void store_be64(void* to, uint64_t value) {
   std::memcpy(to, &value, sizeof value);
 }
 
+/** The value whose bytes in memory are `value` in network order: for putting words together before they are stored. */
+inline uint32_t to_be32(uint32_t value) { return __builtin_bswap32(value); }
+inline uint64_t to_be64(uint64_t value) { return __builtin_bswap64(value); }
+
 }  // namespace culvert

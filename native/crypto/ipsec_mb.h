@@ -45,5 +45,41 @@ inline void submit(IMB_MGR* manager) {
   while (done != nullptr) done = IMB_GET_COMPLETED_JOB(manager);
 }
 
+/**
+ * Encrypts or decrypts with AES-CBC or AES-CTR, or hashes with an HMAC of the SHA family; finished when it returns.
+ * Returns how many jobs were done. 1.2 (Ubuntu 22.04) has no such call: there the jobs go through the queue.
+ */
+#if defined(IMB_SUBMIT_HASH_BURST_NOCHECK)
+inline uint32_t run_ciphers(IMB_MGR* manager, IMB_JOB* jobs, uint32_t count, IMB_CIPHER_MODE mode,
+                            IMB_CIPHER_DIRECTION direction, IMB_KEY_SIZE_BYTES key_bytes) {
+  return IMB_SUBMIT_CIPHER_BURST_NOCHECK(manager, jobs, count, mode, direction, key_bytes);
+}
+inline uint32_t run_hashes(IMB_MGR* manager, IMB_JOB* jobs, uint32_t count, IMB_HASH_ALG hash) {
+  return IMB_SUBMIT_HASH_BURST_NOCHECK(manager, jobs, count, hash);
+}
+#else
+inline uint32_t run_queued(IMB_MGR* manager, const IMB_JOB* jobs, uint32_t count, IMB_CIPHER_MODE mode,
+                           IMB_CIPHER_DIRECTION direction, IMB_HASH_ALG hash, IMB_CHAIN_ORDER order) {
+  for (uint32_t i = 0; i < count; i++) {
+    IMB_JOB* job = IMB_GET_NEXT_JOB(manager);
+    *job = jobs[i];
+    job->cipher_mode = mode;
+    job->cipher_direction = direction;
+    job->hash_alg = hash;
+    job->chain_order = order;
+    submit(manager);
+  }
+  drain(manager);
+  return count;
+}
+inline uint32_t run_ciphers(IMB_MGR* manager, IMB_JOB* jobs, uint32_t count, IMB_CIPHER_MODE mode,
+                            IMB_CIPHER_DIRECTION direction, IMB_KEY_SIZE_BYTES) {
+  return run_queued(manager, jobs, count, mode, direction, IMB_AUTH_NULL, IMB_ORDER_CIPHER_HASH);
+}
+inline uint32_t run_hashes(IMB_MGR* manager, IMB_JOB* jobs, uint32_t count, IMB_HASH_ALG hash) {
+  return run_queued(manager, jobs, count, IMB_CIPHER_NULL, IMB_DIR_ENCRYPT, hash, IMB_ORDER_HASH_CIPHER);
+}
+#endif
+
 }  // namespace culvert::crypto::ipsec_mb
 #endif

@@ -91,9 +91,8 @@ void aes_pass(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t coun
   if (jobs == 0) return;
   // The keystream of counter mode is encryption in both directions.
   constexpr auto kJobDirection = kMode == IMB_CIPHER_CNTR ? IMB_DIR_ENCRYPT : kDirection;
-  require_all(
-      IMB_SUBMIT_CIPHER_BURST_NOCHECK(lanes.manager, lanes.jobs, jobs, kMode, kJobDirection, composed.aes_key_bytes),
-      jobs);
+  require_all(ipsec_mb::run_ciphers(lanes.manager, lanes.jobs, jobs, kMode, kJobDirection, composed.aes_key_bytes),
+              jobs);
 }
 
 /** CBC encryption is serial within a packet: sixteen packets side by side, and one alone through AES instructions. */
@@ -138,9 +137,8 @@ template <IMB_MGR* Lanes::*kManager>
 void sha_jobs(const Composed& composed, Lanes& lanes, const CipherOp* ops, size_t count,
               uint8_t (*macs)[kMaxMacBytes]) {
   for (size_t i = 0; i < count; i++) fill_hash(lanes.jobs[i], composed, ops[i], macs[i]);
-  require_all(
-      IMB_SUBMIT_HASH_BURST_NOCHECK(lanes.*kManager, lanes.jobs, static_cast<uint32_t>(count), composed.hash_algorithm),
-      count);
+  require_all(ipsec_mb::run_hashes(lanes.*kManager, lanes.jobs, static_cast<uint32_t>(count), composed.hash_algorithm),
+              count);
 }
 
 /** MD5 has no synchronous form. */

@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 
@@ -18,10 +19,26 @@ constexpr uint32_t kTcpAndIpv4Bytes = 40;
 constexpr uint32_t kTcpAndIpv6Bytes = 60;
 constexpr timespec kPassingPause{0, 20'000};
 
-// A 1 in front of a sequence of IP and UDP headers on the outside.
+// IP and UDP headers on the outside.
 uint32_t outer_bytes(const SaAddresses& addresses) {
   const size_t ip = addresses.remote.family == Family::ipv4 ? kIpv4HeaderBytes : kIpv6HeaderBytes;
   return static_cast<uint32_t>(ip + (addresses.udp ? kUdpHeaderBytes : 0));
+}
+
+// Worker `index` to the CPU of that place among those that the process may use. A wish: without it the kernel chooses.
+void pin(std::thread& thread, unsigned index) {
+  cpu_set_t allowed;
+  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  const int count = CPU_COUNT(&allowed);
+  int place = static_cast<int>(index) % (count == 0 ? 1 : count);
+  for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    if (!CPU_ISSET(cpu, &allowed) || place-- != 0) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    ::pthread_setaffinity_np(thread.native_handle(), sizeof one, &one);
+    return;
+  }
 }
 
 uint16_t mss(uint32_t inner_mtu, uint32_t header_bytes) {
@@ -38,7 +55,6 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options, Notif
   engine->shared_.notify = notify;
   if (auto opened = engine->open_devices(); !opened) return Error{opened.error()};
   if (auto opened = engine->open_sockets(); !opened) return Error{opened.error()};
-  engine->note_capabilities();
   engine->rebuild();
   if (auto started = engine->start_workers(); !started) return Error{started.error()};
   return engine;
@@ -124,22 +140,30 @@ Result<Unit> Engine::start_workers() {
     threads_.emplace_back([worker = workers_[i].get()] { worker->run(); });
     const std::string name = "culvert-" + std::to_string(i);
     ::pthread_setname_np(threads_.back().native_handle(), name.c_str());
+    if (options_.pin_workers) pin(threads_.back(), i);
   }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return Unit{};
 }
 
-void Engine::note_capabilities() {
-  Capabilities& c = capabilities_;
+Capabilities Engine::capabilities() const {
+  Capabilities c;
   c.tun = shared_.tun.offloads;
-  c.udp_send_runs = shared_.outers[0]->sends_runs;
-  c.udp_receive_runs = shared_.outers[0]->nat[0].receives_runs;
+  c.udp_send_runs = true;
+  c.udp_receive_runs = true;
+  for (const auto& outer : shared_.outers) {
+    c.udp_send_runs = c.udp_send_runs && outer->sends_runs.load(std::memory_order_relaxed);
+    c.udp_receive_runs = c.udp_receive_runs && outer->nat[0].receives_runs;
+  }
   c.crypto = crypto::backend_description(crypto::default_backend());
   if (!c.tun.checksum) c.notices.emplace_back("the TUN driver computes checksums itself: no TUN_F_CSUM");
   if (!c.tun.tcp) c.notices.emplace_back("the TUN driver gives no TCP superpackets: no TUN_F_TSO4");
   if (!c.tun.udp) c.notices.emplace_back("the TUN driver gives no UDP superpackets: TUN_F_USO4 needs Linux 6.2");
-  if (!c.udp_send_runs) c.notices.emplace_back("each datagram is sent alone: UDP_SEGMENT needs Linux 4.18");
+  if (!c.udp_send_runs)
+    c.notices.emplace_back(
+        "each datagram is sent alone: UDP_SEGMENT needs Linux 4.18 and a device with checksum offload");
   if (!c.udp_receive_runs) c.notices.emplace_back("each datagram is received alone: UDP_GRO needs Linux 5.0");
+  return c;
 }
 
 // --- SAs ---
@@ -165,6 +189,8 @@ Result<Unit> Engine::install(const esp::InboundSa::Params& params, const SaAddre
   if (!sa) return Error{"EINVAL: " + sa.error()};
   inbound_.emplace(params.spi, Inbound{std::move(sa).value(), std::make_unique<InboundNotes>(), addresses});
   rebuild();
+  // The peer may use the SA as soon as it is told of it: no worker may still look it up in an older snapshot then.
+  synchronize();
   return Unit{};
 }
 

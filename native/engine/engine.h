@@ -33,6 +33,7 @@ struct EngineOptions {
   uint32_t mark = 0;
   std::vector<int> ike_sockets;  // bound sockets for the IKE port, passed in; none: the engine binds one per address
   uint32_t path_mtu = 1500;      // of the way to the peers, bytes
+  bool pin_workers = false;      // each to a CPU of its own, of those that the process may use
 };
 
 inline constexpr unsigned kMaxWorkers = 256;  // as many as an SPI's low byte can name
@@ -83,7 +84,8 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Keys in `params` are copied; SAs are identified by SPI, outbound ones by SPI and the peer's address.
+  // Keys in `params` are copied; SAs are identified by SPI, outbound ones by SPI and the peer's address. When an
+  // inbound SA is installed, every worker knows it.
   Result<Unit> install(const esp::InboundSa::Params& params, const SaAddresses& addresses);
   Result<Unit> install(const esp::OutboundSa::Params& params, const SaAddresses& addresses);
   /** Final totals; nothing when there is no such SA. Waits until no worker uses it any more, then wipes its keys. */
@@ -117,7 +119,8 @@ class Engine {
   void drain_events(Each each);
 
   std::vector<SaView> list_sas() const;
-  const Capabilities& capabilities() const { return capabilities_; }
+  /** As of now: what a device refuses later is seen when it does. */
+  Capabilities capabilities() const;
   const net::TunDevice& tun() const { return shared_.tun; }
   /** What an inner packet may measure through outbound SA `spi`, bytes; 0 when it is unknown. */
   uint32_t inner_mtu(uint32_t spi, const IpAddress& remote) const;
@@ -153,7 +156,6 @@ class Engine {
   Result<Unit> open_devices();
   Result<Unit> open_sockets();
   Result<Unit> start_workers();
-  void note_capabilities();
   Result<uint16_t> outer_of(const SaAddresses& addresses) const;
   uint32_t inner_mtu_of(const esp::EspGeometry& geometry, const SaAddresses& addresses) const;
   Outbound* find_outbound(uint32_t spi, const IpAddress& remote);
@@ -165,7 +167,6 @@ class Engine {
 
   EngineOptions options_;
   Shared shared_;
-  Capabilities capabilities_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::thread> threads_;
 

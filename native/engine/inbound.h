@@ -59,7 +59,6 @@ class Inbound final : net::PacketSink {
   net::SocketAddress from_;
   bool moved_ = false;
   size_t item_count_ = 0;
-  uint64_t run_bytes_ = 0;
   std::array<esp::DecapItem, kMaxItems> items_;
   std::array<uint8_t, kMaxItems> classes_;
 };

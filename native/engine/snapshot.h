@@ -22,6 +22,8 @@ struct OutboundPath {
   uint16_t mss_ipv6;
 };
 
+static_assert(sizeof(OutboundPath) <= kCacheLineBytes, "a packet touches one line of its path");
+
 /** What the owning worker remembers of an inbound SA beside the SA itself; lives as long as it. */
 struct InboundNotes {
   net::SocketAddress moved_to;  // the last address that was reported
@@ -39,6 +41,8 @@ struct InboundPath {
   InboundNotes* notes;
   net::SocketAddress remote;  // where its packets are expected from
 };
+
+static_assert(sizeof(InboundPath) <= kCacheLineBytes, "a lookup touches one line");
 
 /** Inbound paths by SPI: open addressing, at most half full. */
 class InboundTable {

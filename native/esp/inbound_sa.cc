@@ -122,10 +122,14 @@ size_t InboundSa::admit(std::span<DecapItem> items, crypto::CipherOp* ops, InFli
     if constexpr (kMode == crypto::CipherMode::cbc) {
       copy_iv(op.nonce, esp + kEspHeaderBytes, header_bytes - kEspHeaderBytes);
     }
-    // The SPI is the packet's own, which the ICV covers: a forged one is not authentic.
-    const bool has_counter_iv = kMode == crypto::CipherMode::aead || kMode == crypto::CipherMode::ctr;
-    const uint64_t iv = has_counter_iv ? load_be64(esp + kEspHeaderBytes) : 0;
-    fill_op<kMode, kEsn>(op, load_be32(esp), sequence, iv, salt_, header_bytes);
+    // The packet's own, which the ICV covers: a forged SPI is not authentic.
+    uint64_t header;
+    uint64_t iv = 0;
+    std::memcpy(&header, esp, sizeof header);
+    if constexpr (kMode == crypto::CipherMode::aead || kMode == crypto::CipherMode::ctr) {
+      std::memcpy(&iv, esp + kEspHeaderBytes, sizeof iv);
+    }
+    fill_op<kMode, kEsn>(op, header, iv, sequence, salt_, header_bytes);
     in_flight[admitted] = {sequence, &item};
     admitted++;
   }

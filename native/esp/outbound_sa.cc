@@ -188,7 +188,8 @@ void OutboundSa::seal_burst(std::span<EncapItem> items, uint64_t first_sequence)
     EncapItem& item = items[i];
     crypto::CipherOp& op = ops[i];
     uint8_t* esp = item.inner - header_bytes;
-    store_be64(esp, uint64_t{spi_} << 32 | static_cast<uint32_t>(sequence));
+    const uint64_t header = to_be64(uint64_t{spi_} << 32 | static_cast<uint32_t>(sequence));
+    std::memcpy(esp, &header, sizeof header);
     const uint32_t text_bytes = add_trailer<kMode>(item, align);
     op.text = item.inner;
     op.text_bytes = text_bytes;
@@ -199,7 +200,7 @@ void OutboundSa::seal_burst(std::span<EncapItem> items, uint64_t first_sequence)
     } else if constexpr (kMode != crypto::CipherMode::null) {
       store_be64(esp + kEspHeaderBytes, sequence);
     }
-    fill_op<kMode, kEsn>(op, spi_, sequence, sequence, salt_, header_bytes);
+    fill_op<kMode, kEsn>(op, header, to_be64(sequence), sequence, salt_, header_bytes);
     item.esp = esp;
     item.esp_length = header_bytes + text_bytes + icv_bytes;
     item.drop = Drop::none;

@@ -97,9 +97,9 @@ void Sender::failed(int fd, int error_number, unsigned index, SendReport& report
   const bool is_run = datagrams_[index] > 1;
   msghdr& header = headers_[index].msg_hdr;
   const auto* to = reinterpret_cast<const SocketAddress*>(header.msg_name);
-  if (error_number == EMSGSIZE) report.too_big = to;
   // EIO: the device offers no checksum offload. EINVAL and EMSGSIZE: kernels differ in what they say of a run whose
   // datagrams exceed the path MTU; alone they are fragmented.
+  if (error_number == EMSGSIZE || (is_run && error_number == EINVAL)) report.too_big = to;
   if (is_run && error_number == EIO) report.runs_refused = true;
   if (!is_run || (error_number != EIO && error_number != EINVAL && error_number != EMSGSIZE)) {
     report.failed += datagrams_[index];

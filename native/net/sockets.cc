@@ -79,6 +79,9 @@ Result<UdpSocket> UdpSocket::open(const SocketOptions& options) {
   if (auto common = set_common(fd, family, options.mark); !common) return Error{common.error()};
   const SocketAddress local({options.address, options.port});
   if (::bind(fd, local.get(), local.size()) < 0) return bind_error(errno, options.address, options.port);
+  // DEVIATION: RFC 3948 §2.1 has the UDP checksum of IPv4 sent as zero; UDP_SEGMENT refuses sockets that do so, and
+  // every device that takes runs computes checksums itself. Received zeroes are fine, over IPv6 as well (RFC 6935).
+  if (family == AF_INET6) set(fd, IPPROTO_UDP, UDP_NO_CHECK6_RX, 1);
   socket.receives_runs = options.receive_runs && set(fd, IPPROTO_UDP, UDP_GRO, 1);
   int segment = 0;
   socklen_t size = sizeof segment;

@@ -22,9 +22,9 @@ namespace {
 
 constexpr const char* kTunPath = "/dev/net/tun";
 
-// Packets that may wait for a worker. A superpacket counts as one, so the kernel's default of 500 would be up to 32 MB
-// of standing queue; this is what covers a worker that was not scheduled for some milliseconds.
-constexpr int kTxQueueLength = 500;
+// Packets that may wait for a worker; a superpacket counts as one. As many as an Ethernet device holds by default: small
+// packets at some hundred thousand a second bridge the milliseconds for which a worker may not be scheduled.
+constexpr int kTxQueueLength = 1000;
 
 TunOffloads set_offloads(int fd) {
   struct Attempt {

@@ -64,11 +64,16 @@ export function perform(output: GatewayOutput, to: Performer): void {
   }
 }
 
-/** The data plane has its own copy of the keys when `installSa` returns; ours die whether or not it took them. */
+/**
+ * The data plane has its own copy of the keys when `installSa` returns; ours die whether or not it took them. A refusal
+ * is the gateway's to know: it says so in a failure record, tells the peer and tries again.
+ */
 function installSa(sa: SaSpec, to: Performer): void {
   try {
     to.dataPlane.installSa(sa);
     to.traffic.installed(sa);
+  } catch (error) {
+    to.feed({ kind: "refusedSa", direction: sa.direction, spi: sa.spi, reason: (error as Error).message });
   } finally {
     sa.encrKey.wipe();
     sa.integKey.wipe();

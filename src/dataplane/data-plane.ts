@@ -30,6 +30,8 @@ export interface DataPlaneOptions {
    */
   readonly ikeSockets?: readonly number[];
   readonly backend?: "auto" | "ipsec-mb" | "portable";
+  /** Ties each worker to a CPU of its own: worth it where nothing else needs the CPUs. */
+  readonly pinWorkers?: boolean;
   /** Benchmarks only: lets an SA with ENCR_NULL and no integrity be installed. */
   readonly allowBenchNull?: boolean;
   /** Everything that happened, in order; called once for many. */
@@ -99,6 +101,7 @@ export class DataPlane {
         pathMtu: options.pathMtu ?? 1500,
         ikeSockets: options.ikeSockets ?? [],
         backend: options.backend ?? "auto",
+        pinWorkers: options.pinWorkers ?? false,
         allowBenchNull: options.allowBenchNull ?? false,
       },
       (events) => options.onEvents(events.map(decodeEvent)),

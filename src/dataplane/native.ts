@@ -28,6 +28,7 @@ export interface NativeOptions {
   readonly pathMtu: number;
   readonly ikeSockets: readonly number[];
   readonly backend: "auto" | "ipsec-mb" | "portable";
+  readonly pinWorkers: boolean;
   readonly allowBenchNull: boolean;
 }
 

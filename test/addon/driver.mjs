@@ -63,6 +63,9 @@ const calls = {
   counters: () => plane.counters(),
   drops: () => Object.fromEntries(plane.drops().map((row) => [row.reason, row.packets])),
   dump: () => plane.dump(),
+  flood(local, remote, bytes, count) {
+    for (let i = 0; i < count; i++) plane.sendIke(endpoint(local), endpoint(remote), fromHex(bytes));
+  },
   events: () => events.splice(0),
   close: () => plane.close(),
   monotonicMs: () => Number(process.hrtime.bigint() / 1_000_000n),

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { must } from "../../testbed/exec.ts";
 import { describeWithKernel, network, openPlane, Plane } from "./support.ts";
@@ -97,11 +98,40 @@ os.execvp("setpriv", ["setpriv", "--bounding-set", "-net_bind_service", *sys.arg
     }
   });
 
-  it("ends with its process when the process dies without a word", async () => {
+  it("ends with its process when that exits without a word, in the middle of a flood of events", async () => {
+    const { bed, a, b } = await network();
+    const sender = await openPlane(bed, b.gateway, "sender", { addresses: [b.outerAddress] });
+    const message = `0102030405060708${"00".repeat(1000)}`;
+    for (let i = 0; i < 5; i++) {
+      const plane = Plane.start(bed, a.gateway, "plane");
+      await plane.call("open", { ...options(a.outerAddress), workers: 2 });
+      await sender.call("flood", `${b.outerAddress}|4500`, `${a.outerAddress}|4500`, message, 400);
+      await plane.events("ike");
+      await sender.call("flood", `${b.outerAddress}|4500`, `${a.outerAddress}|4500`, message, 400);
+      expect(await plane.exit()).toBe(0);
+      expect(await must(["ip", "-n", a.gateway, "link"])).not.toContain("culvert0");
+    }
+  });
+
+  it("ends with a thread of Node that opened it", async () => {
     const { bed, a } = await network();
-    const plane = await openPlane(bed, a.gateway, "plane", { addresses: [a.outerAddress], workers: 2 });
-    await plane.call("exit").catch(() => undefined);
-    expect(await must(["ip", "-n", a.gateway, "link"])).not.toContain("culvert0");
+    const script = `
+      const { Worker, isMainThread } = require("node:worker_threads");
+      const addon = require(process.argv[2] ?? process.env.ADDON);
+      if (isMainThread) {
+        process.env.ADDON = process.argv[2];
+        const worker = new Worker(__filename, { env: { ...process.env, ADDON: process.argv[2] } });
+        worker.on("message", () => worker.terminate().then((code) => console.log("ended", code)));
+      } else {
+        new addon.DataPlane({ tunName: "culvert0", tunMtu: 1400, workers: 2, addresses: [new Uint8Array([192, 0, 2, 1])],
+          ikePort: 500, natPort: 4500, mark: 0, pathMtu: 1500, ikeSockets: [], backend: "auto", pinWorkers: true, allowBenchNull: false },
+          () => {});
+        require("node:worker_threads").parentPort.postMessage("open");
+        setInterval(() => {}, 1000);
+      }`;
+    const file = bed.file("worker.cjs", script);
+    const path = join(process.cwd(), "build/addon/Release/culvert.node");
+    expect(await must([process.execPath, file, path], { netns: a.gateway })).toBe("ended 1\n");
   });
 });
 
@@ -121,6 +151,7 @@ describe("the addon's own checks", () => {
       pathMtu: 1500,
       ikeSockets: [],
       backend: "auto",
+      pinWorkers: false,
       allowBenchNull: false,
     };
     const refuses = (change: Record<string, unknown>, name: string) =>

@@ -84,6 +84,16 @@ def send(socket_name, to, port, data, tos=None):
     s.sendto(bytes.fromhex(data), (to, port))
 
 
+def send_train(socket_name, to, port, datagrams):
+    """All of one size: one UDP_SEGMENT send, which the receiver's UDP_GRO takes as one train."""
+    s = sockets[socket_name]
+    sizes = {len(d) // 2 for d in datagrams}
+    assert len(sizes) == 1, sizes
+    s.setsockopt(17, 103, sizes.pop())
+    s.sendto(bytes.fromhex("".join(datagrams)), (to, port))
+    s.setsockopt(17, 103, 0)
+
+
 def receive(socket_name, timeout=2.0):
     s = sockets[socket_name]
     s.settimeout(timeout)
@@ -102,7 +112,7 @@ def sequence_of(esp):
 
 calls = {
     "listen": listen, "associate": associate, "seal": seal, "open": open_, "echo": echo, "udp": udp,
-    "describe": describe, "send": send, "receive": receive, "sequenceOf": sequence_of,
+    "describe": describe, "send": send, "sendTrain": send_train, "receive": receive, "sequenceOf": sequence_of,
 }
 print("ready", flush=True)
 for line in sys.stdin:

@@ -219,6 +219,44 @@ describeWithKernel("culvert against scapy's ESP", { scapy: true }, () => {
     await expectDrops(of, { replayed: 1, selector_mismatch: 1, no_sa: 2 });
   });
 
+  it("hands packets of a train to the workers that own their SAs", async () => {
+    const { bed, ...topology } = await network();
+    const { a, b } = topology;
+    const of = await setup(bed, topology, { workers: 4 });
+    const { plane, peer, receive } = of;
+    // UDP_GRO merges whatever has one five-tuple: a train with the SPIs of four workers, and one that nobody has.
+    const spis = [0, 1, 2, 3].map((worker) => 0x5500_0000 + worker);
+    const ends = { local: b.outerAddress, remote: a.outerAddress };
+    const inner = await peer.call("echo", {
+      source: b.hostAddress,
+      destination: a.hostAddress,
+      id: 5,
+      sequence: 1,
+    });
+    const train: string[] = [];
+    for (const spi of [...spis, 0x5500_0010]) {
+      if (spis.includes(spi))
+        await plane.call("installSa", manualSa("inbound", spi, a.outerAddress, b.outerAddress));
+      await peer.call("associate", { name: `${spi}`, spi, key: keyFor(spi), ...ends });
+    }
+    for (let round = 0; round < 3; round++) {
+      for (const spi of [...spis, 0x5500_0010])
+        train.push(await peer.call("seal", { name: `${spi}`, inner, sequence: round + 1 }));
+    }
+    await peer.call("sendTrain", {
+      socket_name: "udp4500",
+      to: a.outerAddress,
+      port: 4500,
+      datagrams: train,
+    });
+    for (let i = 0; i < 12; i++) expect(await receive()).toBeDefined();
+    await expectDrops(of, { unknown_spi: 3 });
+    for (const spi of spis)
+      expect(await plane.call("saTotals", "inbound", spi, b.outerAddress)).toMatchObject({ packets: 3 });
+    const counters = await plane.call("counters");
+    expect(counters).toMatchObject({ esp_packets_in: 15, esp_receives: 1, handed_over: 9 });
+  });
+
   it("numbers what it seals from 1 without gaps", async () => {
     const { bed, ...topology } = await network();
     const { peer, send, receive } = await setup(bed, topology);

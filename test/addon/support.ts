@@ -91,6 +91,12 @@ export class Plane {
     return this.#program.stop();
   }
 
+  /** Has it call process.exit; resolves with its exit code. */
+  async exit(): Promise<number> {
+    await this.call("exit").catch(() => undefined);
+    return this.#program.exited;
+  }
+
   #seen: Record<string, unknown>[] = [];
 }
 

@@ -80,8 +80,8 @@ describeWithKernel("two data planes with manual keys", {}, () => {
       const { bed, ...topology } = await network();
       const { a, b } = topology;
       const { planeA, planeB } = await tunnel(bed, topology, options);
-      await waitForPing(a.host, b.hostAddress);
       for (const destination of [b.hostAddress, b.hostAddress6]) {
+        await waitForPing(a.host, destination);
         for (const size of [0, 56, 1300]) {
           expect((await ping(a.host, destination, { count: 5, size })).lossPercent, `size ${size}`).toBe(0);
         }
@@ -155,6 +155,19 @@ describeWithKernel("two data planes with manual keys", {}, () => {
     await must(["sysctl", "-qw", "net.ipv4.ip_no_pmtu_disc=1"], { netns: b.host });
     await waitForPing(a.host, b.hostAddress);
     expect((await ping(a.host, b.hostAddress, { count: 5, size: 1472 })).lossPercent).toBe(0);
+  });
+
+  it("keep carrying over an outer path that is narrower than assumed, and report its MTU", async () => {
+    const { bed, ...topology } = await network();
+    const { a, b } = topology;
+    const { planeA } = await tunnel(bed, topology, { encapsulation: "udp", outer: 4, workers: 1 });
+    await must(["ip", "-n", a.gateway, "link", "set", "wan", "mtu", "1300"]);
+    await iperfServer(bed, b.host);
+    await waitForPing(a.host, b.hostAddress);
+    expect((await iperfTcp(a.host, b.hostAddress, { seconds: 1 })).gbps).toBeGreaterThan(0.01);
+    const [event] = await planeA.events("pathMtu");
+    expect(event).toEqual({ kind: "pathMtu", remote: b.outerAddress, mtu: 1300 });
+    expect((await planeA.call("drops"))["send_failed"]).toBe(0);
   });
 
   it("carry the DSCP outside and the congestion mark inside (RFC 6040)", async () => {

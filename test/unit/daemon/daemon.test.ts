@@ -202,16 +202,23 @@ describe("culvertd's life", () => {
     expect(lines().slice(1)).toEqual(["info SA up", "debug IPsec SA removed"]);
   });
 
-  it("wipes its copy of the keys, also when the data plane refuses the SA", async () => {
-    const { machine, dataPlane, start, lines } = setUp();
+  it("wipes its copy of the keys, also when the data plane refuses the SA, and tells the gateway", async () => {
+    const { machine, dataPlane, start } = setUp();
     await start();
     const specs = [sa(), sa()];
-    machine.onInput = () => machine.emit({ kind: "installSa", sa: specs.shift()! });
+    machine.onInput = (input) => {
+      if (input.kind === "command") machine.emit({ kind: "installSa", sa: specs.shift()! });
+    };
     await daemonCommand();
     dataPlane.refuses = new Error("no room");
     await daemonCommand();
     expect(dataPlane.told).toHaveLength(1);
-    expect(lines().at(-1)).toBe("error internal error");
+    expect(machine.inputs.at(-1)).toEqual({
+      kind: "refusedSa",
+      direction: "inbound",
+      spi: 0x1234,
+      reason: "no room",
+    });
 
     async function daemonCommand() {
       machine.connections = [connection("hq-branch", "down")];
