@@ -55,6 +55,8 @@ export interface ProposalConfig {
   readonly prf: readonly number[];
   /** DH groups; in an ESP proposal they mean PFS. */
   readonly groups: readonly number[];
+  /** RFC 9370: transform types ADDKE1 to ADDKE7, each with its methods; absent or empty: none. */
+  readonly additionalKeyExchanges?: readonly { readonly type: number; readonly methods: readonly number[] }[];
   /** ESP: extended sequence numbers by preference (RFC 7296 §3.3.2, type 5); empty when the operator named none. */
   readonly esn?: readonly number[];
   /** Words that work and are in no default, each with the reason. */

@@ -21,7 +21,10 @@ export interface ChildKeys {
 /**
  * KEYMAT = prf+(SK_d, [g^ir (new) |] Ni | Nr)
  *
- * `prfId` is the IKE SA's PRF; `gir` is present with PFS only, and is not wiped. Keys of the initiator's packets come
+ * With additional key exchanges, KEYMAT = prf+ (SK_d, SK(0) | Ni | Nr | SK(1) | ... SK(n)), RFC 9370 §2.2.4: SK(0) is
+ * `gir`, the others `additional`.
+ *
+ * `prfId` is the IKE SA's PRF; `gir` is present with PFS only. No secret is wiped. Keys of the initiator's packets come
  * first, and within a direction encryption before integrity.
  */
 export function childKeys(
@@ -31,11 +34,13 @@ export function childKeys(
   Ni: Uint8Array,
   Nr: Uint8Array,
   gir?: Secret,
+  additional: readonly Secret[] = [],
 ): ChildKeys {
   const encrBytes = encrKeymatBytes(suite);
   const integBytes = integKeyBytes(suite.integ);
   const lengths = [encrBytes, integBytes, encrBytes, integBytes];
-  const seed = gir ? [gir.reveal(), Ni, Nr] : [Ni, Nr];
+  const more = additional.map((secret) => secret.reveal());
+  const seed = [...(gir ? [gir.reveal()] : []), Ni, Nr, ...more];
   const keymat = prfPlus(prfId, SK_d.reveal(), seed, 2 * (encrBytes + integBytes));
   const [encrI, integI, encrR, integR] = cut(keymat, lengths) as [Secret, Secret, Secret, Secret];
   return {

@@ -38,6 +38,10 @@ export function skeyseed(prfId: number, Ni: Uint8Array, Nr: Uint8Array, gir: Sec
 /**
  * SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), RFC 7296 §2.18. `oldPrf` is the PRF of the IKE SA that is being
  * replaced; what follows uses the new one.
+ *
+ * With additional key exchanges, SKEYSEED = prf(SK_d, SK(0) | Ni | Nr | SK(1) | ... SK(n)), RFC 9370 §2.2.4: SK(0) is
+ * `gir`, the others `additional`. During the first exchanges the same formula, with one secret and the PRF, SK_d and
+ * nonces of the IKE SA itself, gives SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr), RFC 9370 §2.2.2.
  */
 export function rekeySkeyseed(
   oldPrf: number,
@@ -45,8 +49,10 @@ export function rekeySkeyseed(
   gir: Secret,
   Ni: Uint8Array,
   Nr: Uint8Array,
+  additional: readonly Secret[] = [],
 ): Secret {
-  return new Secret(prf(oldPrf, SK_d.reveal(), gir.reveal(), Ni, Nr));
+  const more = additional.map((secret) => secret.reveal());
+  return new Secret(prf(oldPrf, SK_d.reveal(), gir.reveal(), Ni, Nr, ...more));
 }
 
 /**

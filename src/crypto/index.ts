@@ -3,6 +3,7 @@ export { generateKeyPair, type KeyPair, keyPairFromPrivate } from "./dh.ts";
 export { constantTimeEqual } from "./equal.ts";
 export { digest, hmac } from "./hmac.ts";
 export * from "./ike-keys.ts";
+export * from "./key-exchange.ts";
 export * from "./nat-detection.ts";
 export { prf, prfPlus } from "./prf.ts";
 export * from "./psk-auth.ts";

@@ -68,6 +68,17 @@ export interface DhRow extends AlgorithmRow {
   readonly synonyms: readonly string[];
 }
 
+/** A key encapsulation mechanism. The initiator's KE payload holds the encapsulation key, the answer the ciphertext. */
+export interface KemRow extends AlgorithmRow {
+  readonly encapsulationKeyBytes: number;
+  readonly ciphertextBytes: number;
+  readonly sharedSecretBytes: number;
+  /** FIPS 203 §8: claimed security category, as the strength of the AES key that it compares with. */
+  readonly strengthBits: number;
+  readonly keywords: readonly string[];
+  readonly synonyms: readonly string[];
+}
+
 export type HashName = "md5" | "sha1" | "sha256" | "sha384" | "sha512";
 
 /** Values of the `implemented` column. */

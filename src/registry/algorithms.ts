@@ -1,8 +1,9 @@
 /** Finding algorithm rows by IANA transform ID. */
-import type { AlgorithmRow, DhRow, EncryptionRow, IntegrityRow, PrfRow } from "./algorithm-row.ts";
+import type { AlgorithmRow, DhRow, EncryptionRow, IntegrityRow, KemRow, PrfRow } from "./algorithm-row.ts";
 import { dh } from "./dh-rows.ts";
 import { encr } from "./encryption-rows.ts";
 import { integ, prf } from "./hmac-rows.ts";
+import { kem } from "./kem-rows.ts";
 import { EncryptionAlgorithm } from "./transforms.ts";
 
 const byId = <R extends AlgorithmRow>(rows: Readonly<Record<string, R>>): ReadonlyMap<number, R> =>
@@ -13,6 +14,7 @@ export const encrById: ReadonlyMap<number, EncryptionRow> = byId<EncryptionRow>(
 export const integById: ReadonlyMap<number, IntegrityRow> = byId<IntegrityRow>(integ);
 export const prfById: ReadonlyMap<number, PrfRow> = byId<PrfRow>(prf);
 export const dhById: ReadonlyMap<number, DhRow> = byId<DhRow>(dh);
+export const kemById: ReadonlyMap<number, KemRow> = byId<KemRow>(kem);
 
 /** Key length of an encryption transform in bits; `keyBits` is its Key Length attribute. RangeError if impossible. */
 export function encrKeyBits(row: EncryptionRow, keyBits: number | undefined): number {

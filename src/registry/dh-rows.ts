@@ -1,4 +1,4 @@
-import { type DhRow, everywhere, nowhere } from "./algorithm-row.ts";
+import { type DhRow, everywhere } from "./algorithm-row.ts";
 import { DhGroup } from "./transforms.ts";
 
 const DH = DhGroup.code;
@@ -92,7 +92,6 @@ export const dh = {
     keywords: ["modp2048s256"],
     synonyms: ["group24"],
     weak: "where its prime came from is unexplained (RFC 8247)",
-    implemented: nowhere,
   },
   MODP_1536: {
     ...group,

@@ -47,7 +47,7 @@ export const encr = {
     weak: undefined,
     ike: true,
     esp: true,
-    implemented: espOnly,
+    implemented: everywhere,
   },
   ENCR_AES_CBC: {
     ...aes,
@@ -73,7 +73,7 @@ export const encr = {
     block: 1,
     keywords: { aes128ctr: 128, aes192ctr: 192, aes256ctr: 256 },
     synonyms: {},
-    implemented: espOnly,
+    implemented: everywhere,
   },
   ENCR_3DES: {
     id: ENCR.ENCR_3DES,
@@ -90,7 +90,7 @@ export const encr = {
     weak: "64-bit blocks: collisions leak plaintext after a few gigabytes (RFC 8221)",
     ike: true,
     esp: true,
-    implemented: espOnly,
+    implemented: everywhere,
   },
   ENCR_DES: {
     id: ENCR.ENCR_DES,
@@ -107,7 +107,7 @@ export const encr = {
     weak: "a 56-bit key can be searched (RFC 8247)",
     ike: true,
     esp: true,
-    implemented: espOnly,
+    implemented: everywhere,
   },
   ENCR_NULL: {
     id: ENCR.ENCR_NULL,

@@ -1,5 +1,5 @@
 /** Integrity algorithms and PRFs: all of them HMAC (RFC 2104) over some hash. */
-import { espOnly, everywhere, type IntegrityRow, ikeOnly, nowhere, type PrfRow } from "./algorithm-row.ts";
+import { everywhere, type IntegrityRow, ikeOnly, type PrfRow } from "./algorithm-row.ts";
 import { IntegrityAlgorithm, PRF } from "./transforms.ts";
 
 const AUTH = IntegrityAlgorithm.code;
@@ -76,7 +76,7 @@ export const integ = {
     weak: md5Weak,
     ike: true,
     esp: true,
-    implemented: espOnly,
+    implemented: everywhere,
   },
 } as const satisfies Record<string, IntegrityRow>;
 
@@ -139,6 +139,6 @@ export const prf = {
     weak: md5Weak,
     ike: true,
     esp: false,
-    implemented: nowhere,
+    implemented: ikeOnly,
   },
 } as const satisfies Record<string, PrfRow>;

@@ -2,15 +2,31 @@
  * Proposals as operators write them (swanctl's syntax): keywords joined by `-`. Several words of one kind are
  * alternatives in order of preference.
  */
-import type { EncryptionRow, KeywordRow } from "./algorithm-row.ts";
-import { dhById, encrById, integById, prfById } from "./algorithms.ts";
+import { type DhRow, type EncryptionRow, type KemRow, type KeywordRow, nowhere } from "./algorithm-row.ts";
+import { dhById, encrById, integById, kemById, prfById } from "./algorithms.ts";
 import { dh } from "./dh-rows.ts";
 import { encr } from "./encryption-rows.ts";
 import { integ, prf } from "./hmac-rows.ts";
+import { kem } from "./kem-rows.ts";
 import type { EspSuite, IkeSuite } from "./suite.ts";
-import { DhGroup, EncryptionAlgorithm, EsnValue, IntegrityAlgorithm, PRF } from "./transforms.ts";
+import {
+  DhGroup,
+  EncryptionAlgorithm,
+  EsnValue,
+  IntegrityAlgorithm,
+  PRF,
+  TransformType,
+} from "./transforms.ts";
 
 export type ProposalUse = "ike" | "esp";
+
+/** The alternatives for one additional key exchange (RFC 9370). */
+export interface AdditionalKeyExchange {
+  /** TransformType ADDKE1 to ADDKE7. The exchanges are done in this order. */
+  readonly type: number;
+  /** Key exchange methods in order of preference; 0 (NONE) means that it may be left out. */
+  readonly methods: readonly number[];
+}
 
 /** A proposal in transform numbers, each list in order of preference. */
 export interface ParsedProposal {
@@ -23,6 +39,8 @@ export interface ParsedProposal {
   readonly prf: readonly number[];
   /** In an ESP proposal: PFS. */
   readonly groups: readonly number[];
+  /** Ascending types, each once; `ke1_mlkem768` and such. */
+  readonly additionalKeyExchanges: readonly AdditionalKeyExchange[];
   /** ESP only: `esn` and `noesn` words (EsnValue); empty when none was written. */
   readonly esn: readonly number[];
   /** False when this build cannot run a word of it; `unimplemented` names them. */
@@ -48,6 +66,7 @@ export function parseProposal(text: string, use: ProposalUse): ParsedProposal {
   const integrity: number[] = [];
   const prfs: number[] = [];
   const groups: number[] = [];
+  const additional = new Map<number, number[]>();
   const esn: number[] = [];
   const unimplemented: string[] = [];
   const weak: { keyword: string; reason: string }[] = [];
@@ -76,6 +95,12 @@ export function parseProposal(text: string, use: ProposalUse): ParsedProposal {
       case "esn":
         addOnce(esn, found.id);
         break;
+      case "additional": {
+        const methods = additional.get(found.type!) ?? [];
+        addOnce(methods, found.id);
+        additional.set(found.type!, methods);
+        break;
+      }
     }
   }
 
@@ -95,12 +120,17 @@ export function parseProposal(text: string, use: ProposalUse): ParsedProposal {
     if (prfs.length === 0) throw missing(text, "a PRF", use, "prf");
     if (groups.length === 0) throw missing(text, "a DH group", use, "group");
   }
+  // RFC 9370 §2.2.2: additional key exchanges add to one that comes first; in ESP, to that of PFS.
+  if (additional.size > 0 && groups.length === 0) throw missing(text, "a DH group", use, "group");
   return {
     text: text.trim(),
     encryption,
     integrity: aead ? [] : integrity,
     prf: prfs,
     groups,
+    additionalKeyExchanges: [...additional]
+      .map(([type, methods]) => ({ type, methods }))
+      .sort((a, b) => a.type - b.type),
     esn,
     implemented: unimplemented.length === 0,
     unimplemented,
@@ -114,6 +144,7 @@ export function formatProposal(p: {
   readonly integrity: readonly number[];
   readonly prf: readonly number[];
   readonly groups: readonly number[];
+  readonly additionalKeyExchanges?: readonly AdditionalKeyExchange[];
   readonly esn?: readonly number[];
 }): string {
   return [
@@ -121,6 +152,9 @@ export function formatProposal(p: {
     ...p.integrity.map(integrityKeyword),
     ...p.prf.map(prfKeyword),
     ...p.groups.map(groupKeyword),
+    ...(p.additionalKeyExchanges ?? []).flatMap(({ type, methods }) =>
+      methods.map((id) => `${kePrefix(type)}${id === DhGroup.code.NONE ? "none" : groupKeyword(id)}`),
+    ),
     ...(p.esn ?? []).map((id) =>
       id === EsnValue.code.ESN ? "esn" : id === 0 ? "noesn" : EsnValue.nameOf(id),
     ),
@@ -146,14 +180,18 @@ export function encryptionKeyword(id: number, keyBits: number | undefined): stri
 export const integrityKeyword = (id: number): string =>
   integById.get(id)?.keywords[0] ?? IntegrityAlgorithm.nameOf(id);
 export const prfKeyword = (id: number): string => prfById.get(id)?.keywords[0] ?? PRF.nameOf(id);
-export const groupKeyword = (id: number): string => dhById.get(id)?.keywords[0] ?? DhGroup.nameOf(id);
+/** Of any key exchange method, DH group or KEM. */
+export const groupKeyword = (id: number): string =>
+  dhById.get(id)?.keywords[0] ?? kemById.get(id)?.keywords[0] ?? DhGroup.nameOf(id);
 
-type Kind = "encryption" | "integrity" | "prf" | "group" | "esn";
+type Kind = "encryption" | "integrity" | "prf" | "group" | "additional" | "esn";
 
 interface Word {
   readonly kind: Kind;
   readonly id: number;
   readonly keyBits: number | undefined;
+  /** ADDKE1 to ADDKE7, of an additional key exchange. */
+  readonly type?: number;
   readonly weak: string | undefined;
   readonly ike: boolean;
   readonly esp: boolean;
@@ -185,6 +223,23 @@ function buildVocabulary(): ReadonlyMap<string, Word> {
         words.set(word, { ...columns(row), kind, keyBits: undefined, canonical: false });
     }
   }
+  for (const type of additionalTypes) {
+    const prefix = kePrefix(type);
+    // RFC 9370 allows any method here; what a DH group adds to a DH group is little, but it is the peer's to ask for.
+    for (const row of [...Object.values<KemRow>(kem), ...Object.values<DhRow>(dh)]) {
+      const word = {
+        ...columns(row),
+        implemented: nowhere,
+        kind: "additional",
+        keyBits: undefined,
+        type,
+      } as const;
+      for (const name of row.keywords) words.set(prefix + name, { ...word, canonical: true });
+      for (const name of row.synonyms) words.set(prefix + name, { ...word, canonical: false });
+    }
+    const none = { id: DhGroup.code.NONE, weak: undefined, ike: true, esp: true, implemented: nowhere };
+    words.set(`${prefix}none`, { ...none, kind: "additional", keyBits: undefined, type, canonical: true });
+  }
   for (const [word, id] of [
     ["esn", EsnValue.code.ESN],
     ["noesn", EsnValue.code.NO_ESN],
@@ -199,7 +254,13 @@ function columns(row: Omit<Word, "kind" | "keyBits" | "canonical">) {
   return { id: row.id, weak: row.weak, ike: row.ike, esp: row.esp, implemented: row.implemented };
 }
 
+/** `ke1_` for ADDKE1. */
+const kePrefix = (type: number): string => `ke${type - T.ADDKE1 + 1}_`;
+
+const T = TransformType.code;
+const additionalTypes = [T.ADDKE1, T.ADDKE2, T.ADDKE3, T.ADDKE4, T.ADDKE5, T.ADDKE6, T.ADDKE7];
 const vocabulary = buildVocabulary();
+const kindName: Partial<Record<Kind, string>> = { additional: "additional key exchange" };
 const useName = { ike: "an IKE proposal", esp: "an IPsec proposal" } as const;
 const quote = (text: string): string => JSON.stringify(text);
 
@@ -217,9 +278,11 @@ function wordsOf(kind: Kind, use: ProposalUse, weak: boolean): string {
 
 function allowed(use: ProposalUse): string {
   const kinds: Kind[] =
-    use === "ike" ? ["encryption", "integrity", "prf", "group"] : ["encryption", "integrity", "group", "esn"];
+    use === "ike"
+      ? ["encryption", "integrity", "prf", "group", "additional"]
+      : ["encryption", "integrity", "group", "additional", "esn"];
   const lists = kinds
-    .map((kind) => [kind, wordsOf(kind, use, false)] as const)
+    .map((kind) => [kindName[kind] ?? kind, wordsOf(kind, use, false)] as const)
     .filter(([, words]) => words !== "");
   const weak = kinds.map((kind) => wordsOf(kind, use, true)).filter((words) => words !== "");
   const sound = `allowed are ${lists.map(([kind, words]) => `${kind}: ${words}`).join("; ")}`;

@@ -300,12 +300,12 @@ check("connections", inConnection, [
         "connections.hq-branch.ipsec.perSubnetPair: true: auto or false (this build makes one CHILD_SA for all subnets)",
       ],
       [
-        "ipsec: {proposals: [aes128gcm16, aes128-sha256-modp2048s256]}",
-        "connections.hq-branch.ipsec.proposals[1]: aes128-sha256-modp2048s256: algorithms of this build; it does not have modp2048s256",
+        "ipsec: {proposals: [aes128gcm16, aes128-sha256-x25519-ke1_mlkem768]}",
+        "connections.hq-branch.ipsec.proposals[1]: aes128-sha256-x25519-ke1_mlkem768: algorithms of this build; it does not have ke1_mlkem768",
       ],
       [
-        "ike: {proposals: [chacha20poly1305-prfsha256-x25519]}",
-        "connections.hq-branch.ike.proposals[0]: chacha20poly1305-prfsha256-x25519: algorithms of this build; it does not have chacha20poly1305",
+        "ike: {proposals: [aes256gcm16-prfsha256-x25519-ke1_mlkem768]}",
+        "connections.hq-branch.ike.proposals[0]: aes256gcm16-prfsha256-x25519-ke1_mlkem768: algorithms of this build; it does not have ke1_mlkem768",
       ],
     ],
   },

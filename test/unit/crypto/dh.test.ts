@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { PeerMisbehaved } from "../../../src/core/errors.ts";
 import { generateKeyPair, keyPairFromPrivate } from "../../../src/crypto/index.ts";
-import { modpPrimes } from "../../../src/crypto/modp-primes.ts";
+import { modpPrimes, modpSubgroups } from "../../../src/crypto/modp-primes.ts";
 import { DhGroup, type DhRow, dh } from "../../../src/registry/index.ts";
 import { hex, toHex, wycheproof } from "./wycheproof.ts";
 
@@ -10,12 +10,12 @@ const rows: readonly DhRow[] = Object.values(dh);
 const runnable = rows
   .filter((row) => row.implemented.ike)
   .map((row) => [DhGroup.nameOf(row.id), row] as const);
-const modp = runnable.filter(([, row]) => row.kind === "modp");
+const modp = runnable.filter(([, row]) => row.kind === "modp" && !modpSubgroups.has(row.id));
 
 describe("key exchange", () => {
   it("covers the groups that IKE negotiates", () => {
     expect(runnable.map(([, row]) => row.id).sort((a, b) => a - b)).toEqual([
-      1, 2, 5, 14, 15, 16, 19, 20, 21, 31,
+      1, 2, 5, 14, 15, 16, 19, 20, 21, 24, 31,
     ]);
   });
 
@@ -54,7 +54,7 @@ describe("key exchange", () => {
     expect(() => pair.computeSharedSecret(peer)).toThrow(RangeError);
   });
 
-  it.each([0, 22, 24, 36, 1025, 65535])("has no key pair for group %d", (group) => {
+  it.each([0, 22, 23, 36, 1025, 65535])("has no key pair for group %d", (group) => {
     expect(() => generateKeyPair(group)).toThrow(RangeError);
   });
 });
@@ -117,6 +117,64 @@ describe("modp groups (RFC 2409, RFC 3526)", () => {
     const ca = c.computeSharedSecret(a.publicValue).reveal();
     expect(toHex(b.computeSharedSecret(a.publicValue).reveal())).toBe(toHex(ab));
     expect(toHex(a.computeSharedSecret(c.publicValue).reveal())).toBe(toHex(ca));
+  });
+});
+
+describe("the modp group with a subgroup of prime order (RFC 5114 §2.3, RFC 6989 §2.2)", () => {
+  const group = DhGroup.code.MODP_2048_256;
+  const number = (bytes: Uint8Array) => BigInt(`0x${toHex(bytes)}`);
+  const bytes = (v: bigint) => hex(v.toString(16).padStart(512, "0"));
+  const p = number(modpPrimes.get(group)!);
+  const { generator, order } = modpSubgroups.get(group)!;
+  const g = number(generator);
+  const q = number(order);
+
+  it("has a prime, a prime order that divides p - 1, and a generator of that order", () => {
+    for (const prime of [p, q])
+      for (const base of [2n, 3n, 5n, 7n]) expect(power(base, prime - 1n, prime)).toBe(1n);
+    expect((p - 1n) % q).toBe(0n);
+    expect(g > 1n && power(g, q, p) === 1n).toBe(true);
+  });
+
+  it("agrees with RFC 5114 §A.3's example", () => {
+    const a = keyPairFromPrivate(group, hex(example.xA));
+    const b = keyPairFromPrivate(group, hex(example.xB));
+    expect(toHex(a.publicValue)).toBe(toHex(hex(example.yA)));
+    expect(toHex(b.publicValue)).toBe(toHex(hex(example.yB)));
+    expect(toHex(a.computeSharedSecret(hex(example.yB)).reveal())).toBe(toHex(hex(example.Z)));
+    expect(toHex(b.computeSharedSecret(hex(example.yA)).reveal())).toBe(toHex(hex(example.Z)));
+  });
+
+  it("refuses 0, 1, p-1, p and p+1", () => {
+    for (const y of [0n, 1n, p - 1n, p, p + 1n])
+      expect(() => generateKeyPair(group).computeSharedSecret(bytes(y))).toThrow(/not between 1 and p − 1/);
+  });
+
+  it("refuses elements of the small subgroups, and of the whole group, that would tell the exponent", () => {
+    const cofactor = (p - 1n) / q;
+    const small = [2n, 3n, 5n, 7n, 11n, 13n].filter((r) => cofactor % r === 0n);
+    const elements = small
+      .map((r) =>
+        [2n, 3n, 5n, 7n].map((base) => power(base, (p - 1n) / r, p)).find((y) => y !== 1n && y !== p - 1n),
+      )
+      .filter((y) => y !== undefined);
+    expect(elements.length).toBeGreaterThan(0);
+    // Alone, and as confinement attacks send them: multiplied into a good value.
+    const values = [...elements, ...elements.map((y) => (y * g) % p), p - g, 2n, 3n, p - 2n];
+    const pair = generateKeyPair(group);
+    for (const y of values) {
+      expect(power(y, q, p)).not.toBe(1n);
+      expect(() => pair.computeSharedSecret(bytes(y))).toThrow(/not in the group's subgroup/);
+    }
+  });
+
+  it("takes every power of the generator, and computes as arithmetic says", () => {
+    const x = 0xfedcba9876543210fedcba9876543210n;
+    const pair = keyPairFromPrivate(group, hex(x.toString(16)));
+    for (const k of [1n, 2n, 3n, q - 1n, q / 2n]) {
+      const y = power(g, k, p);
+      expect(toHex(pair.computeSharedSecret(bytes(y)).reveal())).toBe(toHex(bytes(power(y, x, p))));
+    }
   });
 });
 
@@ -263,6 +321,35 @@ describe("Curve25519 (RFC 7748, RFC 8031)", () => {
     expect(() => generateKeyPair(31).computeSharedSecret(new Uint8Array(32))).toThrow(PeerMisbehaved);
   });
 });
+
+const example = {
+  xA: `0881382C DB87660C 6DC13E61 4938D5B9 C8B2F248 581CC5E3 1B354543 97FCE50E`,
+  yA: `2E9380C8 323AF975 45BC4941 DEB0EC37 42C62FE0 ECE824A6 ABDBE66C 59BEE024
+    2911BFB9 67235CEB A35AE13E 4EC752BE 630B92DC 4BDE2847 A9C62CB8 15274542
+    1FB7EB60 A63C0FE9 159FCCE7 26CE7CD8 523D7450 667EF840 E4919121 EB5F01C8
+    C9B0D3D6 48A93BFB 75689E82 44AC134A F544711C E79A02DC C3422668 4780DDDC
+    B4985941 06C37F5B C7985648 7AF5AB02 2A2E5E42 F09897C1 A85A11EA 0212AF04
+    D9B4CEBC 937C3C1A 3E15A8A0 342E3376 15C84E7F E3B8B9B8 7FB1E73A 15AF12A3
+    0D746E06 DFC34F29 0D797CE5 1AA13AA7 85BF6658 AFF5E4B0 93003CBE AF665B3C
+    2E113A3A 4E905269 341DC071 1426685F 4EF37E86 8A8126FF 3F2279B5 7CA67E29`,
+  xB: `7D62A7E3 EF36DE61 7B13D1AF B82C780D 83A23BD4 EE670564 5121F371 F546A53D`,
+  yB: `575F0351 BD2B1B81 7448BDF8 7A6C362C 1E289D39 03A30B98 32C5741F A250363E
+    7ACBC7F7 7F3DACBC 1F131ADD 8E03367E FF8FBBB3 E1C57844 24809B25 AFE4D226
+    2A1A6FD2 FAB64105 CA30A674 E07F7809 85208863 2FC04923 3791AD4E DD083A97
+    8B883EE6 18BC5E0D D047415F 2D95E683 CF14826B 5FBE10D3 CE41C6C1 20C78AB2
+    0008C698 BF7F0BCA B9D7F407 BED0F43A FB2970F5 7F8D1204 3963E66D DD320D59
+    9AD9936C 8F44137C 08B180EC 5E985CEB E186F3D5 49677E80 607331EE 17AF3380
+    A725B078 2317D7DD 43F59D7A F9568A9B B63A84D3 65F92244 ED120988 219302F4
+    2924C7CA 90B89D24 F71B0AB6 97823D7D EB1AFF5B 0E8E4A45 D49F7F53 757E1913`,
+  Z: `86C70BF8 D0BB81BB 01078A17 219CB7D2 7203DB2A 19C877F1 D1F19FD7 D77EF225
+    46A68F00 5AD52DC8 4553B78F C60330BE 51EA7C06 72CAC151 5E4B35C0 47B9A551
+    B88F39DC 26DA14A0 9EF74774 D47C762D D177F9ED 5BC2F11E 52C879BD 95098504
+    CD9EECD8 A8F9B3EF BD1F008A C5853097 D9D1837F 2B18F77C D7BE01AF 80A7C7B5
+    EA3CA54C C02D0C11 6FEE3F95 BB873993 85875D7E 86747E67 6E728938 ACBFF709
+    8E05BE4D CFB24052 B83AEFFB 14783F02 9ADBDE7F 53FAE920 84224090 E007CEE9
+    4D4BF2BA CE9FFD4B 57D2AF7C 724D0CAA 19BF0501 F6F17B4A A10F425E 3EA76080
+    B4B9D6B3 CEFEA115 B2CEB878 9BB8A3B0 EA87FEBE 63B6C8F8 46EC6DB0 C26C5D7C`,
+};
 
 type KeyPair = ReturnType<typeof generateKeyPair>;
 

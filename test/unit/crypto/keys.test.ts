@@ -1,5 +1,5 @@
 import { hmac as nobleHmac } from "@noble/hashes/hmac.js";
-import { sha1 } from "@noble/hashes/legacy.js";
+import { md5, sha1 } from "@noble/hashes/legacy.js";
 import { sha256, sha384, sha512 } from "@noble/hashes/sha2.js";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -23,6 +23,7 @@ import { hex, toHex } from "./wycheproof.ts";
 
 // The oracle: the RFC's formulas over another implementation of HMAC, with plain concatenation.
 const hashes = new Map([
+  [1, md5],
   [2, sha1],
   [5, sha256],
   [6, sha384],
@@ -39,7 +40,7 @@ function oraclePrfPlus(id: number, key: Uint8Array, seed: Uint8Array, length: nu
   return out.subarray(0, length);
 }
 
-const prfId = fc.constantFrom(2, 5, 6, 7);
+const prfId = fc.constantFrom(...hashes.keys());
 const nonce = fc.uint8Array({ minLength: 16, maxLength: 64 });
 const some = fc.uint8Array({ minLength: 1, maxLength: 80 });
 const spiI = 0x0102030405060708n;
@@ -65,7 +66,7 @@ describe("prf+ (RFC 7296 §2.13)", () => {
   });
 
   it("refuses a PRF that this build does not have", () => {
-    for (const id of [0, 1, 4, 8, 65535]) expect(() => prf(id, Uint8Array.of(1))).toThrow(RangeError);
+    for (const id of [0, 3, 4, 8, 65535]) expect(() => prf(id, Uint8Array.of(1))).toThrow(RangeError);
   });
 });
 
@@ -88,6 +89,18 @@ describe("keys of an IKE SA (RFC 7296 §2.14)", () => {
     );
   });
 
+  it("SKEYSEED = prf(SK_d, SK(0) | Ni | Nr | SK(1) | ... SK(n)) with additional key exchanges (RFC 9370 §2.2.4)", () => {
+    const secrets = fc.array(some, { maxLength: 7 });
+    fc.assert(
+      fc.property(prfId, some, nonce, nonce, some, secrets, (id, SK_d, Ni, Nr, first, more) => {
+        const additional = more.map((secret) => new Secret(secret));
+        expect(reveal(rekeySkeyseed(id, new Secret(SK_d), new Secret(first), Ni, Nr, additional))).toBe(
+          toHex(oraclePrf(id, SK_d, cat(first, Ni, Nr, ...more))),
+        );
+      }),
+    );
+  });
+
   it.each([
     ["AES-GCM", gcm, [48, 0, 0, 36, 36, 48, 48]],
     ["AES-CBC with HMAC", cbc, [32, 32, 32, 16, 16, 32, 32]],
@@ -96,6 +109,22 @@ describe("keys of an IKE SA (RFC 7296 §2.14)", () => {
       { ...cbc, keyBits: 256, integ: 2, prf: 7 },
       [64, 20, 20, 32, 32, 64, 64],
     ],
+    [
+      "AES-CTR-256 with its nonce behind the key (RFC 5930 §2.1)",
+      { ...cbc, encr: 13, keyBits: 256, integ: 14, prf: 6 },
+      [48, 64, 64, 36, 36, 48, 48],
+    ],
+    [
+      "ChaCha20-Poly1305 with its salt behind the key (RFC 7634 §2)",
+      { ...gcm, encr: 28, keyBits: undefined, prf: 5 },
+      [32, 0, 0, 36, 36, 32, 32],
+    ],
+    [
+      "3DES with MD5",
+      { ...cbc, encr: 3, keyBits: undefined, integ: 1, prf: 1 },
+      [16, 16, 16, 24, 24, 16, 16],
+    ],
+    ["DES with MD5", { ...cbc, encr: 2, keyBits: undefined, integ: 1, prf: 1 }, [16, 16, 16, 8, 8, 16, 16]],
   ])("cuts SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr in this order: %s", (_, suite, lengths) => {
     const Ni = new Uint8Array(32).fill(1);
     const Nr = new Uint8Array(32).fill(2);
@@ -141,6 +170,17 @@ describe("keys of a CHILD_SA (RFC 7296 §2.17)", () => {
     expect(gir.length).toBe(32);
     wipeChildKeys(keys);
     expect([i.encrKey, i.integKey, r.encrKey, r.integKey].every((key) => key.length === 0)).toBe(true);
+  });
+
+  it("KEYMAT = prf+ (SK_d, SK(0) | Ni | Nr | SK(1) | ... SK(n)) with additional key exchanges (RFC 9370 §2.2.4)", () => {
+    const [first, second, third] = [10, 11, 12].map((octet) => new Secret(new Uint8Array(32).fill(octet)));
+    const suite = { encr: 20, keyBits: 128, integ: 0 };
+    const keys = childKeys(5, SK_d, suite, Ni, Nr, first, [second!, third!]);
+    const seed = cat(first!.reveal(), Ni, Nr, second!.reveal(), third!.reveal());
+    const { initiatorToResponder: i, responderToInitiator: r } = keys;
+    expect([i.encrKey, r.encrKey].map(reveal).join("")).toBe(
+      toHex(oraclePrfPlus(5, SK_d.reveal(), seed, 40)),
+    );
   });
 
   it.each([

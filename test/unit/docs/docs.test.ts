@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { configSchema } from "../../../src/config/index.ts";
 import { unsupportedInConnection, unsupportedInFile } from "../../../src/config/unsupported.ts";
 import { type FailureCode, failureReasons } from "../../../src/core/failure-reasons.ts";
-import { dh, encr, integ, prf } from "../../../src/registry/index.ts";
+import { dh, encr, integ, kem, prf } from "../../../src/registry/index.ts";
 import { countingRandom, input, load, problems } from "../config/helpers.ts";
 import { schemaKeys } from "./schema-keys.ts";
 
@@ -60,6 +60,7 @@ describe("docs/configuration.md", () => {
       ["integrity", Object.values(integ)],
       ["PRF", Object.values(prf)],
       ["DH group", Object.values(dh)],
+      ["additional key exchange", Object.values(kem)],
     ] as const;
     const expected = kinds.flatMap(([kind, list]) =>
       list.map((row) => [

@@ -23,6 +23,7 @@ describe("parseProposal", () => {
       integrity: [],
       prf: [6],
       groups: [31],
+      additionalKeyExchanges: [],
       esn: [],
       implemented: true,
       unimplemented: [],
@@ -74,6 +75,23 @@ describe("parseProposal", () => {
     });
   });
 
+  it("reads additional key exchanges (RFC 9370) in the order of their numbers, each with its alternatives", () => {
+    const text = "aes256gcm16-prfsha384-x25519-ke2_ecp384-ke1_mlkem768-ke1_none-ke1_mlkem768";
+    expect(parseProposal(text, "ike")).toMatchObject({
+      groups: [31],
+      additionalKeyExchanges: [
+        { type: 6, methods: [36, 0] },
+        { type: 7, methods: [20] },
+      ],
+    });
+    expect(parseProposal("aes128gcm16-x25519-ke7_modp2048", "esp").additionalKeyExchanges).toEqual([
+      { type: 12, methods: [14] },
+    ]);
+    expect(parseProposal("aes128gcm16-sha256-x25519-ke1_modp1024", "ike").weak.map((w) => w.keyword)).toEqual(
+      ["ke1_modp1024"],
+    );
+  });
+
   it("reads PFS groups and sequence numbers of an IPsec proposal", () => {
     expect(parseProposal("aes256gcm16-x25519-esn-noesn", "esp")).toMatchObject({ groups: [31], esn: [1, 0] });
     expect(parseProposal("aes128gcm16", "esp")).toMatchObject({
@@ -85,23 +103,20 @@ describe("parseProposal", () => {
   });
 
   it("tells what this build cannot run, word by word", () => {
-    expect(parseProposal("aes128-sha256-modp2048s256", "esp")).toMatchObject({
-      implemented: false,
-      unimplemented: ["modp2048s256"],
-    });
-    expect(parseProposal("3des-md5-modp1024", "ike")).toMatchObject({
-      implemented: false,
-      unimplemented: ["3des", "md5"],
-    });
+    for (const use of ["ike", "esp"] as const)
+      expect(parseProposal("aes256gcm16-sha384-x25519-ke1_mlkem768-ke2_ecp384", use)).toMatchObject({
+        implemented: false,
+        unimplemented: ["ke1_mlkem768", "ke2_ecp384"],
+      });
     for (const text of [
-      "aes128-sha256-modp2048",
-      "3des-md5",
-      "des-sha1",
-      "aes256ctr-sha512",
-      "chacha20poly1305",
-      "null-sha384",
+      "aes128-sha256-modp2048s256",
+      "3des-md5-modp768",
+      "des-sha1-modp2048",
+      "aes256ctr-sha512-modp2048",
+      "chacha20poly1305-sha256-x25519",
     ])
-      expect(parseProposal(text, "esp").implemented).toBe(true);
+      for (const use of ["ike", "esp"] as const) expect(parseProposal(text, use).implemented).toBe(true);
+    expect(parseProposal("null-sha384", "esp").implemented).toBe(true);
     for (const bits of [128, 192, 256]) {
       expect(parseProposal(`aes${bits}gcm16`, "esp").implemented).toBe(true);
       expect(parseProposal(`aes${bits}gcm16-prfsha256-x25519`, "ike").implemented).toBe(true);
@@ -137,6 +152,10 @@ describe("parseProposal", () => {
       /write them as two proposals/,
     ],
     ["aes128-sha256-modp2048-esn", "ike", "esn", /"esn" cannot be used in an IKE proposal/],
+    ["aes256gcm16-sha384-mlkem768", "ike", "mlkem768", /unknown algorithm "mlkem768"/],
+    ["aes256gcm16-sha384-x25519-ke8_mlkem768", "ike", "ke8_mlkem768", /unknown algorithm/],
+    ["aes256gcm16-sha384-x25519-ke1_aes128", "ike", "ke1_aes128", /unknown algorithm/],
+    ["aes256gcm16-ke1_mlkem768", "esp", "aes256gcm16-ke1_mlkem768", /needs a DH group/],
     ["constructor-__proto__", "ike", "constructor", /unknown algorithm/],
   ])("refuses %j for %s and says why", (text, use, word, message) => {
     let error: unknown;
@@ -158,7 +177,7 @@ describe("parseProposal", () => {
       } catch (error) {
         message = (error as Error).message;
       }
-      for (const refused of use === "ike" ? ["3des", "md5", "null"] : ["modp2048s256"])
+      for (const refused of ["ke1_mlkem768", ...(use === "ike" ? ["null", "esn"] : ["prfsha256"])])
         expect(message.split(/[ ;]+/)).not.toContain(refused);
     }
   });
@@ -180,9 +199,11 @@ describe("formatProposal", () => {
         expect(formatProposal(parseProposal(text, "ike"))).toBe(text);
       }),
     );
-    expect(formatProposal(parseProposal("aes256gcm16-x25519-esn-noesn", "esp"))).toBe(
+    for (const text of [
       "aes256gcm16-x25519-esn-noesn",
-    );
+      "aes256gcm16-x25519-ke1_mlkem768-ke1_none-ke3_ecp384-esn",
+    ])
+      expect(formatProposal(parseProposal(text, "esp"))).toBe(text);
   });
 
   it("prints what has no keyword by its registry's name", () => {
@@ -195,11 +216,11 @@ describe("formatProposal", () => {
         ],
         integrity: [5],
         prf: [4],
-        groups: [36, 9999],
+        groups: [37, 9999],
         esn: [7],
       }),
     ).toBe(
-      "ENCR_CAMELLIA_CBC_256-EncryptionAlgorithm(999)-ENCR_AES_GCM_16_64-AUTH_AES_XCBC_96-PRF_AES128_XCBC-ML_KEM_768-DhGroup(9999)-EsnValue(7)",
+      "ENCR_CAMELLIA_CBC_256-EncryptionAlgorithm(999)-ENCR_AES_GCM_16_64-AUTH_AES_XCBC_96-PRF_AES128_XCBC-ML_KEM_1024-DhGroup(9999)-EsnValue(7)",
     );
   });
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import * as registries from "../../../src/registry/index.ts";
-import { dh, encr, integ, prf } from "../../../src/registry/index.ts";
+import { dh, encr, integ, kem, prf } from "../../../src/registry/index.ts";
 
 const { DhGroup, ExchangeType, NotifyType, PayloadType } = registries;
 
@@ -32,6 +32,10 @@ describe("registry", () => {
     expect(NotifyType.code.SIGNATURE_HASH_ALGORITHMS).toBe(16431);
     expect(NotifyType.code.ADDITIONAL_KEY_EXCHANGE).toBe(16441);
     expect(DhGroup.nameOf(36)).toBe("ML_KEM_768");
+    // RFC 9242, RFC 9370.
+    expect(ExchangeType.nameOf(43)).toBe("IKE_INTERMEDIATE");
+    expect(NotifyType.code.INTERMEDIATE_EXCHANGE_SUPPORTED).toBe(16438);
+    expect([6, 12].map(registries.TransformType.nameOf)).toEqual(["ADDKE1", "ADDKE7"]);
   });
 
   it("sorts notifications at 16384", () => {
@@ -48,11 +52,11 @@ describe("algorithm rows", () => {
     for (const [name, row] of Object.entries(integ))
       expect(registries.IntegrityAlgorithm.nameOf(row.id)).toBe(name);
     for (const [name, row] of Object.entries(prf)) expect(registries.PRF.nameOf(row.id)).toBe(name);
-    for (const [name, row] of Object.entries(dh)) expect(DhGroup.nameOf(row.id)).toBe(name);
+    for (const [name, row] of Object.entries({ ...dh, ...kem })) expect(DhGroup.nameOf(row.id)).toBe(name);
   });
 
   it("never claim to run where the specifications do not allow them", () => {
-    for (const row of [encr, integ, prf, dh].flatMap((rows) =>
+    for (const row of [encr, integ, prf, dh, kem].flatMap((rows) =>
       Object.values<registries.DhRow | registries.PrfRow>(rows as never),
     )) {
       if (row.implemented.ike) expect(row.ike).toBe(true);
