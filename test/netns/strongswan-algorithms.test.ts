@@ -1,7 +1,7 @@
 /**
  * Every algorithm with strongSwan, for IKE and for ESP, both roles, with packets through it and a rekey with perfect
  * forward secrecy. Each algorithm once in `npm test`; every IKE encryption × integrity or PRF × group, and every ESP
- * encryption × integrity, with CULVERT_INTEROP=full in the environment (660 tunnels, about half an hour).
+ * encryption × integrity, with CULVERT_INTEROP=full in the environment (660 networks, a quarter of an hour).
  */
 import { describe, expect, it } from "vitest";
 import { dh, type EncryptionRow, encr, integ, prf } from "../../src/registry/index.ts";
