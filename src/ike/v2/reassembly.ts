@@ -106,7 +106,7 @@ export class Reassembly {
     opener: SkOpener,
   ): Opening {
     const { messageId, exchangeType } = header;
-    const { fragmentNumber, totalFragments, firstPayload, body } = fragment;
+    const { fragmentNumber, totalFragments, firstPayload } = fragment;
     const current = this.#collection?.messageId === messageId ? this.#collection : undefined;
     if (totalFragments > MAX_FRAGMENTS) return { drop: "fragment" };
     // RFC 7383 §2.6: a set of more fragments replaces one of fewer, as PMTU discovery makes them; never the reverse.
@@ -114,11 +114,15 @@ export class Reassembly {
     const joins = current?.total === totalFragments ? current : undefined;
     if (joins && joins.exchangeType !== exchangeType) return { drop: "fragment" };
     if (joins?.fragments.has(fragmentNumber)) return { drop: "fragment_repeated" };
-    const kept = body.length + (fragmentNumber === 1 ? datagram.length : 0);
-    if ((joins?.bytes ?? 0) + kept > this.#limits.reassemblyBytes) return { drop: "fragment" };
     const chunk = openFragment(datagram, fragment, opener);
     if (!chunk) return { drop: "not_authentic" };
 
+    const kept = chunk.length + (fragmentNumber === 1 ? datagram.length : 0);
+    if ((joins?.bytes ?? 0) + kept > this.#limits.reassemblyBytes) {
+      // DEVIATION: RFC 7383 §5 would drop the connection too; its own timers do that when the peer has nothing smaller.
+      this.discard();
+      return { drop: "fragment" };
+    }
     const collection = joins ?? this.#begin(now, messageId, exchangeType, totalFragments);
     collection.fragments.set(fragmentNumber, { firstPayload, chunk });
     collection.bytes += kept;
