@@ -12,7 +12,10 @@ import { encodePayloads, type PlainPayload } from "./message.ts";
 import type { SkfPayload } from "./payloads/encrypted.ts";
 import { openBody, type SkLayout, type SkOpener, type SkSealer, sealBody, sealContent } from "./sk.ts";
 
-/** More fragments than this are neither sent nor collected: 64 of the smallest useful size carry any message we know. */
+/**
+ * More fragments than this are neither sent nor collected. In IP datagrams of 576 octets, the smallest that RFC 7383
+ * §2.5.1 recommends, they carry 32 KB: several times the largest message of any exchange.
+ */
 export const MAX_FRAGMENTS = 64;
 
 const SK_HEADER_BYTES = 4;
