@@ -22,6 +22,8 @@ export interface StrongSwanOptions {
   /** swanctl's keywords, e.g. `aes256gcm16-prfsha384-x25519`. */
   readonly ikeProposals: readonly string[];
   readonly espProposals: readonly string[];
+  /** Octets of an IP datagram above which charon sends an IKE message in fragments; its own default is 1280. */
+  readonly fragmentSize?: number;
   /** Lines for the connection and for the child, e.g. `rekey_time = 20s`. */
   readonly extraConnection?: readonly string[];
   readonly extraChild?: readonly string[];
@@ -59,7 +61,7 @@ export class StrongSwan {
     const socket = join(folder, "charon.vici");
     const logFile = join(folder, "charon.log");
     const environment = {
-      STRONGSWAN_CONF: bed.file(`${options.name}/strongswan.conf`, daemonConf(socket, logFile)),
+      STRONGSWAN_CONF: bed.file(`${options.name}/strongswan.conf`, daemonConf(socket, logFile, options)),
     };
     const connectionFile = bed.file(`${options.name}/swanctl.conf`, connectionConf(options));
     // Copies: Ubuntu's AppArmor profiles are bound to the installed paths and would deny our private directory.
@@ -124,7 +126,7 @@ export async function libipsecDeviceIsUp(netns: string): Promise<boolean> {
   return (await must(["ip", "-n", netns, "-br", "link"])).includes("ipsec0");
 }
 
-function daemonConf(socket: string, logFile: string): string {
+function daemonConf(socket: string, logFile: string, { fragmentSize }: StrongSwanOptions): string {
   return `
 charon-systemd {
   load = random nonce openssl aes sha1 sha2 hmac kdf gmp curve25519 gcm ctr ccm chapoly kernel-libipsec kernel-netlink socket-default vici updown
@@ -132,6 +134,7 @@ charon-systemd {
   retransmit_timeout = 1.0
   retransmit_tries = 4
   install_virtual_ip = no
+  ${fragmentSize === undefined ? "" : `fragment_size = ${fragmentSize}`}
   plugins {
     vici {
       socket = unix://${socket}

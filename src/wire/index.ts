@@ -1,4 +1,5 @@
 export { type Codec, Reader, Writer } from "./cursor.ts";
+export * from "./fragments.ts";
 export * from "./header.ts";
 export {
   type DecodedMessage,
@@ -31,5 +32,5 @@ export type { Proposal, SaPayload, Transform, UnknownAttribute } from "./payload
 export type { TsPayload, UnknownSelector } from "./payloads/ts.ts";
 export type { UnknownPayload } from "./payloads/unknown.ts";
 export type { VendorPayload } from "./payloads/vendor.ts";
-export * from "./sk.ts";
+export { openSk, type SkLayout, type SkOpener, type SkSealer, sealMessage } from "./sk.ts";
 export * from "./spi.ts";

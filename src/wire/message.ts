@@ -165,7 +165,7 @@ function closedSkf(r: Reader, firstPayload: number): SkfPayload {
   return { kind: "SKF", firstPayload, fragmentNumber, totalFragments, bodyOffset, body };
 }
 
-export function encodeChain(w: Writer, payloads: readonly PlainPayload[]): void {
+function encodeChain(w: Writer, payloads: readonly PlainPayload[]): void {
   for (const [i, payload] of payloads.entries()) {
     const start = w.length;
     const next = payloads[i + 1];
@@ -182,7 +182,7 @@ export function encodeChain(w: Writer, payloads: readonly PlainPayload[]): void 
   }
 }
 
-export function firstTypeOf(payloads: readonly PlainPayload[]): number {
+function firstTypeOf(payloads: readonly PlainPayload[]): number {
   return payloads[0] ? payloadType(payloads[0]) : PayloadType.code.NONE;
 }
 

@@ -11,11 +11,11 @@ import { encodeHeader, type IkeHeader } from "./header.ts";
 import {
   type DecodedMessage,
   decodePayloads,
-  encodeChain,
+  encodePayloads,
   findPayload,
-  firstTypeOf,
   type PlainPayload,
 } from "./message.ts";
+import type { SkfPayload, SkPayload } from "./payloads/encrypted.ts";
 
 export interface SkLayout {
   readonly ivBytes: number;
@@ -43,17 +43,36 @@ export function sealMessage(
   payloads: readonly PlainPayload[],
   sealer: SkSealer,
 ): Uint8Array {
+  const { first, bytes } = encodePayloads(payloads);
+  return sealContent(header, first, bytes, sealer);
+}
+
+/** Protects payloads that are encoded already, of which the first has type `firstPayload`. */
+export function sealContent(
+  header: IkeHeader,
+  firstPayload: number,
+  content: Uint8Array,
+  sealer: SkSealer,
+): Uint8Array {
   const w = new Writer();
   const { lengthAt } = encodeHeader(w, header, PayloadType.code.SK);
   const skAt = w.length;
-  w.u8(firstTypeOf(payloads)).u8(0).u16(0);
+  w.u8(firstPayload).u8(0).u16(0);
+  return sealBody(w, lengthAt, skAt, content, sealer);
+}
+
+/** Completes a message whose last payload begins at `payloadAt` and is written up to its IV. */
+export function sealBody(
+  w: Writer,
+  lengthAt: number,
+  payloadAt: number,
+  content: Uint8Array,
+  sealer: SkSealer,
+): Uint8Array {
   const bodyOffset = w.length;
-  w.zeros(sealer.ivBytes);
-  const plaintextAt = w.length;
-  encodeChain(w, payloads);
-  const padLength = sealer.block - 1 - ((w.length - plaintextAt) % sealer.block);
-  w.zeros(padLength).u8(padLength).zeros(sealer.icvBytes);
-  w.patchU16(skAt + 2, w.length - skAt);
+  const padLength = sealer.block - 1 - (content.length % sealer.block);
+  w.zeros(sealer.ivBytes).bytes(content).zeros(padLength).u8(padLength).zeros(sealer.icvBytes);
+  w.patchU16(payloadAt + 2, w.length - payloadAt);
   w.patchU32(lengthAt, w.length);
   const message = w.done();
   sealer.seal(message, bodyOffset);
@@ -71,14 +90,25 @@ export function openSk(
   opener: SkOpener,
 ): PlainPayload[] | undefined {
   const sk = findPayload(message.payloads, "SK");
-  if (!sk) return undefined;
-  const ciphertextBytes = sk.body.length - opener.ivBytes - opener.icvBytes;
+  const content = sk && openBody(datagram, sk, opener);
+  return content && decodePayloads(sk.firstPayload, content);
+}
+
+/** The content of SK or SKF without its padding; undefined when it is not authentic. Throws WireError as `openSk`. */
+export function openBody(
+  datagram: Uint8Array,
+  payload: SkPayload | SkfPayload,
+  opener: SkOpener,
+): Uint8Array | undefined {
+  const ciphertextBytes = payload.body.length - opener.ivBytes - opener.icvBytes;
   if (ciphertextBytes <= 0 || ciphertextBytes % opener.block !== 0) return undefined;
-  const plaintext = opener.open(datagram, sk.bodyOffset);
+  const plaintext = opener.open(datagram, payload.bodyOffset);
   if (!plaintext) return undefined;
   const padLength = plaintext[plaintext.length - 1]!;
   const contentBytes = plaintext.length - 1 - padLength;
-  if (contentBytes < 0)
-    throw new WireError("SK > Pad Length", `is ${padLength} in ${plaintext.length} octets of plaintext`);
-  return decodePayloads(sk.firstPayload, plaintext.subarray(0, contentBytes));
+  if (contentBytes < 0) {
+    const problem = `is ${padLength} in ${plaintext.length} octets of plaintext`;
+    throw new WireError(`${payload.kind} > Pad Length`, problem);
+  }
+  return plaintext.subarray(0, contentBytes);
 }

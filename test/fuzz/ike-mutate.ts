@@ -17,10 +17,18 @@ import {
   type PlainPayload,
   type Proposal,
 } from "../../src/wire/index.ts";
-import { CraftedPeer } from "../sim/crafted-peer.ts";
+import { type Change, CraftedPeer } from "../sim/crafted-peer.ts";
 import { SeededRandom } from "../sim/random.ts";
 import { type Node, type Simulation, tunnelStatus } from "../sim/simulation.ts";
 import { addressA, addressB, expectNothingLeft, twoSites } from "../sim/two-sites.ts";
+
+const fragmentation: NotifyPayload = {
+  kind: "N",
+  protocolId: ProtocolId.code.NONE,
+  spi: new Uint8Array(0),
+  type: NotifyType.code.IKEV2_FRAGMENTATION_SUPPORTED,
+  data: new Uint8Array(0),
+};
 
 export interface IkeFuzzTotals {
   conversations: number;
@@ -46,13 +54,19 @@ class Conversation {
   readonly #node: Node;
   readonly #peer: CraftedPeer;
   readonly #weCall: boolean;
+  /** We say that we support fragments, and use them. */
+  readonly #fragments: boolean;
   readonly #sent: Uint8Array[] = [];
 
   constructor(seed: number) {
     this.#random = new SeededRandom(seed);
     this.#weCall = this.#chance(0.6);
+    this.#fragments = this.#chance(0.5);
     const esp = this.#chance(0.5) ? ["aes128gcm16"] : ["aes128gcm16-x25519"];
-    const sites = twoSites({ both: { esp, lifetimeSeconds: 60, ikeLifetimeSeconds: 90 }, sim: { seed } });
+    const sites = twoSites({
+      both: { esp, lifetimeSeconds: 60, ikeLifetimeSeconds: 90 },
+      sim: { seed, limits: this.#fragments ? { fragmentIpBytes: 300 } : {} },
+    });
     this.#sim = sites.sim;
     this.#node = this.#weCall ? sites.b : sites.a;
     const ends = this.#weCall ? { own: addressA, node: addressB } : { own: addressB, node: addressA };
@@ -74,8 +88,16 @@ class Conversation {
   #call(): void {
     for (let i = this.#random.below(3); i > 0; i--) this.#count(() => this.#peer.init(this.#damage));
     const gentle = this.#chance(0.7);
-    const answered = this.#count(() => this.#peer.init(gentle ? undefined : this.#damage));
+    const supported: Change = (payloads) => (this.#fragments ? [...payloads, fragmentation] : payloads);
+    const answered = this.#count(() => this.#peer.init(gentle ? supported : this.#damage));
     if (!answered || this.#peer.spiResponder === 0n) return;
+    if (this.#fragments && this.#chance(0.5)) {
+      const payloads = this.#peer.authPayloads();
+      const { IKE_AUTH } = ExchangeType.code;
+      if (this.#inFragments(IKE_AUTH, this.#chance(0.6) ? payloads : this.#damage(payloads)))
+        this.#peer.acknowledge();
+      return;
+    }
     this.#count(() => this.#peer.auth(this.#chance(0.6) ? undefined : this.#damage));
   }
 
@@ -113,11 +135,41 @@ class Conversation {
     ]);
     const valid = this.#pick([this.#rekeyChild(), this.#rekeyIke(), this.#deletes(), []]);
     const payloads = this.#chance(0.4) ? valid : this.#damage(valid);
+    if (this.#fragments && this.#chance(0.4)) {
+      if (this.#inFragments(type, payloads)) this.#peer.acknowledge();
+      return;
+    }
     const wrongId = this.#chance(0.1) ? this.#random.below(6) : undefined;
     const datagram = this.#peer.seal(type, payloads, wrongId);
     const answer = this.#deliver(datagram);
     // The crafted peer counts its own requests by the answers it got.
     if (answer && wrongId === undefined) this.#peer.acknowledge();
+  }
+
+  /** A request in fragments: in any order, now and then lost, repeated, cut anew, or with numbers of fancy. */
+  #inFragments(type: number, payloads: readonly PlainPayload[]): boolean {
+    const maxBytes = 64 + this.#random.below(300);
+    const fragments = this.#peer.sealFragments(type, payloads, maxBytes);
+    for (let n = this.#chance(0.5) ? 0 : this.#random.below(5); n > 0; n--) {
+      const at = this.#random.below(fragments.length + 1);
+      const kind = this.#random.below(5);
+      if (kind === 0) fragments.splice(at, 1);
+      else if (kind === 1 && fragments.length > 0) fragments.splice(at, 0, this.#pick(fragments));
+      else if (kind === 2 && fragments.length > 0) fragments.splice(at, 0, this.#flip(this.#pick(fragments)));
+      else if (kind === 3) fragments.reverse();
+      else fragments.splice(at, 0, this.#anyFragment(type, fragments.length));
+    }
+    let answered = false;
+    for (const fragment of fragments) if (this.#deliver(fragment)) answered = true;
+    return answered;
+  }
+
+  #anyFragment(type: number, near: number): Uint8Array {
+    const total = this.#chance(0.8) ? this.#random.below(near + 3) : this.#random.below(65536);
+    const number = this.#chance(0.8) ? this.#random.below(total + 2) : this.#random.below(65536);
+    const first = this.#random.below(60);
+    const chunk = this.#octets(this.#chance(0.1) ? 20_000 : 200);
+    return this.#peer.sealFragment(type, { number: Math.min(number, 65535), total, chunk, first });
   }
 
   /** An answer to whatever the gateway asked last. */

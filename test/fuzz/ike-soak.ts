@@ -11,7 +11,7 @@ export function run(seconds: number, seed: number): void {
     try {
       converse(round, totals);
       if (round % 4 === 0) {
-        storm(round);
+        storm(round, round % 8 === 0 ? { fragmentIpBytes: 200 } : {});
         storms++;
       }
     } catch (error) {

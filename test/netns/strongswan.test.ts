@@ -51,6 +51,33 @@ describeInNamespaces("culvert and strongSwan (kernel-libipsec)", ["strongswan"],
     await culvert.waitUp();
   });
 
+  it("sends an IKE_AUTH request larger than a datagram in fragments, and reads its answer from some (RFC 7383)", async () => {
+    const { bed, a, b } = await network();
+    const peer = await strongSwanOnB(bed, { a, b }, { fragmentSize: 200 });
+    const groups = ["modp1536", "modp2048", "modp3072", "modp4096", "ecp256", "ecp384", "ecp521", "x25519"];
+    const ciphers = ["aes128-sha256", "aes256-sha256", "aes128gcm16", "aes256gcm16"];
+    const many = ciphers.flatMap((cipher) => groups.map((group) => `${cipher}-${group}`));
+    const espProposals = [...many.slice(1), espProposal];
+    const culvert = await Culvert.start(
+      bed,
+      gatewayOn(a, b, "a", { espProposals, forceEncapsulation: true }),
+    );
+    await culvert.waitUp();
+    await peer.waitForLog(/received fragment #\d of 2, reassembled fragmented IKE message/, 1_000);
+    await peer.waitForLog(/splitting IKE message \(\d+ bytes\) into \d fragments/, 1_000);
+    await waitForPing(a.host, b.hostAddress);
+  });
+
+  it("reads an IKE_AUTH request from fragments when strongSwan initiates (RFC 7383)", async () => {
+    const { bed, a, b } = await network();
+    const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", { start: "passive" }));
+    const peer = await strongSwanOnB(bed, { a, b }, { fragmentSize: 200 });
+    expect(await peer.initiate()).toMatchObject({ code: 0 });
+    await culvert.waitUp();
+    await peer.waitForLog(/splitting IKE message \(\d+ bytes\) into \d fragments/, 1_000);
+    await waitForPing(a.host, b.hostAddress);
+  });
+
   it("is deleted by strongSwan and comes back by itself: the desired state is up", async () => {
     const { bed, a, b } = await network();
     const peer = await strongSwanOnB(bed, { a, b });

@@ -6,9 +6,14 @@ import {
   decodePayloads,
   encodeMessage,
   encodePayloads,
+  findPayload,
+  IKE_HEADER_BYTES,
+  MAX_FRAGMENTS,
+  openFragment,
   openSk,
   type SkOpener,
   type SkSealer,
+  sealFragmented,
   sealMessage,
 } from "../../src/wire/index.ts";
 import { header, payloadArbitraries, payloads } from "./wire-arbitraries.ts";
@@ -83,6 +88,38 @@ describe("decode ∘ encode is the identity", () => {
         expect(message.header).toMatchObject(h);
         expect(message.payloads.map((p) => p.kind)).toEqual(["SK"]);
         expect(openSk(datagram, message, c)).toEqual(chain);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe("messages in fragments (RFC 7383 §2.5)", () => {
+  it("none is larger than allowed, unless 64 were not enough, and the chunks are the content again", () => {
+    fc.assert(
+      fc.property(header, payloads, cipher, fc.integer({ min: 0, max: 700 }), (h, chain, c, maxBytes) => {
+        const datagrams = sealFragmented(h, chain, c, maxBytes);
+        const whole = sealMessage(h, chain, c);
+        if (whole.length <= maxBytes) {
+          expect(datagrams).toEqual([whole]);
+          return;
+        }
+        const { first, bytes } = encodePayloads(chain);
+        expect(datagrams.length).toBeLessThanOrEqual(MAX_FRAGMENTS);
+        const chunks = datagrams.map((datagram, i) => {
+          const message = decodeMessage(datagram);
+          expect(message.header).toMatchObject(h);
+          expect(message.payloads.map((p) => p.kind)).toEqual(["SKF"]);
+          const skf = findPayload(message.payloads, "SKF")!;
+          expect(skf).toMatchObject({ fragmentNumber: i + 1, totalFragments: datagrams.length });
+          expect(skf.firstPayload).toBe(i === 0 ? first : 0);
+          return openFragment(datagram, skf, c)!;
+        });
+        expect(Buffer.concat(chunks)).toEqual(Buffer.from(bytes));
+        const overhead = IKE_HEADER_BYTES + 8 + c.ivBytes + c.block + c.icvBytes;
+        const room = maxBytes - overhead;
+        if (room > bytes.length / MAX_FRAGMENTS)
+          expect(Math.max(...datagrams.map((d) => d.length))).toBeLessThanOrEqual(maxBytes);
       }),
       { numRuns: 300 },
     );

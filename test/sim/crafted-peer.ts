@@ -21,6 +21,7 @@ import {
   ExchangeType,
   type IkeSuite,
   IntegrityAlgorithm,
+  PayloadType,
   PRF,
   ProtocolId,
   TransformType,
@@ -28,15 +29,20 @@ import {
 import {
   decodeHeader,
   decodeMessage,
+  decodePayloads,
   encodeMessage,
+  encodePayloads,
   espSpiBytes,
   findPayload,
   type IdPayload,
   type NotifyPayload,
+  openFragment,
   openSk,
   type PlainPayload,
   type Proposal,
   restOfIdPayload,
+  sealFragment,
+  sealFragmented,
   sealMessage,
 } from "../../src/wire/index.ts";
 import { endpoint, type Node, type Simulation, seededKeyPair } from "./simulation.ts";
@@ -259,6 +265,60 @@ export class CraftedPeer {
 
   seal(exchangeType: number, payloads: readonly PlainPayload[], messageId = this.#nextId): Uint8Array {
     return sealMessage(this.#header(exchangeType, messageId, false), payloads, this.#sealer);
+  }
+
+  /** The same in fragments, of which each is at most `maxBytes` long. */
+  sealFragments(
+    exchangeType: number,
+    payloads: readonly PlainPayload[],
+    maxBytes: number,
+    messageId = this.#nextId,
+  ): Uint8Array[] {
+    return sealFragmented(this.#header(exchangeType, messageId, false), payloads, this.#sealer, maxBytes);
+  }
+
+  /** One authentic fragment, whatever it says. */
+  sealFragment(
+    exchangeType: number,
+    fragment: { number: number; total: number; chunk: Uint8Array; first?: number },
+    messageId = this.#nextId,
+  ): Uint8Array {
+    const { number, total, chunk, first = number === 1 ? PayloadType.code.N : 0 } = fragment;
+    const header = this.#header(exchangeType, messageId, false);
+    return sealFragment(header, first, number, total, chunk, this.#sealer);
+  }
+
+  /** A fragment behind payloads that nothing protects from a change, but that the ICV covers. */
+  sealFragmentBehind(
+    exchangeType: number,
+    outer: readonly PlainPayload[],
+    fragment: { number: number; total: number; chunk: Uint8Array; first?: number },
+  ): Uint8Array {
+    const bare = this.sealFragment(exchangeType, fragment);
+    const { first, bytes } = encodePayloads([
+      ...outer,
+      { kind: "unknown", type: PayloadType.code.SKF, critical: false, body: bare.subarray(32) },
+    ]);
+    const datagram = Buffer.concat([bare.subarray(0, 28), bytes]);
+    const skfAt = datagram.length - (bare.length - 28);
+    datagram[16] = first;
+    datagram[skfAt] = bare[28]!;
+    datagram.writeUInt32BE(datagram.length, 24);
+    // The plaintext again, because what precedes it has changed.
+    datagram.set(fragment.chunk, skfAt + 8 + this.#sealer.ivBytes);
+    datagram[datagram.length - this.#sealer.icvBytes - 1] = 0;
+    this.#sealer.seal(datagram, skfAt + 8);
+    return Uint8Array.from(datagram);
+  }
+
+  /** The payloads of a message of the node that came in fragments. */
+  openFragments(datagrams: readonly Uint8Array[]): readonly PlainPayload[] {
+    const parts = datagrams.map((datagram) => {
+      const skf = findPayload(decodeMessage(datagram).payloads, "SKF")!;
+      return { skf, chunk: openFragment(datagram, skf, this.#opener)! };
+    });
+    parts.sort((a, b) => a.skf.fragmentNumber - b.skf.fragmentNumber);
+    return decodePayloads(parts[0]!.skf.firstPayload, Buffer.concat(parts.map((p) => p.chunk)));
   }
 
   /** Delivers octets and returns what the node answered at once. */

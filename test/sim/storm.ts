@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { fair } from "./network.ts";
 import { SeededRandom } from "./random.ts";
-import { type Node, pairsOf, tunnelStatus } from "./simulation.ts";
+import { type Node, pairsOf, type SimulationOptions, tunnelStatus } from "./simulation.ts";
 import { expectNothingLeft, twoSites } from "./two-sites.ts";
 
 /**
@@ -9,7 +9,7 @@ import { expectNothingLeft, twoSites } from "./two-sites.ts";
  * clears, whatever happened, both sides must converge to exactly one pair of SAs that match, and a `down` must leave
  * nothing. The fake data plane checks the order of every install, publish and remove on the way.
  */
-export function storm(seed: number): void {
+export function storm(seed: number, limits: SimulationOptions["limits"] = {}): void {
   const random = new SeededRandom(seed ^ 0x5eed);
   const pick = <T>(list: readonly T[]): T => list[random.below(list.length)]!;
   const watchful = pick([true, true, false]);
@@ -23,7 +23,7 @@ export function storm(seed: number): void {
       natTraversal: { forceEncapsulation: pick([false, false, true]) },
     },
     b: { start: pick(["passive", "immediately", "on-traffic"] as const) },
-    sim: { seed, limits: pick([{}, { cookieThreshold: 0 }]) },
+    sim: { seed, limits: { ...pick([{}, { cookieThreshold: 0 }]), ...limits } },
   });
   const { sim, a, b, configA, configB } = sites;
   const soften = (node: Node) => {

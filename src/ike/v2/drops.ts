@@ -5,6 +5,8 @@ export const ikeDrops = {
   unknown_spi: "no IKE SA has these SPIs",
   not_authentic: "the integrity check failed, or nothing was protected",
   message_id: "neither the next message nor a repetition of the last",
+  fragment: "a fragment that was not agreed on, contradicts the others, or is more than we collect",
+  fragment_repeated: "a fragment that we have, or that belongs to a request answered already",
   unexpected: "this exchange is not possible in the state of its IKE SA",
   payloads: "the payloads of an unauthenticated message break the rules of its exchange",
   half_open_limit: "as many half-open IKE SAs as we allow",

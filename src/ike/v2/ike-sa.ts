@@ -15,11 +15,11 @@ import {
   type DecodedMessage,
   decodeMessage,
   encodeMessage,
+  findPayload,
   findUnknownCritical,
   type IkeHeader,
-  openSk,
   type PlainPayload,
-  sealMessage,
+  sealFragmented,
 } from "../../wire/index.ts";
 import { type ChildSa, childDeadline, onChildTimeout, uninstall } from "./child-sa.ts";
 import type { EndReason } from "./events.ts";
@@ -28,9 +28,11 @@ import { deleteIkeSa, liveness } from "./exchanges/informational.ts";
 import { failureOf } from "./failures.ts";
 import type { Host } from "./host.ts";
 import type { Secured } from "./key-material.ts";
+import { maxMessageBytes } from "./message-size.ts";
 import { type Nat, unencapsulated } from "./nat.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
+import { isFirstFragment, type Opened, Reassembly } from "./reassembly.ts";
 import type { PeerSettings } from "./settings.ts";
 import type { IkeSaState, Role, StateName } from "./states.ts";
 
@@ -47,7 +49,8 @@ export interface IkeSaOrigin {
 interface Outstanding {
   readonly exchange: InitiatedExchange;
   readonly messageId: number;
-  datagram: Uint8Array;
+  /** One, or the fragments of it. */
+  datagrams: readonly Uint8Array[];
   nextAt: Instant;
   delayMs: number;
   giveUpAt: Instant;
@@ -68,6 +71,8 @@ export class IkeSa {
   /** What IKE_SA_INIT or a rekey agreed on; undefined before that. */
   secured: Secured | undefined;
   nat: Nat = unencapsulated;
+  /** Both sides said in IKE_SA_INIT that they support fragments (RFC 7383 §2.3); a successor keeps it. */
+  fragmentation = false;
   /** By our inbound SPI. */
   readonly children = new Map<number, ChildSa>();
   localId: string | undefined;
@@ -86,7 +91,10 @@ export class IkeSa {
   #state: IkeSaState;
   #nextOut = 0;
   #nextIn = 0;
-  #lastAnswer: { readonly request: Uint8Array; readonly datagram: Uint8Array } | undefined;
+  /** `request`: its datagram, or that of its first fragment. */
+  #lastAnswer: { readonly request: Uint8Array; readonly datagrams: readonly Uint8Array[] } | undefined;
+  readonly #requestsIn: Reassembly;
+  readonly #responsesIn: Reassembly;
   #outstanding: Outstanding | undefined;
   #queue: InitiatedExchange[] = [];
 
@@ -100,6 +108,8 @@ export class IkeSa {
     this.local = origin.local;
     this.remote = origin.remote;
     this.peer = origin.peer;
+    this.#requestsIn = new Reassembly(host.limits);
+    this.#responsesIn = new Reassembly(host.limits);
     this.#state = state;
   }
 
@@ -178,21 +188,18 @@ export class IkeSa {
       this.#pump(now);
       return;
     }
-    const opened = this.#open(datagram, message);
-    if (opened === "not authentic") {
-      this.host.count("not_authentic");
-      return;
-    }
+    const payloads = this.#open(this.#responsesIn, now, datagram, message)?.payloads;
+    if (!payloads) return;
     this.#heard(now);
     this.#outstanding = undefined;
-    const critical = opened === "malformed" ? undefined : findUnknownCritical(opened);
+    const critical = payloads === "malformed" ? undefined : findUnknownCritical(payloads);
     const problem =
-      opened === "malformed"
+      payloads === "malformed"
         ? "a response that does not decode"
         : critical
           ? `critical payload ${critical.type} in a response`
-          : violation(out.exchange.response, opened);
-    if (problem !== undefined || opened === "malformed") {
+          : violation(out.exchange.response, payloads);
+    if (problem !== undefined || payloads === "malformed") {
       // §2.21.3: an authenticated response that makes no sense leaves the two sides with different ideas.
       out.exchange.onAbandon?.(this);
       this.fail(
@@ -201,7 +208,7 @@ export class IkeSa {
       );
       return;
     }
-    out.exchange.onResponse(this, now, { header, payloads: opened, local, remote, datagram });
+    out.exchange.onResponse(this, now, { header, payloads, local, remote, datagram });
     this.#pump(now);
   }
 
@@ -213,7 +220,7 @@ export class IkeSa {
     datagram: Uint8Array,
   ): void {
     const { header } = message;
-    if (this.#repeatAnswer(local, remote, datagram)) return;
+    if (this.#repeatAnswer(local, remote, message, datagram)) return;
     if (header.messageId !== this.#nextIn) {
       this.host.count("message_id");
       return;
@@ -223,20 +230,20 @@ export class IkeSa {
       this.host.count("unexpected");
       return;
     }
-    const opened = this.#open(datagram, message);
-    if (opened === "not authentic") {
-      this.host.count("not_authentic");
-      return;
-    }
+    const opened = this.#open(this.#requestsIn, now, datagram, message);
+    if (!opened) return;
+    const { payloads } = opened;
     this.#heard(now);
     this.#nextIn++;
-    const reply = (payloads: readonly PlainPayload[]) => {
-      const answer = this.#encode(header.exchangeType, header.messageId, true, payloads);
-      this.#lastAnswer = { request: Uint8Array.from(datagram), datagram: answer };
-      this.#send(local, remote, answer);
+    const reply = (answer: readonly PlainPayload[]) => {
+      const request = Uint8Array.from(opened.datagram);
+      const ends = { local, remote };
+      const datagrams = this.#encode(ends, header.exchangeType, header.messageId, true, answer);
+      this.#lastAnswer = { request, datagrams };
+      this.#send(local, remote, datagrams);
     };
 
-    const critical = opened === "malformed" ? undefined : findUnknownCritical(opened);
+    const critical = payloads === "malformed" ? undefined : findUnknownCritical(payloads);
     if (critical) {
       // §2.5: the request is rejected as a whole. Only IKE_AUTH takes its IKE SA with it (§2.21.2).
       const fatal = this.is("HALF_OPEN");
@@ -247,8 +254,8 @@ export class IkeSa {
       return;
     }
     const problem =
-      opened === "malformed" ? "a request that does not decode" : violation(exchange.request, opened);
-    if (problem !== undefined || opened === "malformed") {
+      payloads === "malformed" ? "a request that does not decode" : violation(exchange.request, payloads);
+    if (problem !== undefined || payloads === "malformed") {
       // §2.21.3: INVALID_SYNTAX ends the IKE SA on both sides, without a Delete.
       reply([notify(NotifyType.code.INVALID_SYNTAX)]);
       const difference = `${exchange.name}: ${problem}`;
@@ -256,30 +263,42 @@ export class IkeSa {
       return;
     }
 
-    const answer = exchange.onRequest(this, now, { header, payloads: opened, local, remote, datagram });
+    const answer = exchange.onRequest(this, now, { header, payloads, local, remote, datagram });
     reply(answer.payloads);
     if (this.established) this.#followPeer(now, local, remote);
     answer.afterwards?.();
     this.#pump(now);
   }
 
-  /** §2.1: a request seen before gets the very answer it got, and changes nothing. True when it was one. */
-  #repeatAnswer(local: Endpoint, remote: Endpoint, datagram: Uint8Array): boolean {
+  /**
+   * §2.1: a request seen before gets the very answer it got, and changes nothing. Of one in fragments, only the first
+   * asks for that, and the others are ignored (RFC 7383 §2.6.1). True when the datagram was such a repetition.
+   */
+  #repeatAnswer(local: Endpoint, remote: Endpoint, message: DecodedMessage, datagram: Uint8Array): boolean {
     const last = this.#lastAnswer;
-    if (!last || compareBytes(last.request, datagram) !== 0) return false;
-    this.#send(local, remote, last.datagram);
+    if (!last) return false;
+    if (compareBytes(last.request, datagram) !== 0) {
+      const answered = message.header.messageId === this.#nextIn - 1;
+      if (!answered || !this.fragmentation || !findPayload(message.payloads, "SKF")) return false;
+      // The peer may have cut the same request anew, after losses on the way.
+      if (!this.secured || !isFirstFragment(datagram, message, this.secured.opener)) {
+        this.host.count("fragment_repeated");
+        return true;
+      }
+    }
+    this.#send(local, remote, last.datagrams);
     return true;
   }
 
-  #open(datagram: Uint8Array, message: DecodedMessage): PlainPayload[] | "not authentic" | "malformed" {
-    if (!this.secured) return "not authentic";
-    try {
-      return openSk(datagram, message, this.secured.opener) ?? "not authentic";
-    } catch (error) {
-      // openSk throws it only after the integrity check has passed.
-      if (error instanceof WireError) return "malformed";
-      throw error;
-    }
+  /** An authentic message; undefined when the datagram was dropped, or others are still missing. */
+  #open(from: Reassembly, now: Instant, datagram: Uint8Array, message: DecodedMessage): Opened | undefined {
+    const opening = this.secured
+      ? from.open(now, datagram, message, this.secured.opener, this.fragmentation)
+      : ({ drop: "not_authentic" } as const);
+    if (opening === "incomplete") return undefined;
+    if (!("drop" in opening)) return opening;
+    this.host.count(opening.drop);
+    return undefined;
   }
 
   /** §2.23: behind a NAT the peer is wherever its latest authenticated request came from. */
@@ -297,7 +316,7 @@ export class IkeSa {
 
   /** The responder's first answer, which the front door built: kept for a repeated request. */
   rememberAnswer(request: Uint8Array, datagram: Uint8Array): void {
-    this.#lastAnswer = { request: Uint8Array.from(request), datagram };
+    this.#lastAnswer = { request: Uint8Array.from(request), datagrams: [datagram] };
     this.#nextIn = 1;
   }
 
@@ -325,15 +344,15 @@ export class IkeSa {
     const out = this.#outstanding;
     const payloads = out?.exchange.buildRequest(this, now);
     if (!out || !payloads) return;
-    out.datagram = this.#encode(out.exchange.type, out.messageId, false, payloads);
+    out.datagrams = this.#encode(this, out.exchange.type, out.messageId, false, payloads);
     out.delayMs = this.host.limits.retransmitMs;
     out.nextAt = now + out.delayMs;
-    this.#send(this.local, this.remote, out.datagram);
+    this.#send(this.local, this.remote, out.datagrams);
   }
 
-  /** The bytes of the outstanding request: RealMessage1 of §2.15. */
+  /** The bytes of the outstanding IKE_SA_INIT request: RealMessage1 of §2.15. */
   get requestBytes(): Uint8Array {
-    return this.#outstanding?.datagram ?? new Uint8Array(0);
+    return this.#outstanding?.datagrams[0] ?? new Uint8Array(0);
   }
 
   /** Stops waiting for the outstanding response at `at`, if not before. */
@@ -351,11 +370,11 @@ export class IkeSa {
         continue;
       }
       const messageId = this.#nextOut++;
-      const datagram = this.#encode(exchange.type, messageId, false, payloads);
+      const datagrams = this.#encode(this, exchange.type, messageId, false, payloads);
       const delayMs = this.host.limits.retransmitMs;
       const giveUpAt = now + this.#patienceMs(exchange);
-      this.#outstanding = { exchange, messageId, datagram, delayMs, nextAt: now + delayMs, giveUpAt };
-      this.#send(this.local, this.remote, datagram);
+      this.#outstanding = { exchange, messageId, datagrams, delayMs, nextAt: now + delayMs, giveUpAt };
+      this.#send(this.local, this.remote, datagrams);
     }
   }
 
@@ -368,11 +387,12 @@ export class IkeSa {
   }
 
   #encode(
+    path: { readonly local: Endpoint; readonly remote: Endpoint },
     exchangeType: number,
     messageId: number,
     response: boolean,
     payloads: readonly PlainPayload[],
-  ): Uint8Array {
+  ): readonly Uint8Array[] {
     const header: IkeHeader = {
       spiInitiator: this.spiInitiator,
       spiResponder: this.spiResponder,
@@ -381,12 +401,13 @@ export class IkeSa {
       response,
       messageId,
     };
-    if (exchangeType === ExchangeType.code.IKE_SA_INIT) return encodeMessage({ header, payloads });
-    return sealMessage(header, payloads, this.secured!.sealer);
+    if (exchangeType === ExchangeType.code.IKE_SA_INIT) return [encodeMessage({ header, payloads })];
+    const maxBytes = this.fragmentation ? maxMessageBytes(this.host, path) : Number.POSITIVE_INFINITY;
+    return sealFragmented(header, payloads, this.secured!.sealer, maxBytes);
   }
 
-  #send(local: Endpoint, remote: Endpoint, datagram: Uint8Array): void {
-    this.host.emit({ kind: "send", local, remote, datagram });
+  #send(local: Endpoint, remote: Endpoint, datagrams: readonly Uint8Array[]): void {
+    for (const datagram of datagrams) this.host.emit({ kind: "send", local, remote, datagram });
   }
 
   // ── Time ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -396,6 +417,7 @@ export class IkeSa {
     let at: Instant | undefined = "until" in state ? state.until : undefined;
     const out = this.#outstanding;
     if (out) at = earlier(at, Math.min(out.nextAt, out.giveUpAt));
+    at = earlier(earlier(at, this.#requestsIn.deadline), this.#responsesIn.deadline);
     if (state.name !== "ESTABLISHED") return at;
     for (const child of this.children.values()) at = earlier(at, childDeadline(child));
     at = earlier(at, this.#livenessAt);
@@ -413,6 +435,8 @@ export class IkeSa {
 
   handleTimeout(now: Instant): void {
     this.#retransmit(now);
+    this.#requestsIn.handleTimeout(now);
+    this.#responsesIn.handleTimeout(now);
     const state = this.#state;
     if ("until" in state && state.until <= now) {
       this.#expireState(now, state.name);
@@ -463,7 +487,7 @@ export class IkeSa {
       const { retransmitBackoff, retransmitMaxMs } = this.host.limits;
       out.delayMs = Math.min(out.delayMs * retransmitBackoff, retransmitMaxMs);
       out.nextAt = now + out.delayMs;
-      this.#send(this.local, this.remote, out.datagram);
+      this.#send(this.local, this.remote, out.datagrams);
     }
   }
 
@@ -514,6 +538,8 @@ export class IkeSa {
     this.transition({ name: "CLOSED", until: now + this.host.limits.lingerMs }, why);
     this.secured?.wipe();
     this.secured = undefined;
+    this.#requestsIn.discard();
+    this.#responsesIn.discard();
     if (from !== "HALF_OPEN") this.host.emit({ kind: "ended", sa: this, why, from });
     if (!keepAnswer) this.host.forget(this);
   }

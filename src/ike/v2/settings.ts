@@ -92,6 +92,11 @@ export interface EndpointLimits {
   readonly rekeyedMs: number;
   /** An IKE SA that never got, or has lost, its CHILD_SA is closed by its responder after this time. */
   readonly childlessMs: number;
+  /** Octets of an IP datagram above which an encrypted message is sent in fragments (RFC 7383 §2.5.1). */
+  readonly fragmentIpBytes: number;
+  /** Octets of one message in fragments that are collected at most, and how long, from its first fragment. */
+  readonly reassemblyBytes: number;
+  readonly reassemblyMs: number;
   /** After TEMPORARY_FAILURE or a collision, jittered. */
   readonly rekeyRetryMs: number;
   /** After a refusal that will hardly change: the longer of this and a part of what is left of the lifetime. */
@@ -119,6 +124,11 @@ export const defaultLimits: EndpointLimits = {
   inboundLingerMs: 3_000,
   rekeyedMs: 40_000,
   childlessMs: 30_000,
+  // What every IPv6 path carries (RFC 8200 §5), and in practice every IPv4 path.
+  // DEVIATION: RFC 7383 §2.5.1 recommends 576 over IPv4; paths below 1280 are rarer than a lost fragment of three.
+  fragmentIpBytes: 1280,
+  reassemblyBytes: 32_768,
+  reassemblyMs: 30_000,
   rekeyRetryMs: 10_000,
   refusedRetryMs: 30_000,
 };

@@ -50,6 +50,8 @@ export const ikeSaInit = {
 
 /** Tells our peers apart in their logs; the text is all there is to it. */
 const vendorId: PlainPayload = { kind: "V", data: new TextEncoder().encode("culvert") };
+/** RFC 7383 §2.3: from IKE_AUTH on, we take and send what is large in fragments. */
+const fragmentationSupported = notify(NotifyType.code.IKEV2_FRAGMENTATION_SUPPORTED);
 const nonceBytes = 32;
 /** A responder asks for a cookie once, or again after rotating its secret; more is somebody playing with us. */
 const maxCookies = 4;
@@ -99,6 +101,7 @@ class IkeSaInit implements InitiatedExchange {
       { kind: "KE", dhGroup: this.#group, data: this.#keyPair.publicValue },
       { kind: "Nonce", nonce: this.#Ni },
       ...this.#natDetection,
+      fragmentationSupported,
       vendorId,
     ];
   }
@@ -189,6 +192,7 @@ class IkeSaInit implements InitiatedExchange {
       remote: message.remote,
     };
     sa.nat = detectNat(payloads, path, this.#peer.natTraversal);
+    sa.fragmentation = supportsFragmentation(payloads);
     const signed = { request: Uint8Array.from(sa.requestBytes), response: Uint8Array.from(message.datagram) };
     if (encapsulates(sa.nat)) {
       // §2.23: from here on everything goes over the NAT traversal port.
@@ -282,6 +286,7 @@ export function onIkeSaInitRequest(
       { kind: "Nonce", nonce: Nr },
       // A peer that does not ask for NAT traversal is not offered it.
       ...(nat.supported ? natDetectionNotifies(host.random, path, natTraversal) : []),
+      ...(supportsFragmentation(payloads) ? [fragmentationSupported] : []),
       vendorId,
     ],
   });
@@ -293,10 +298,15 @@ export function onIkeSaInitRequest(
   const sa = new IkeSa(host, origin, state);
   sa.candidates = peers;
   sa.nat = nat;
+  sa.fragmentation = supportsFragmentation(payloads);
   sa.secured = secure(host.random, ids, suite, { Ni, Nr, shared });
   exportIkeKeys(sa);
   sa.rememberAnswer(signed.request, response);
   return { kind: "accepted", sa, response };
+}
+
+function supportsFragmentation(payloads: readonly PlainPayload[]): boolean {
+  return findNotify(payloads, NotifyType.code.IKEV2_FRAGMENTATION_SUPPORTED) !== undefined;
 }
 
 /** The first candidate that can agree decides; whoever else would have chosen the same stays in the running. */

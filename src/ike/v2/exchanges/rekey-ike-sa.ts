@@ -204,6 +204,7 @@ function succeed(
   successor.secured = next.secured;
   exportIkeKeys(successor);
   successor.nat = old.nat;
+  successor.fragmentation = old.fragmentation;
   successor.localId = old.localId;
   successor.remoteId = old.remoteId;
   successor.handshakeMs = old.handshakeMs;
