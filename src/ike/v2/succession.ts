@@ -53,6 +53,19 @@ export function inheritRival(old: IkeSa, now: Instant): void {
   old.transition({ name: "REKEYED", until: now + old.host.limits.rekeyedMs }, "rekeyed by the peer");
 }
 
+/**
+ * `old` is closed, and the peer knows: its own successor, if it still contends, is either being closed by the peer or
+ * was never known to it, because our Delete came before our answer (§2.25.2: it then forgets its attempt).
+ */
+export function hurryRival(old: IkeSa, now: Instant): void {
+  const rival = old.rival?.sa;
+  if (!rival?.is("CONTENDING")) return;
+  rival.transition(
+    { name: "CONTENDING", until: now + old.host.limits.lingerMs, old },
+    "the old one is closed",
+  );
+}
+
 /** The peer uses its successor, other than to close it: it has decided before us, and nobody has decided otherwise. */
 export function confirmContender(sa: IkeSa, now: Instant): void {
   if (sa.state.name === "CONTENDING" && sa.state.old.established) inheritRival(sa.state.old, now);

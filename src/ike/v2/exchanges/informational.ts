@@ -13,7 +13,7 @@ import { priorities } from "../exchange.ts";
 import { failureOf } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { notify } from "../notify.ts";
-import { confirmContender, inheritRival } from "../succession.ts";
+import { confirmContender, hurryRival, inheritRival } from "../succession.ts";
 
 const anything = { required: [], optional: [] };
 const type = ExchangeType.code.INFORMATIONAL;
@@ -91,8 +91,10 @@ export function liveness(): InitiatedExchange {
 
 /** `HDR, SK {D(IKE)}` */
 export function deleteIkeSa(): InitiatedExchange {
-  const finish = (sa: IkeSa, now: Instant) =>
+  const finish = (sa: IkeSa, now: Instant) => {
+    hurryRival(sa, now);
     sa.end(now, sa.state.name === "DELETING" ? sa.state.why : "requested");
+  };
   return {
     name: "delete IKE SA",
     type,
