@@ -5,15 +5,23 @@
  * repeated; `npm run soak` goes through all of them.
  */
 import { describe, expect, it } from "vitest";
-import { type Collision, collide, collisionKinds, lowestNonces, schedules } from "./collision.ts";
+import {
+  type Collision,
+  type CollisionKind,
+  collide,
+  collideAndGoOn,
+  collisionKinds,
+  lowestNonces,
+  schedules,
+} from "./collision.ts";
 import { tunnelStatus } from "./simulation.ts";
 
 /** Two conversations of four datagrams: a request, its answer, a Delete, its answer. */
 const orders = schedules(4, 4);
 
-function attempt(collision: Collision) {
+function attempt(collision: Collision, run = collide) {
   try {
-    return collide(collision);
+    return run(collision);
   } catch (error) {
     const { lowest, schedule, mishap } = collision;
     const where = JSON.stringify({ lowest, schedule, mishap });
@@ -27,14 +35,14 @@ describe.each(Object.entries(collisionKinds))("%s at once", (name, kind) => {
     "in every order of arrival, when %s is the lowest nonce",
     (lowest) => {
       expect(orders).toHaveLength(70);
-      for (const schedule of orders) attempt({ lowest, schedule, kind });
+      for (const schedule of orders) attempt({ lowest, schedule, kind }, collideAndGoOn);
     },
   );
 
   it.each(["lost", "twice"] as const)("with one datagram %s", (mishap) => {
     for (const [i, schedule] of orders.entries()) {
       const lowest = lowestNonces[(i >> 3) % 4]!;
-      attempt({ lowest, schedule, kind, mishap: { step: i % 8, kind: mishap } });
+      attempt({ lowest, schedule, kind, mishap: { step: i % 8, kind: mishap } }, collideAndGoOn);
     }
   });
 });
@@ -90,5 +98,38 @@ describe("both rekeys succeed, and the lowest of the four nonces decides (RFC 72
       for (const node of [sites.a, sites.b])
         expect(node.logs.filter((l) => l.message === message)).toHaveLength(1);
     }
+  });
+
+  it("the winner's successor is used before the loser has its answer: it inherits at once, and the late answer adds nothing", () => {
+    const both = collisionKinds["both rekey the IKE SA, and the CHILD_SA whenever they can"];
+    const ofA: string[][] = [];
+    const kind: CollisionKind = {
+      ...both,
+      during(sites) {
+        both.during(sites);
+        ofA.push(sites.a.logs.map((l) => l.message).filter((m) => m.endsWith("rekeyed")));
+      },
+    };
+    // B's Delete of the old IKE SA is lost, and its first request on the new one arrives before B's answer does.
+    const mishap = { step: 3, kind: "lost" } as const;
+    const { a, b, delivered } = attempt({ lowest: "Ni of A", schedule: "ABBBBB", mishap, kind });
+    expect(delivered.slice(0, 6)).toEqual([
+      "A: CREATE_CHILD_SA request 2",
+      "B: CREATE_CHILD_SA request 0",
+      "A: CREATE_CHILD_SA response 0",
+      "B: CREATE_CHILD_SA request 0",
+      "A: CREATE_CHILD_SA response 0",
+      "B: CREATE_CHILD_SA response 2",
+    ]);
+    // After each of the five that were delivered: A had nothing until B used its own.
+    expect(ofA).toEqual([
+      [],
+      [],
+      [],
+      ["IKE SA rekeyed", "CHILD_SA rekeyed"],
+      ["IKE SA rekeyed", "CHILD_SA rekeyed"],
+    ]);
+    for (const node of [a, b])
+      expect(node.logs.filter((l) => l.message === "IKE SA rekeyed")).toHaveLength(1);
   });
 });

@@ -29,6 +29,8 @@ export interface Collision {
 export interface CollisionKind {
   readonly options?: Parameters<typeof twoSites>[0];
   readonly begin: (sites: Sites) => void;
+  /** What happens after every datagram that the schedule delivers. */
+  readonly during?: (sites: Sites) => void;
   /** A hard lifetime ends an SA before it has a successor: then only the outcome is checked. */
   readonly gap?: boolean;
 }
@@ -106,6 +108,7 @@ export function collide({ lowest, schedule, mishap, kind }: Collision): Collidin
     if (mishap?.step === i && mishap.kind === "lost") continue;
     deliver(packet);
     if (mishap?.step === i) deliver(packet);
+    step(() => kind.during?.(sites));
   }
   // The network is itself again: what was held arrives, what was lost is repeated.
   open();
@@ -117,6 +120,19 @@ export function collide({ lowest, schedule, mishap, kind }: Collision): Collidin
     step(() => sim.deliver(packet.source, packet.destination, Uint8Array.from(packet.datagram)));
   sim.run(10_000);
   expectSettled(sites);
+  return sites;
+}
+
+/** A collision, and then the proof that what is left is an SA like any other: each side can replace it. */
+export function collideAndGoOn(collision: Collision): CollidingSites {
+  const sites = collide(collision);
+  for (const party of ["A", "B"] as const) {
+    const old = nodeOf(sites, party).inbound[0]!.spi;
+    rekeyChild(sites, party);
+    sites.sim.run(5_000);
+    expectSettled(sites);
+    assert.notEqual(nodeOf(sites, party).inbound[0]!.spi, old, `${party} rekeys what is left`);
+  }
   return sites;
 }
 
@@ -181,6 +197,14 @@ export const collisionKinds = {
     },
   },
   "both rekey the IKE SA": { options: { both: { ikeLifetimeSeconds } }, begin: untilIkeRekey },
+  "both rekey the IKE SA, and the CHILD_SA whenever they can": {
+    options: { both: { ikeLifetimeSeconds } },
+    begin: untilIkeRekey,
+    during: (sites) => {
+      rekeyChild(sites, "A");
+      rekeyChild(sites, "B");
+    },
+  },
   "A rekeys the IKE SA, B the CHILD_SA": {
     options: { a: { ikeLifetimeSeconds } },
     begin: (sites) => {
