@@ -7,6 +7,7 @@ import type { Config } from "../../src/config/model.ts";
 import { compareBytes, type Endpoint, IpAddress } from "../../src/core/address.ts";
 import type { DataPlaneEvent, ForwardingPlan, SaSpec } from "../../src/core/dataplane.ts";
 import type { FailureRecord } from "../../src/core/failure.ts";
+import type { Random } from "../../src/core/random.ts";
 import { generateKeyPair, type KeyPair, keyPairFromPrivate } from "../../src/crypto/index.ts";
 import type { GatewayCommand, GatewayOutput, TunnelStatus } from "../../src/gateway/contract.ts";
 import { Gateway, type GatewayDeps } from "../../src/gateway/gateway.ts";
@@ -63,6 +64,8 @@ export interface SimulationOptions {
   readonly limits?: GatewayDeps["limits"];
   readonly workers?: number;
   readonly exportKeys?: boolean;
+  /** What the gateway of this name draws from, in place of the simulation's own source. */
+  readonly randomOf?: (name: string, random: SeededRandom) => Random;
   /** The addresses that a DNS name has. */
   readonly dns?: (name: string) => readonly string[];
 }
@@ -168,7 +171,7 @@ export class Simulation {
   #newGateway(config: Config): Gateway {
     const { random } = this;
     return new Gateway(config, {
-      random,
+      random: this.#options.randomOf?.(config.gateway.name, random) ?? random,
       workers: this.#options.workers ?? 1,
       exportKeys: this.#options.exportKeys ?? false,
       keyPairs: {

@@ -166,24 +166,25 @@ export function decideChild(
   return ok({ suite, proposal, spiOut, localSelectors, remoteSelectors });
 }
 
-/** Responder: installs what was decided and returns `SAr2, TSi, TSr`. */
+/** Responder: installs what was decided; `payloads` are `SAr2, TSi, TSr`. */
 export function installDecision(
   sa: IkeSa,
   now: Instant,
   decision: ChildDecision,
   seed: ChildSeed,
   rekeyOf?: number,
-): PlainPayload[] {
+): { child: ChildSa; payloads: PlainPayload[] } {
   const spiIn = sa.host.allocateSpi();
   const { toInitiator, toResponder } = childKeys(sa.secured!, decision.suite, seed);
   const keys = { inbound: toResponder, outbound: toInitiator };
   const { suite, spiOut, localSelectors, remoteSelectors } = decision;
-  install(sa, now, { spiIn, spiOut, suite, keys, localSelectors, remoteSelectors, rekeyOf });
-  return [
+  const terms = { spiIn, spiOut, suite, keys, localSelectors, remoteSelectors, rekeyOf };
+  const payloads: PlainPayload[] = [
     { kind: "SA", proposals: [{ ...decision.proposal, spi: espSpiBytes(spiIn) }] },
     { kind: "TSi", selectors: remoteSelectors },
     { kind: "TSr", selectors: localSelectors },
   ];
+  return { child: install(sa, now, terms), payloads };
 }
 
 /** Responder of IKE_AUTH: decides and installs. */
@@ -193,7 +194,7 @@ export function answerChild(
   payloads: readonly PlainPayload[],
 ): Result<PlainPayload[], Refusal> {
   const decision = decideChild(sa, payloads, firstChildSa);
-  return decision.ok ? ok(installDecision(sa, now, decision.value, sa.secured!)) : decision;
+  return decision.ok ? ok(installDecision(sa, now, decision.value, sa.secured!).payloads) : decision;
 }
 
 /** What a refusal of `o` means to the operator. */

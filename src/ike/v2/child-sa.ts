@@ -3,7 +3,7 @@
  * exists in both directions before the old one goes, and the old inbound SA receives for a moment longer than its
  * peer sends.
  */
-import type { IpAddress } from "../../core/address.ts";
+import { compareBytes, type IpAddress } from "../../core/address.ts";
 import type { Encapsulation, SaSpec } from "../../core/dataplane.ts";
 import { type Random, randomBelow } from "../../core/random.ts";
 import { earlier, type Instant } from "../../core/time.ts";
@@ -19,6 +19,11 @@ export type ChildState =
   | { readonly name: "INSTALLED" }
   /** The peer made a successor: we send here until its Delete shows that it has installed the new pair. */
   | { readonly name: "REKEYED"; readonly until: Instant }
+  /**
+   * The peer made it while our own successor of the same SA was under way (§2.8.1): it stands when ours fails or
+   * loses, and otherwise waits for the peer's Delete.
+   */
+  | { readonly name: "CONTENDER"; readonly until: Instant }
   /** Our Delete is out, or waits for the window. */
   | { readonly name: "DELETING"; readonly why: EndReason }
   /** Only the inbound SA is left, for packets that were on their way. */
@@ -39,6 +44,8 @@ export interface ChildSa {
   /** Directions that the data plane refused: there is nothing to remove. */
   readonly refused: Set<SaSpec["direction"]>;
   rekeyAt: Instant | undefined;
+  /** What the peer made of it while our own rekey was under way, and the lower nonce of its exchange (§2.8.1). */
+  rival: { readonly child: ChildSa; readonly lowestNonce: Uint8Array } | undefined;
   readonly expiresAt: Instant;
 }
 
@@ -95,6 +102,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     installedAt: now,
     refused: new Set(),
     rekeyAt: now + Math.floor(peer.childLifetimeMs * soft),
+    rival: undefined,
     expiresAt: now + peer.childLifetimeMs,
   };
   exportKeys(sa, terms);
@@ -118,6 +126,43 @@ export function markRekeyed(sa: IkeSa, now: Instant, child: ChildSa): void {
   child.state = { name: "REKEYED", until: now + sa.host.limits.rekeyedMs };
   child.rekeyAt = undefined;
   sa.host.emit({ kind: "outboundChanged", sa });
+}
+
+/** `child` is the peer's successor of `old`, whose own successor of ours is under way: both may come to be (§2.8.1). */
+export function contend(
+  sa: IkeSa,
+  now: Instant,
+  old: ChildSa,
+  rival: { readonly child: ChildSa; readonly lowestNonce: Uint8Array },
+): void {
+  old.rival = rival;
+  rival.child.state = { name: "CONTENDER", until: now + sa.host.limits.rekeyedMs };
+}
+
+/** Our own successor of `old` failed or lost: the peer's, if there is one, stands. */
+export function concede(sa: IkeSa, old: ChildSa): void {
+  const child = old.rival?.child;
+  if (child?.state.name !== "CONTENDER" || !owns(sa, child)) return;
+  child.state = { name: "INSTALLED" };
+  sa.host.emit({ kind: "outboundChanged", sa });
+}
+
+/**
+ * `made` is our successor of `old`, whose exchange had `lowestNonce`. When the peer made one too, the one with the
+ * lowest of the four nonces is closed by the side that created it, and the creator of the other closes `old` (§2.8.1).
+ */
+export function settleRekey(
+  sa: IkeSa,
+  now: Instant,
+  old: ChildSa,
+  made: ChildSa,
+  lowestNonce: Uint8Array,
+): void {
+  const { rival } = old;
+  const lost = rival?.child.state.name === "CONTENDER" && compareBytes(lowestNonce, rival.lowestNonce) < 0;
+  if (lost) concede(sa, old);
+  const redundant = lost ? made : old;
+  if (owns(sa, redundant)) requestChildDelete(sa, now, redundant, "rekeyed");
 }
 
 /** Tells the peer that `child` ends. It carries packets until the peer has answered. */
@@ -187,10 +232,10 @@ export function expectChild(sa: IkeSa, now: Instant): void {
 
 /**
  * The CHILD_SAs that may carry packets, preferred first: what the peer is replacing (it surely still receives there),
- * then the newest, last what we are deleting.
+ * then the newest, then what may lose against a successor of ours, last what we are deleting.
  */
 export function outboundOrder(sa: IkeSa): ChildSa[] {
-  const rank = { REKEYED: 0, INSTALLED: 1, DELETING: 2, LINGERING: 3 };
+  const rank = { REKEYED: 0, INSTALLED: 1, CONTENDER: 2, DELETING: 3, LINGERING: 4 };
   return [...sa.children.values()]
     .filter((c) => c.state.name !== "LINGERING")
     .reverse()

@@ -85,6 +85,8 @@ export class IkeSa {
   childlessAt: Instant | undefined;
   /** The peer began anew: when we close this one, if the other still stands. */
   supersededAt: Instant | undefined;
+  /** The peer's successor of this IKE SA, made while ours was under way, and the lower nonce of its exchange (§2.8.2). */
+  rival: { readonly sa: IkeSa; readonly lowestNonce: Uint8Array } | undefined;
   lastHeardAt: Instant;
   keepaliveAt: Instant | undefined;
 
@@ -335,6 +337,11 @@ export class IkeSa {
     return this.#outstanding?.exchange.name === name || this.#queue.some((e) => e.name === name);
   }
 
+  /** The name of the exchange whose request is out. */
+  get underWay(): string | undefined {
+    return this.#outstanding?.exchange.name;
+  }
+
   get idle(): boolean {
     return this.#outstanding === undefined && this.#queue.length === 0;
   }
@@ -471,7 +478,7 @@ export class IkeSa {
   }
 
   #expireState(now: Instant, name: StateName): void {
-    if (name === "REKEYED") this.requestDelete(now, "rekeyed");
+    if (name === "REKEYED" || name === "CONTENDING") this.requestDelete(now, "rekeyed");
     else if (name === "HALF_OPEN") this.end(now, "unreachable");
     else this.host.forget(this);
   }

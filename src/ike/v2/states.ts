@@ -1,6 +1,7 @@
 /** The states of an IKE SA, each with the data that only it has. */
 import type { Instant } from "../../core/time.ts";
 import type { EndReason } from "./events.ts";
+import type { IkeSa } from "./ike-sa.ts";
 
 export type Role = "initiator" | "responder";
 
@@ -20,6 +21,11 @@ export type IkeSaState =
   | { readonly name: "ESTABLISHED"; readonly since: Instant }
   /** The peer created a successor and will delete this IKE SA. */
   | { readonly name: "REKEYED"; readonly until: Instant }
+  /**
+   * The peer's successor of `old`, made while ours was under way (§2.8.2): it inherits nothing until the nonces, or
+   * the peer, have said that it stays.
+   */
+  | { readonly name: "CONTENDING"; readonly until: Instant; readonly old: IkeSa }
   /** Our Delete is out, or waits for the window. */
   | { readonly name: "DELETING"; readonly why: EndReason }
   /** Nothing is left but the answer to a request that the peer may repeat. */

@@ -5,8 +5,9 @@
  *   HDR, SK {SA, Ni, KEi} -->                                     (IKE SA, rekeyed)
  *                                  <-- HDR, SK {SA, Nr, [KEr,] [TSi, TSr]}
  *
- * DEVIATION: RFC 7296 §2.8.1 lets both sides finish simultaneous rekeys and then drops one result. Here the side that
- * is asked while it asks answers TEMPORARY_FAILURE (§2.25), and both try again at different times.
+ * When both sides rekey the same CHILD_SA at once, both succeed, and the nonces say whose result goes (§2.8.1). Both
+ * then know of each other: a side that answers after its own rekey is through is deleting the old SA, and refuses
+ * (§2.25.1), so that two results exist only if each side answered before it was answered.
  */
 import type { Instant } from "../../../core/time.ts";
 import type { KeyPair } from "../../../crypto/index.ts";
@@ -36,11 +37,15 @@ import {
 import {
   type ChildSa,
   childByOutboundSpi,
+  concede,
+  contend,
   markRekeyed,
   outboundOrder,
   requestChildDelete,
+  settleRekey,
   uninstall,
 } from "../child-sa.ts";
+import { lowerNonce } from "../cookie.ts";
 import {
   type Answer,
   type Exchange,
@@ -54,6 +59,7 @@ import { sharedSecret } from "../key-material.ts";
 import { notifyChild } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { groupsOf, laterChildSa } from "../proposals.ts";
+import { confirmContender } from "../succession.ts";
 import { agreeKey, nonceBytes, refuse, refusedDelay, retryDelay } from "./create-child-common.ts";
 import { ikeRekeyName, ikeRekeyRules, onIkeRekey } from "./rekey-ike-sa.ts";
 
@@ -70,18 +76,21 @@ export const createChildSa: Exchange = {
   type,
   rfc: "RFC 7296 §1.3",
   // Before IKE_AUTH nobody may create anything: that was an authentication bypass elsewhere.
-  from: ["ESTABLISHED", "REKEYED", "DELETING"],
+  from: ["ESTABLISHED", "REKEYED", "CONTENDING", "DELETING"],
   request: anyKind,
   onRequest,
 };
 
 function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   const { payloads } = message;
-  // §2.25.2: an IKE SA that is being replaced or closed takes nothing new.
-  if (!sa.established || sa.hasExchange(ikeRekeyName)) return refuse(NotifyType.code.TEMPORARY_FAILURE);
+  confirmContender(sa, now);
   const rekey = findNotify(payloads, NotifyType.code.REKEY_SA);
-  const isIke = findPayload(payloads, "SA")!.proposals.some((p) => p.protocolId === ProtocolId.code.IKE);
-  const problem = violation(isIke && !rekey ? ikeRekeyRules : childRules, payloads);
+  const offered = findPayload(payloads, "SA")!.proposals;
+  const isIke = !rekey && offered.some((p) => p.protocolId === ProtocolId.code.IKE);
+  // §2.25.2: an IKE SA that is being replaced or closed takes nothing new but the peer's own attempt to replace it.
+  if (!sa.established || (!isIke && sa.hasExchange(ikeRekeyName)))
+    return refuse(NotifyType.code.TEMPORARY_FAILURE);
+  const problem = violation(isIke ? ikeRekeyRules : childRules, payloads);
   if (problem !== undefined) {
     const record = failureOf(sa, "PEER_PROTOCOL_ERROR", { difference: `CREATE_CHILD_SA: ${problem}` });
     return { ...refuse(NotifyType.code.INVALID_SYNTAX), afterwards: () => sa.fail(now, record) };
@@ -91,7 +100,8 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
 }
 
 function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], replaced?: ChildSa): Answer {
-  if (!replaced && sa.children.size >= maxChildren) return refuse(NotifyType.code.NO_ADDITIONAL_SAS);
+  if (sa.children.size >= (replaced ? 2 * maxChildren : maxChildren))
+    return refuse(NotifyType.code.NO_ADDITIONAL_SAS);
   // Both sides miss the same CHILD_SA and ask for it at once: the initiator's request is the one that counts.
   if (!replaced && sa.role === "initiator" && sa.hasExchange(newChildName))
     return refuse(NotifyType.code.TEMPORARY_FAILURE);
@@ -103,12 +113,21 @@ function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], 
   const agreed = agreeKey(sa, payloads, decision.value.suite.group);
   if (!agreed.ok) return agreed.error;
   const Nr = sa.host.random.bytes(nonceBytes);
-  const seed = { Ni: findPayload(payloads, "Nonce")!.nonce, Nr, shared: agreed.value.shared };
-  const [saPayload, ...selectors] = installDecision(sa, now, decision.value, seed, replaced?.spiIn);
+  const Ni = Uint8Array.from(findPayload(payloads, "Nonce")!.nonce);
+  const seed = { Ni, Nr, shared: agreed.value.shared };
+  const installed = installDecision(sa, now, decision.value, seed, replaced?.spiIn);
+  const { child } = installed;
+  const [saPayload, ...selectors] = installed.payloads;
   agreed.value.shared?.wipe();
   return {
     payloads: [saPayload!, { kind: "Nonce", nonce: Nr }, ...agreed.value.payloads, ...selectors],
-    afterwards: replaced && (() => markRekeyed(sa, now, replaced)),
+    afterwards:
+      replaced &&
+      (() => {
+        if (sa.underWay === childRekeyName(replaced))
+          contend(sa, now, replaced, { child, lowestNonce: lowerNonce(Ni, Nr) });
+        markRekeyed(sa, now, replaced);
+      }),
   };
 }
 
@@ -124,8 +143,8 @@ function onChildRekey(
   // §2.25: the answer repeats which SA it could not find.
   if (!child)
     return { payloads: [{ ...rekey, type: NotifyType.code.CHILD_SA_NOT_FOUND, data: new Uint8Array(0) }] };
-  if (child.state.name !== "INSTALLED" || sa.hasExchange(childRekeyName(child)))
-    return refuse(NotifyType.code.TEMPORARY_FAILURE);
+  // Being closed, or replaced by the peer already: another answer may fit in a moment, this request does not.
+  if (child.state.name !== "INSTALLED") return refuse(NotifyType.code.TEMPORARY_FAILURE);
   return onNewChild(sa, now, payloads, child);
 }
 
@@ -207,20 +226,23 @@ class CreateChild implements InitiatedExchange {
     const old = this.#replaced;
     if (problem !== undefined) {
       this.onAbandon(sa);
+      if (old) concede(sa, old);
       this.#later(sa, now, "PEER_PROTOCOL_ERROR", problem);
       return;
     }
-    const seed = { Ni: this.#Ni!, Nr: nonce!.nonce, shared: chosenGroup === 0 ? undefined : shared };
+    const Nr = Uint8Array.from(nonce!.nonce);
+    const seed = { Ni: this.#Ni!, Nr, shared: chosenGroup === 0 ? undefined : shared };
     this.#offer = undefined;
     const accepted = acceptChild(sa, now, offered, payloads, seed);
     shared?.wipe();
     this.#keyPair?.wipe();
     if (!accepted.ok) {
       sa.host.emit({ kind: "failure", sa, record: accepted.error });
+      if (old) concede(sa, old);
       retryLater(sa, now, old);
       return;
     }
-    if (old && sa.children.has(old.spiIn)) requestChildDelete(sa, now, old, "rekeyed");
+    if (old) settleRekey(sa, now, old, accepted.value, lowerNonce(this.#Ni!, Nr));
     // Both sides missed the same CHILD_SA, and the initiator's came first: ours was one too many.
     if (!old && sa.role === "responder" && outboundOrder(sa).length > 1)
       requestChildDelete(sa, now, accepted.value, "duplicate");
@@ -230,13 +252,16 @@ class CreateChild implements InitiatedExchange {
     const old = this.#replaced;
     const offered = this.#offer!;
     this.onAbandon(sa);
+    if (old) concede(sa, old);
+    // The peer has replaced it, or closed it, while we asked: there is nothing left to do and nothing to report.
+    if (old && (old.state.name !== "INSTALLED" || sa.children.get(old.spiIn) !== old)) return;
     switch (error.type) {
       case NotifyType.code.TEMPORARY_FAILURE:
         retryLater(sa, now, old);
         return;
       case NotifyType.code.CHILD_SA_NOT_FOUND:
         // The peer has lost it: keeping our half would only swallow packets.
-        if (old && sa.children.has(old.spiIn)) uninstall(sa, now, old, "deleted-by-peer");
+        if (old) uninstall(sa, now, old, "deleted-by-peer");
         return;
       case NotifyType.code.INVALID_KE_PAYLOAD: {
         const group = error.data.length === 2 ? (error.data[0]! << 8) | error.data[1]! : 0;

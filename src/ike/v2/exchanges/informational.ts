@@ -13,6 +13,7 @@ import { priorities } from "../exchange.ts";
 import { failureOf } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { notify } from "../notify.ts";
+import { confirmContender, hurryRival, inheritRival } from "../succession.ts";
 
 const anything = { required: [], optional: [] };
 const type = ExchangeType.code.INFORMATIONAL;
@@ -22,7 +23,7 @@ export const informational: Exchange = {
   type,
   rfc: "RFC 7296 §1.4",
   // Never before IKE_AUTH is through: an unauthenticated peer has nothing to inform us of.
-  from: ["ESTABLISHED", "REKEYED", "DELETING"],
+  from: ["ESTABLISHED", "REKEYED", "CONTENDING", "DELETING"],
   request: anything,
   onRequest,
 };
@@ -38,9 +39,11 @@ function onRequest(sa: IkeSa, now: Instant, { payloads }: Received): Answer {
   const deletes = payloads.filter((p): p is DeletePayload => p.kind === "D");
   if (deletes.some((d) => d.protocolId === ProtocolId.code.IKE)) {
     // §1.4.1: the answer to the Delete of an IKE SA is empty; its CHILD_SAs go with it.
-    const why = sa.is("REKEYED") ? "rekeyed" : "deleted-by-peer";
+    if (sa.established && sa.rival) inheritRival(sa, now);
+    const why = sa.is("REKEYED", "CONTENDING") ? "rekeyed" : "deleted-by-peer";
     return { payloads: [], afterwards: () => sa.end(now, why) };
   }
+  confirmContender(sa, now);
   return { payloads: answerDeletes(sa, now, deletes) };
 }
 
@@ -54,7 +57,8 @@ function answerDeletes(sa: IkeSa, now: Instant, deletes: readonly DeletePayload[
       // An SPI of no SA of ours, or one whose Delete of ours is on its way, is not repeated (§1.4.1).
       if (!child) continue;
       if (child.state.name !== "DELETING") ours.add(child.spiIn);
-      retire(sa, now, child, child.state.name === "REKEYED" ? "rekeyed" : "deleted-by-peer");
+      const replaced = child.state.name === "REKEYED" || child.state.name === "CONTENDER";
+      retire(sa, now, child, replaced ? "rekeyed" : "deleted-by-peer");
     }
   }
   return ours.size > 0 ? [{ kind: "D", protocolId: ProtocolId.code.ESP, spis: [...ours] }] : [];
@@ -87,8 +91,10 @@ export function liveness(): InitiatedExchange {
 
 /** `HDR, SK {D(IKE)}` */
 export function deleteIkeSa(): InitiatedExchange {
-  const finish = (sa: IkeSa, now: Instant) =>
+  const finish = (sa: IkeSa, now: Instant) => {
+    hurryRival(sa, now);
     sa.end(now, sa.state.name === "DELETING" ? sa.state.why : "requested");
+  };
   return {
     name: "delete IKE SA",
     type,

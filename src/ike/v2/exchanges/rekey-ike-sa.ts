@@ -3,7 +3,11 @@
  *
  *   HDR, SK {SA, Ni, KEi} -->
  *                                  <-- HDR, SK {SA, Nr, KEr}
+ *
+ * When both sides ask at once, both get a successor, and the CHILD_SAs wait until the nonces have said which of the two
+ * stays (§2.8.2). The other is closed by the side that created it, the old one by the creator of the one that stays.
  */
+import { compareBytes } from "../../../core/address.ts";
 import type { Instant } from "../../../core/time.ts";
 import type { KeyPair } from "../../../crypto/index.ts";
 import { ExchangeType, isErrorNotify, NotifyType } from "../../../registry/index.ts";
@@ -15,16 +19,15 @@ import {
   type PlainPayload,
   type Proposal,
 } from "../../../wire/index.ts";
-import { moveChildren } from "../child-sa.ts";
+import { lowerNonce } from "../cookie.ts";
 import { type Answer, type InitiatedExchange, priorities, type Received } from "../exchange.ts";
 import { failureOf, mismatchDetails } from "../failures.ts";
-import { IkeSa } from "../ike-sa.ts";
-import { type Secured, secureRekeyed, sharedSecret } from "../key-material.ts";
+import type { IkeSa } from "../ike-sa.ts";
+import { secureRekeyed, sharedSecret } from "../key-material.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { checkAnswer, choose, groupsOf, offer, rekeyedIkeSa } from "../proposals.ts";
+import { inherit, inheritRival, successorOf } from "../succession.ts";
 import { agreeKey, nonceBytes, refuse, refusedDelay, retryDelay } from "./create-child-common.ts";
-import { startLifetime } from "./ike-auth.ts";
-import { exportIkeKeys } from "./ike-sa-init.ts";
 
 const type = ExchangeType.code.CREATE_CHILD_SA;
 export const ikeRekeyRules: PayloadRules = { required: ["SA", "Nonce", "KE"], optional: [] };
@@ -34,7 +37,8 @@ export const ikeRekeyName = "rekey IKE SA";
 
 export function onIkeRekey(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[]): Answer {
   // §2.25.2: not while exchanges of ours about CHILD_SAs are under way, whose outcome the successor would inherit.
-  if (!sa.idle) return refuse(NotifyType.code.TEMPORARY_FAILURE);
+  const colliding = sa.underWay === ikeRekeyName && !sa.rival;
+  if (!sa.idle && !colliding) return refuse(NotifyType.code.TEMPORARY_FAILURE);
   const peer = sa.peer!;
   const chosen = choose(rekeyedIkeSa, peer.ikeProposals, findPayload(payloads, "SA")!.proposals);
   if (!chosen.ok) {
@@ -63,8 +67,13 @@ export function onIkeRekey(sa: IkeSa, now: Instant, payloads: readonly PlainPayl
       ...agreed.value.payloads,
     ],
     afterwards: () => {
-      succeed(sa, now, { role: "responder", spiLocal, spiRemote, secured });
-      sa.transition({ name: "REKEYED", until: now + sa.host.limits.rekeyedMs }, "rekeyed by the peer");
+      const until = now + sa.host.limits.rekeyedMs;
+      const state = colliding
+        ? ({ name: "CONTENDING", until, old: sa } as const)
+        : ({ name: "ESTABLISHED", since: now } as const);
+      const successor = successorOf(sa, now, { role: "responder", spiLocal, spiRemote, secured }, state);
+      sa.rival = { sa: successor, lowestNonce: lowerNonce(Ni, Nr) };
+      if (!colliding) inheritRival(sa, now);
     },
   };
 }
@@ -109,7 +118,10 @@ class IkeRekey implements InitiatedExchange {
     const keyPair = this.#keyPair!;
     this.#keyPair = undefined;
     const error = payloads.find((p): p is NotifyPayload => p.kind === "N" && isErrorNotify(p.type));
-    if (!sa.established) return "done";
+    if (!sa.established && !sa.is("REKEYED")) {
+      keyPair.wipe();
+      return "done";
+    }
     if (error && !findPayload(payloads, "SA")) {
       this.#onRefusal(sa, now, error);
     } else {
@@ -117,7 +129,7 @@ class IkeRekey implements InitiatedExchange {
       if (problem !== undefined) {
         const difference = `IKE SA rekey: ${problem}`;
         sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "PEER_PROTOCOL_ERROR", { difference }) });
-        retryIkeLater(sa, now);
+        this.#failed(sa, now);
       }
     }
     keyPair.wipe();
@@ -144,12 +156,27 @@ class IkeRekey implements InitiatedExchange {
       Nr,
       shared,
     });
-    succeed(sa, now, { role: "initiator", spiLocal, spiRemote, secured });
-    sa.requestDelete(now, "rekeyed");
+    const since = { name: "ESTABLISHED", since: now } as const;
+    const made = successorOf(sa, now, { role: "initiator", spiLocal, spiRemote, secured }, since);
+    // §2.8.2: the one with the lowest of the four nonces goes, unless the peer has closed or used the other already.
+    const { rival } = sa;
+    const lower =
+      rival?.sa.is("CONTENDING") && compareBytes(lowerNonce(this.#Ni!, Nr), rival.lowestNonce) < 0;
+    if (!sa.established || lower) {
+      if (lower) inheritRival(sa, now);
+      made.requestDelete(now, "rekeyed");
+    } else {
+      inherit(sa, made, now);
+      sa.requestDelete(now, "rekeyed");
+    }
     return undefined;
   }
 
   #onRefusal(sa: IkeSa, now: Instant, error: NotifyPayload): void {
+    if (sa.rival) {
+      this.#failed(sa, now);
+      return;
+    }
     if (
       error.type === NotifyType.code.INVALID_KE_PAYLOAD &&
       this.#wantedGroup === undefined &&
@@ -173,7 +200,18 @@ class IkeRekey implements InitiatedExchange {
 
   onTimeout(sa: IkeSa, now: Instant): void {
     this.onAbandon();
-    sa.endDead(now);
+    // The peer may have done with this one, its Delete lost: what it made of it is where it answers.
+    if (sa.rival) {
+      this.#failed(sa, now);
+      sa.end(now, "rekeyed");
+    } else sa.endDead(now);
+  }
+
+  /** Ours came to nothing: the peer's successor stands, or the old one goes on. */
+  #failed(sa: IkeSa, now: Instant): void {
+    if (!sa.established) return;
+    if (sa.rival?.sa.is("CONTENDING")) inheritRival(sa, now);
+    else retryIkeLater(sa, now);
   }
 
   onAbandon(): void {
@@ -184,34 +222,4 @@ class IkeRekey implements InitiatedExchange {
 
 function retryIkeLater(sa: IkeSa, now: Instant): void {
   sa.rekeyAt = now + retryDelay(sa, sa.host.limits.rekeyRetryMs);
-}
-
-// ── Both ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** The new IKE SA takes over peer, path and CHILD_SAs; the old one keeps nothing but its windows. */
-function succeed(
-  old: IkeSa,
-  now: Instant,
-  next: { role: "initiator" | "responder"; spiLocal: bigint; spiRemote: bigint; secured: Secured },
-): void {
-  const { role, spiLocal, spiRemote } = next;
-  const { local, remote, peer, host } = old;
-  const successor = new IkeSa(
-    host,
-    { role, now, spiLocal, spiRemote, local, remote, peer },
-    { name: "ESTABLISHED", since: now },
-  );
-  successor.secured = next.secured;
-  exportIkeKeys(successor);
-  successor.nat = old.nat;
-  successor.fragmentation = old.fragmentation;
-  successor.localId = old.localId;
-  successor.remoteId = old.remoteId;
-  successor.handshakeMs = old.handshakeMs;
-  successor.keepaliveAt = old.keepaliveAt;
-  successor.childlessAt = old.childlessAt;
-  startLifetime(successor, now);
-  host.adopt(successor);
-  host.emit({ kind: "rekeyed", sa: old, successor });
-  moveChildren(old, successor, now);
 }
