@@ -25,7 +25,7 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { type ChildSa, requestChildDelete } from "./child-sa.ts";
+import { type ChildSa, confirmChild, requestChildDelete } from "./child-sa.ts";
 import { CookieJar, lowerNonce } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -174,6 +174,16 @@ export class IkeEndpoint {
       }
     }
     this.#settle();
+  }
+
+  /** The first packet came in on inbound SA `spi`. */
+  handleSaInUse(spi: number): void {
+    for (const sa of this.#bySpi.values()) {
+      const child = sa.children.get(spi);
+      if (!child) continue;
+      confirmChild(sa, child);
+      return;
+    }
   }
 
   /** The data plane did not take an SA: what the peer believes in does not exist, so the IKE SA goes. */
