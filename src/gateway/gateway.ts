@@ -9,6 +9,7 @@ import type { DataPlaneEvent } from "../core/dataplane.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import { Queue } from "../core/queue.ts";
 import type { Random } from "../core/random.ts";
+import type { Secret } from "../core/secret.ts";
 import { earlier, type Instant } from "../core/time.ts";
 import { type ChildSa, outboundOrder } from "../ike/v2/child-sa.ts";
 import { Deadlines } from "../ike/v2/deadlines.ts";
@@ -28,6 +29,7 @@ import type {
 } from "./contract.ts";
 import { Forwarding } from "./forwarding.ts";
 import { espKeyLine, ikeKeyLine } from "./keylog-lines.ts";
+import { NameWatch } from "./name-watch.ts";
 import { peerSettings } from "./peers.ts";
 import { SpiAllocator } from "./spi-allocator.ts";
 import { type ConnectionRecord, connectionState, connectionStatus, weakWords } from "./status.ts";
@@ -40,6 +42,10 @@ export interface GatewayDeps {
   readonly workers: number;
   /** Emit `keylog`: whoever has those lines reads all traffic. */
   readonly exportKeys: boolean;
+  /** When the last authentic ESP packet came on an inbound SA, on the clock of `now`; undefined: none. */
+  readonly lastInbound?: (spi: number, remote: IpAddress) => Instant | undefined;
+  /** 32 octets that survive a restart, for Quick Crash Detection (RFC 6290); without them no tokens are made. */
+  readonly crashSecret?: Secret | undefined;
   /** For tests and unusual paths; every limit has a default. */
   readonly limits?: Partial<EndpointLimits>;
 }
@@ -56,6 +62,7 @@ export class Gateway implements GatewayMachine {
   readonly #connectionsByName: ReadonlyMap<string, ConnectionRecord>;
   readonly #tunnels = new Map<string, Tunnel>();
   readonly #resolved = new Map<string, readonly IpAddress[]>();
+  readonly #names: NameWatch;
   readonly #outputs = new Queue<GatewayOutput>();
   readonly #forwarding: Forwarding;
   readonly #deadlines = new Deadlines<Tunnel>();
@@ -71,7 +78,10 @@ export class Gateway implements GatewayMachine {
       allocateSpi: () => this.#spis.allocate(),
       releaseSpi: (spi) => this.#spis.release(spi),
       ...(deps.limits && { limits: deps.limits }),
+      ...(deps.lastInbound && { lastInbound: deps.lastInbound }),
+      crashSecret: deps.crashSecret,
     });
+    this.#names = new NameWatch(deps.random);
     const host = this.#tunnelHost(deps.random);
     this.#connections = config.connections.map((connection) => {
       const tunnels =
@@ -124,7 +134,10 @@ export class Gateway implements GatewayMachine {
     if (this.#stopping === "stopped") return;
     this.#endpoint.handleTimeout(now);
     this.#drain(now);
-    if (!this.#stopping) this.#handleTunnelTimeouts(now);
+    if (!this.#stopping) {
+      this.#handleTunnelTimeouts(now);
+      for (const name of this.#names.takeDue(now)) this.#outputs.push({ kind: "resolve", name });
+    }
     this.#drain(now);
   }
 
@@ -135,7 +148,8 @@ export class Gateway implements GatewayMachine {
   pollTimeout(): Instant | undefined {
     if (this.#stopping === "stopped") return undefined;
     if (this.#stopping) return earlier(this.#endpoint.pollTimeout(), this.#stopping.until);
-    return earlier(earlier(this.#endpoint.pollTimeout(), this.#deadlines.next()), this.#forwarding.deadline);
+    const own = earlier(this.#deadlines.next(), this.#names.deadline);
+    return earlier(earlier(this.#endpoint.pollTimeout(), own), this.#forwarding.deadline);
   }
 
   status(now: Instant): GatewayStatus {
@@ -220,8 +234,19 @@ export class Gateway implements GatewayMachine {
     if (this.#stopping) return;
     for (const tunnel of this.#tunnels.values()) {
       const { address } = tunnel.customerGateway;
-      if (address.kind === "dns" && address.name === name) tunnel.onResolved(now, addresses);
+      if (address.kind !== "dns" || address.name !== name) continue;
+      tunnel.onResolved(now, addresses);
+      this.#checkMoved(now, tunnel, addresses);
     }
+  }
+
+  /** The name of a tunnel that stands leads elsewhere: does the peer still live where we talk to it? */
+  #checkMoved(now: Instant, tunnel: Tunnel, addresses: readonly IpAddress[]): void {
+    if (!tunnel.is("UP") || addresses.length === 0) return;
+    const own = this.#endpoint.sas().filter((sa) => sa.peer?.id === tunnel.id && sa.established);
+    if (own.some((sa) => addresses.some((address) => address.equals(sa.remote.address)))) return;
+    this.#log("debug", "peer's name has moved", { connection: tunnel.connection.name, addresses });
+    this.#endpoint.checkPeer(now, tunnel.id);
   }
 
   #shutdown(now: Instant): void {
@@ -375,12 +400,23 @@ export class Gateway implements GatewayMachine {
       why,
     };
     this.#log(to === "UP" || from === "UP" ? "info" : "debug", "tunnel state", fields);
+    // Only a name whose tunnel comes up or goes down changes what is watched.
+    if (tunnel.customerGateway.address.kind === "dns" && (to === "UP" || from === "UP"))
+      this.#names.watch(now, this.#namesInUse());
     const record = this.#connections[connection.index]!;
     const state = connectionState(record.tunnels);
     if (state !== record.state) {
       record.state = state;
       record.since = now;
     }
+  }
+
+  #namesInUse(): Set<string> {
+    const names = new Set<string>();
+    for (const { customerGateway, state } of this.#tunnels.values())
+      if (customerGateway.address.kind === "dns" && state.name === "UP")
+        names.add(customerGateway.address.name);
+    return names;
   }
 
   #onUnresolved(tunnel: Tunnel, now: Instant): void {
