@@ -120,6 +120,20 @@ export interface TunnelStatus {
         readonly handshakeMs: number;
       }
     | undefined;
+  /** The (local, remote) pairs of subnets that should be able to talk, when there is more than one. */
+  readonly pairs:
+    | {
+        readonly total: number;
+        readonly up: number;
+        /** Those that no CHILD_SA carries, at most `maxMissingPairs` of them. */
+        readonly missing: readonly {
+          readonly local: string;
+          readonly remote: string;
+          /** What the peer said to the last request for it; undefined: it was not asked, or lost it again. */
+          readonly refusal: string | undefined;
+        }[];
+      }
+    | undefined;
   readonly children: readonly {
     readonly spiIn: number;
     readonly spiOut: number;

@@ -9,6 +9,7 @@ import type { DataPlaneEvent } from "../core/dataplane.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { Random } from "../core/random.ts";
 import { earlier, type Instant } from "../core/time.ts";
+import type { PacketFlow } from "../core/traffic-selector.ts";
 import { type ChildSa, outboundOrder } from "../ike/v2/child-sa.ts";
 import { IkeEndpoint } from "../ike/v2/endpoint.ts";
 import type { IkeOutput } from "../ike/v2/events.ts";
@@ -66,6 +67,7 @@ export class Gateway implements GatewayMachine {
       exportKeys: deps.exportKeys,
       allocateSpi: () => this.#spis.allocate(),
       releaseSpi: (spi) => this.#spis.release(spi),
+      keepsUp: (peerId) => this.#tunnels.get(peerId)?.intent === "keep-up",
       ...(deps.limits && { limits: deps.limits }),
     });
     const host = this.#tunnelHost(deps.random);
@@ -155,9 +157,7 @@ export class Gateway implements GatewayMachine {
         this.#endpoint.handleDatagram(now, event.local, event.remote, event.datagram);
         break;
       case "acquire":
-        if (this.#stopping) break;
-        for (const tunnel of this.#tunnels.values())
-          if (tunnel.connection.index === event.connection) tunnel.onTraffic(now);
+        if (!this.#stopping) this.#onTraffic(now, event.connection, event);
         break;
       case "softLifetime":
       case "hardLifetime":
@@ -176,6 +176,15 @@ export class Gateway implements GatewayMachine {
     }
   }
 
+  /** No SA takes the packet: a tunnel that is up is asked for one more, another one is started. */
+  #onTraffic(now: Instant, connection: number, flow: PacketFlow): void {
+    const tunnels = [...this.#tunnels.values()].filter((tunnel) => tunnel.connection.index === connection);
+    const up = tunnels.find((tunnel) => tunnel.is("UP") && tunnel.intent !== "passive");
+    const sa = up && this.#preferredSas().find((s) => s.peer?.id === up.id && s.established);
+    if (sa) this.#endpoint.handleTraffic(now, sa, flow);
+    for (const tunnel of tunnels) tunnel.onTraffic(now, flow);
+  }
+
   #onCommand(now: Instant, { verb, connection }: GatewayCommand): void {
     const record = this.#connections.find((c) => c.connection.name === connection);
     if (!record || this.#stopping) return;
@@ -190,6 +199,7 @@ export class Gateway implements GatewayMachine {
       this.#updatePeers();
       this.#endpoint.closePeer(now, tunnel.id, "requested");
       this.#drain(now);
+      if (verb === "reset") this.#endpoint.forgetPairing(tunnel.id);
       if (verb === "reset") tunnel.commandReset(now, inUse);
     }
     this.#updatePeers();
@@ -337,7 +347,7 @@ export class Gateway implements GatewayMachine {
 
   #connect(tunnel: Tunnel, now: Instant, remote: IpAddress): boolean {
     const standing = this.#endpoint.sas().find((sa) => sa.peer?.id === tunnel.id && sa.established);
-    if (!standing) return this.#endpoint.initiate(now, tunnel.peer, remote) !== undefined;
+    if (!standing) return this.#endpoint.initiate(now, tunnel.peer, remote, tunnel.trigger) !== undefined;
     this.#endpoint.requestChild(now, standing);
     return true;
   }

@@ -22,6 +22,7 @@ export interface SiteOptions {
   readonly dpd?: Partial<ConnectionConfig["dpd"]>;
   readonly ikeLifetimeSeconds?: number;
   readonly lifetimeSeconds?: number;
+  readonly perSubnetPair?: boolean | "auto";
 }
 
 /** A configuration with one connection, as the schema would produce it. */
@@ -74,7 +75,7 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       lifetimeSeconds: options.lifetimeSeconds ?? 86400,
       lifetimeKilobytes: 0,
       lifetimePackets: 0,
-      perSubnetPair: "auto",
+      perSubnetPair: options.perSubnetPair ?? "auto",
     },
     dpd: { enabled: true, intervalSeconds: 10, action: "restart", ...options.dpd },
     natTraversal: { enabled: true, forceEncapsulation: false, keepaliveSeconds: 20, ...options.natTraversal },

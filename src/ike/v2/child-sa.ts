@@ -113,6 +113,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
   sa.children.set(child.spiIn, child);
   sa.childlessAt = undefined;
   sa.host.emit({ kind: "childUp", sa, child, rekeyOf: terms.rekeyOf });
+  sa.pairs?.onChange(sa, now);
   return child;
 }
 
@@ -232,16 +233,22 @@ export function moveChildren(old: IkeSa, successor: IkeSa, now: Instant): void {
   const moved = [...old.children.values()];
   old.children.clear();
   for (const child of moved) successor.children.set(child.spiIn, child);
+  successor.pairs = old.pairs;
+  old.pairs = undefined;
   for (const child of moved) {
     if (child.state.name === "DELETING") successor.initiate(now, deleteChildSa(child));
     if (child.state.name === "INSTALLED") child.rekeyAt ??= now + successor.host.limits.rekeyRetryMs;
   }
+  // What was asked for on the old one has no answer any more.
+  successor.pairs?.onAnswered();
+  successor.pairs?.onChange(successor, now);
 }
 
 /** Starts the clock of an IKE SA that has no use: see `EndpointLimits.childlessMs`. */
 export function expectChild(sa: IkeSa, now: Instant): void {
   const alive = [...sa.children.values()].some((c) => c.state.name !== "LINGERING");
   sa.childlessAt = alive ? undefined : (sa.childlessAt ?? now + sa.host.limits.childlessMs);
+  sa.pairs?.onChange(sa, now);
 }
 
 /**

@@ -10,6 +10,7 @@ import { WireError } from "../../core/errors.ts";
 import type { FailureRecord } from "../../core/failure.ts";
 import type { Random } from "../../core/random.ts";
 import type { Instant } from "../../core/time.ts";
+import type { PacketFlow } from "../../core/traffic-selector.ts";
 import { digest } from "../../crypto/index.ts";
 import { NotifyType } from "../../registry/index.ts";
 import {
@@ -30,7 +31,7 @@ import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
 import type { EndReason, IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
-import { createChildSa, newChildName, newChildSa, rekeyChildSa } from "./exchanges/create-child-sa.ts";
+import { createChildSa, newChildSa, rekeyChildSa } from "./exchanges/create-child-sa.ts";
 import { ikeAuth } from "./exchanges/ike-auth.ts";
 import { ikeSaInit, initiateIkeSa, onIkeSaInitRequest } from "./exchanges/ike-sa-init.ts";
 import { informational } from "./exchanges/informational.ts";
@@ -51,6 +52,8 @@ export interface EndpointDeps {
   /** Inbound ESP SPIs: unique until released. */
   allocateSpi(): number;
   releaseSpi(spi: number): void;
+  /** The tunnel with this peer is kept up by this side. */
+  keepsUp(peerId: string): boolean;
   /** Emit `ikeKeys` and `espKeys`: for debugging with an analyser, never otherwise. */
   readonly exportKeys: boolean;
   readonly limits?: Partial<EndpointLimits>;
@@ -115,7 +118,7 @@ export class IkeEndpoint {
   }
 
   /** Starts an IKE SA with `peer` at `remote`. Undefined when none of our addresses is of its family. */
-  initiate(now: Instant, peer: PeerSettings, remote: IpAddress): IkeSa | undefined {
+  initiate(now: Instant, peer: PeerSettings, remote: IpAddress, trigger?: PacketFlow): IkeSa | undefined {
     const address = peer.local.find((a) => a.family === remote.family);
     if (!address) return undefined;
     const local = { address, port: this.#ikePort };
@@ -123,6 +126,7 @@ export class IkeEndpoint {
     const spiLocal = this.#host.newIkeSpi();
     const origin = { role: "initiator", now, spiLocal, spiRemote: 0n, ...ends, peer } as const;
     const sa = new IkeSa(this.#host, origin, { name: "INIT_SENT" });
+    sa.trigger = trigger;
     this.#bySpi.set(spiLocal, sa);
     sa.initiate(now, initiateIkeSa(peer));
     this.#settle();
@@ -131,8 +135,19 @@ export class IkeEndpoint {
 
   /** Another CHILD_SA on an IKE SA that lost its last one. */
   requestChild(now: Instant, sa: IkeSa): void {
-    if (sa.established && !sa.hasExchange(newChildName)) sa.initiate(now, newChildSa());
+    if (sa.established) sa.pairs!.start(sa, now);
     this.#settle();
+  }
+
+  /** A packet of `flow` found no SA of the connection. */
+  handleTraffic(now: Instant, sa: IkeSa, flow: PacketFlow): void {
+    sa.pairs?.onTraffic(sa, now, flow);
+    this.#settle();
+  }
+
+  /** Forgets how a peer wants its selectors, to find out anew. */
+  forgetPairing(peerId: string): void {
+    this.#host.pairings.delete(peerId);
   }
 
   /** Ends every IKE SA of a peer, politely. */
@@ -381,6 +396,9 @@ export class IkeEndpoint {
       keyPairs: new ReturnableKeyPairs(deps.keyPairs),
       exportKeys: deps.exportKeys,
       nattPort: deps.nattPort ?? 4500,
+      pairings: new Map(),
+      keepsUp: (peerId) => deps.keepsUp(peerId),
+      askChild: (sa, ask, now) => sa.initiate(now, newChildSa(ask)),
       allocateSpi: () => deps.allocateSpi(),
       releaseSpi: (spi) => deps.releaseSpi(spi),
       newIkeSpi: () => this.#newIkeSpi(),

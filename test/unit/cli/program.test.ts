@@ -76,6 +76,7 @@ const up: ConnectionStatus = {
         nat: "remote",
         handshakeMs: 12.4,
       },
+      pairs: undefined,
       children: [
         {
           spiIn: 0x1001,
@@ -106,6 +107,7 @@ const failing: ConnectionStatus = {
       remoteId: undefined,
       state: "connecting",
       ike: undefined,
+      pairs: undefined,
       children: [],
     },
   ],
