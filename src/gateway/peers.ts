@@ -27,6 +27,7 @@ export function peerSettings(
     remoteId: ike.remoteId,
     ikeProposals: ike.proposals,
     espProposals: ipsec.proposals,
+    childless: ike.childless,
     localSelectors,
     remoteSelectors,
     pairs: pairs(config, connection, localSelectors, remoteSelectors),

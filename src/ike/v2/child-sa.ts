@@ -26,6 +26,11 @@ export type ChildState =
    * loses, and otherwise waits for the peer's Delete.
    */
   | { readonly name: "CONTENDER"; readonly until: Instant }
+  /**
+   * The peer made it, new, beside one that carries the same: it may be the other side of a request of ours that crossed,
+   * and not be installed there yet. It waits for its first packet, or a moment.
+   */
+  | { readonly name: "BESIDE"; readonly until: Instant }
   /** Our Delete is out, or waits for the window. */
   | { readonly name: "DELETING"; readonly why: EndReason }
   /** Only the inbound SA is left, for packets that were on their way. */
@@ -136,11 +141,24 @@ export function markRekeyed(sa: IkeSa, now: Instant, child: ChildSa, successor: 
  * against sending on it any more.
  */
 export function confirmChild(sa: IkeSa, child: ChildSa): void {
+  if (child.state.name === "BESIDE") prefer(sa, child);
   for (const old of sa.children.values()) {
     if (old.state.name !== "REKEYED" || old.state.successor !== child.spiIn) continue;
     old.state = { name: "SUPERSEDED", until: old.state.until };
     sa.host.emit({ kind: "outboundChanged", sa });
   }
+}
+
+/** What the peer made is no better than what there is. */
+export function standBeside(sa: IkeSa, now: Instant, child: ChildSa): void {
+  child.state = { name: "BESIDE", until: now + sa.host.limits.inboundLingerMs };
+  sa.host.emit({ kind: "outboundChanged", sa });
+}
+
+/** Sends on what the peer made beside another one as on any. */
+function prefer(sa: IkeSa, child: ChildSa): void {
+  child.state = { name: "INSTALLED" };
+  sa.host.emit({ kind: "outboundChanged", sa });
 }
 
 /** `child` is the peer's successor of `old`, whose own successor of ours is under way: both may come to be (§2.8.1). */
@@ -257,7 +275,15 @@ export function expectChild(sa: IkeSa, now: Instant): void {
  * peer or we are deleting.
  */
 export function outboundOrder(sa: IkeSa): ChildSa[] {
-  const rank = { REKEYED: 0, INSTALLED: 1, CONTENDER: 2, SUPERSEDED: 3, DELETING: 4, LINGERING: 5 };
+  const rank = {
+    REKEYED: 0,
+    INSTALLED: 1,
+    CONTENDER: 2,
+    BESIDE: 2,
+    SUPERSEDED: 3,
+    DELETING: 4,
+    LINGERING: 5,
+  };
   return [...sa.children.values()]
     .filter((c) => c.state.name !== "LINGERING")
     .reverse()
@@ -281,6 +307,7 @@ export function onChildTimeout(sa: IkeSa, child: ChildSa, now: Instant): void {
   if ("until" in state) {
     if (state.until > now) return;
     if (state.name === "LINGERING") uninstall(sa, now, child, "rekeyed");
+    else if (state.name === "BESIDE") prefer(sa, child);
     else requestChildDelete(sa, now, child, "rekeyed");
     return;
   }

@@ -58,7 +58,7 @@ export class Pairs {
   /** When `handleTimeout` has something to do. */
   at: Instant | undefined;
   /** Set while a request of ours waits or is under way. */
-  asking: { readonly ask: Ask; readonly since: Instant } | undefined;
+  asking: Ask | undefined;
   readonly #peer: PeerSettings;
   /** We began the first of these IKE SAs, and so we began to ask. */
   readonly #own: boolean;
@@ -283,7 +283,7 @@ export class Pairs {
   }
 
   #ask(sa: IkeSa, now: Instant, ask: Ask): void {
-    this.asking = { ask, since: now };
+    this.asking = ask;
     sa.host.askChild(sa, ask, now);
   }
 

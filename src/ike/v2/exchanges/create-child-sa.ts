@@ -45,6 +45,7 @@ import {
   outboundOrder,
   requestChildDelete,
   settleRekey,
+  standBeside,
   uninstall,
 } from "../child-sa.ts";
 import { lowerNonce } from "../cookie.ts";
@@ -121,6 +122,7 @@ function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], 
   const seed = { Ni, Nr, shared: agreed.value.shared };
   const installed = installDecision(sa, now, decision.value, seed, replaced?.spiIn);
   const { child } = installed;
+  if (!replaced && isDuplicate(sa, child, 0)) standBeside(sa, now, child);
   const [saPayload, ...selectors] = installed.payloads;
   agreed.value.shared?.wipe();
   return {
@@ -175,6 +177,7 @@ class CreateChild implements InitiatedExchange {
   /** Set when the peer asked for another group than our first. */
   readonly #wantedGroup: number | undefined;
   #Ni: Uint8Array | undefined;
+  #since: Instant = 0;
   #offer: ChildOffer | undefined;
   #keyPair: KeyPair | undefined;
 
@@ -191,6 +194,7 @@ class CreateChild implements InitiatedExchange {
       return undefined;
     if (this.#ask && sa.pairs!.isMet(sa, now, this.#ask)) return undefined;
     const peer = sa.peer!;
+    this.#since = now;
     this.#Ni ??= sa.host.random.bytes(nonceBytes);
     this.#offer ??= offerChild(sa, peer, old ?? this.#ask!, laterChildSa);
     const group = this.#wantedGroup ?? groupsOf(peer.espProposals)[0];
@@ -253,7 +257,7 @@ class CreateChild implements InitiatedExchange {
     if (old) settleRekey(sa, now, old, child, lowerNonce(this.#Ni!, Nr));
     if (!this.#ask) return;
     // Both sides missed the same CHILD_SA, and the initiator's came first: ours was one too many.
-    const redundant = sa.role === "responder" && isDuplicate(sa, child);
+    const redundant = sa.role === "responder" && isDuplicate(sa, child, this.#since);
     sa.pairs!.onAccepted(sa, now, this.#ask, child);
     if (redundant) requestChildDelete(sa, now, child, "duplicate");
   }
@@ -327,7 +331,7 @@ function retryRefused(sa: IkeSa, now: Instant, old: ChildSa): void {
 
 /** A request of ours for some of what this request of the peer is about waits, or is under way. */
 function isAskedFor(sa: IkeSa, payloads: readonly PlainPayload[]): boolean {
-  const ask = sa.pairs?.asking?.ask;
+  const ask = sa.pairs?.asking;
   if (!ask) return false;
   const meets = (ours: readonly TrafficSelector[], theirs: readonly TrafficSelector[]) =>
     ours.some((a) => theirs.some((b) => intersectSelectors(a, b) !== undefined));
@@ -337,9 +341,8 @@ function isAskedFor(sa: IkeSa, payloads: readonly PlainPayload[]): boolean {
   );
 }
 
-/** While we asked, the peer made one that carries everything that this one does. */
-function isDuplicate(sa: IkeSa, made: ChildSa): boolean {
-  const since = sa.pairs?.asking?.since ?? made.installedAt;
+/** Another one, made at `since` or later, carries everything that `made` does. */
+function isDuplicate(sa: IkeSa, made: ChildSa, since: Instant): boolean {
   return outboundOrder(sa).some(
     (other) =>
       other !== made &&
