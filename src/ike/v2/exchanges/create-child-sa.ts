@@ -353,5 +353,5 @@ function isDuplicate(sa: IkeSa, made: ChildSa, since: Instant): boolean {
   );
 }
 
-export const newChildName = "create CHILD_SA";
+const newChildName = "create CHILD_SA";
 const childRekeyName = (child: ChildSa): string => `rekey CHILD_SA ${child.spiIn}`;
