@@ -214,6 +214,10 @@ export class Pairs {
       return;
     }
     sa.host.emit({ kind: "failure", sa, record });
+    if (record.code === "PEER_DELETED" && outboundOrder(sa).length > 0) {
+      this.onPostponed(sa, now, ask);
+      return;
+    }
     // What is wrong with the selectors is this pair's; whatever else is wrong would be so with any.
     const ownFault = ask.pair !== undefined && (single || error === TS_UNACCEPTABLE);
     if (ownFault) this.#refuse(sa, now, this.#records[ask.pair!]!, record);
