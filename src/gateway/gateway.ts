@@ -19,6 +19,7 @@ import type { KeyPairs } from "../ike/v2/key-material.ts";
 import type { EndpointLimits } from "../ike/v2/settings.ts";
 import { formatSuite } from "../registry/index.ts";
 import { buildPlan } from "../routing/plan.ts";
+import { audit, type InstalledSa } from "./audit.ts";
 import type {
   GatewayCommand,
   GatewayInput,
@@ -111,6 +112,9 @@ export class Gateway implements GatewayMachine {
         break;
       case "refusedSa":
         this.#endpoint.handleRefusedSa(now, input.spi, input.direction, input.reason);
+        break;
+      case "installed":
+        this.#repair(now, input.sas);
         break;
       case "shutdown":
         this.#shutdown(now);
@@ -461,12 +465,32 @@ export class Gateway implements GatewayMachine {
     }
   }
 
+  /** Removes what is installed in vain, replaces what is not installed, and publishes a plan that was forgotten. */
+  #repair(now: Instant, installed: readonly InstalledSa[]): void {
+    const { missing, strays } = audit(this.#endpoint.sas(), installed);
+    for (const stray of strays) {
+      const { direction, spi } = stray;
+      this.#log("error", "data plane differs: removing an SA of nobody", { direction, spi: hexSpi(spi) });
+      this.#outputs.push({ kind: "removeSa", ...stray });
+    }
+    for (const { sa, child, direction } of missing) {
+      const fields = { ...about(sa), ...spis(child), direction };
+      this.#log("error", "data plane differs: replacing a CHILD_SA that is not installed", fields);
+      this.#endpoint.replaceLostChild(now, sa, child, direction);
+    }
+    if (missing.length + strays.length > 0) this.#published = "";
+    const before = this.#outputs.length;
+    this.#publish();
+    if (missing.length + strays.length === 0 && this.#outputs.length > before)
+      this.#log("error", "data plane differs: its forwarding plan was not the current one", {});
+  }
+
   /** The newest IKE SA first: of several with one peer it is the one that stays. */
   #preferredSas(): IkeSa[] {
     return this.#endpoint.sas().reverse();
   }
 
-  #log(level: "debug" | "info", message: string, fields: Readonly<Record<string, unknown>>): void {
+  #log(level: "debug" | "info" | "error", message: string, fields: Readonly<Record<string, unknown>>): void {
     this.#outputs.push({ kind: "log", level, message, fields });
   }
 }
@@ -485,6 +509,7 @@ function suiteOf(sa: IkeSa): Record<string, unknown> {
 }
 
 function spis({ spiIn, spiOut }: ChildSa): Record<string, unknown> {
-  const hex = (spi: number) => spi.toString(16).padStart(8, "0");
-  return { spiIn: hex(spiIn), spiOut: hex(spiOut) };
+  return { spiIn: hexSpi(spiIn), spiOut: hexSpi(spiOut) };
 }
+
+const hexSpi = (spi: number): string => spi.toString(16).padStart(8, "0");

@@ -23,6 +23,8 @@ export interface SiteOptions {
   readonly ikeLifetimeSeconds?: number;
   readonly childless?: ConnectionConfig["ike"]["childless"];
   readonly lifetimeSeconds?: number;
+  readonly lifetimeKilobytes?: number;
+  readonly lifetimePackets?: number;
 }
 
 /** A configuration with one connection, as the schema would produce it. */
@@ -74,8 +76,8 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
     ipsec: {
       proposals: (options.esp ?? ["aes128gcm16"]).map(proposal("esp")),
       lifetimeSeconds: options.lifetimeSeconds ?? 86400,
-      lifetimeKilobytes: 0,
-      lifetimePackets: 0,
+      lifetimeKilobytes: options.lifetimeKilobytes ?? 0,
+      lifetimePackets: options.lifetimePackets ?? 0,
       perSubnetPair: "auto",
     },
     dpd: { enabled: true, intervalSeconds: 10, action: "restart", ...options.dpd },

@@ -43,7 +43,7 @@ export interface ChildSa {
   /** The outer address of the peer when the pair was installed. */
   readonly remote: IpAddress;
   readonly installedAt: Instant;
-  /** Directions that the data plane refused: there is nothing to remove. */
+  /** Directions that the data plane refused or lost: there is nothing to use or remove. */
   readonly refused: Set<SaSpec["direction"]>;
   rekeyAt: Instant | undefined;
   /** What the peer made of it while our own rekey was under way, and the lower nonce of its exchange (§2.8.1). */
@@ -140,6 +140,13 @@ export function confirmChild(sa: IkeSa, child: ChildSa): void {
     old.state = { name: "SUPERSEDED", until: old.state.until };
     sa.host.emit({ kind: "outboundChanged", sa });
   }
+}
+
+/** `child` has reached its hard limit. Where the peer has made a successor, that is the better one from now on. */
+export function exhaust(sa: IkeSa, child: ChildSa): void {
+  if (child.state.name !== "REKEYED") return;
+  child.state = { name: "SUPERSEDED", until: child.state.until };
+  sa.host.emit({ kind: "outboundChanged", sa });
 }
 
 /** `child` is the peer's successor of `old`, whose own successor of ours is under way: both may come to be (§2.8.1). */
@@ -252,7 +259,7 @@ export function expectChild(sa: IkeSa, now: Instant): void {
 export function outboundOrder(sa: IkeSa): ChildSa[] {
   const rank = { REKEYED: 0, INSTALLED: 1, CONTENDER: 2, SUPERSEDED: 3, DELETING: 4, LINGERING: 5 };
   return [...sa.children.values()]
-    .filter((c) => c.state.name !== "LINGERING")
+    .filter((c) => c.state.name !== "LINGERING" && !c.refused.has("outbound"))
     .reverse()
     .sort((a, b) => rank[a.state.name] - rank[b.state.name]);
 }
