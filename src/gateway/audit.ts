@@ -24,8 +24,19 @@ export interface Findings {
   readonly strays: readonly InstalledSa[];
 }
 
-export function audit(sas: readonly IkeSa[], installed: readonly InstalledSa[]): Findings {
-  const unclaimed = new Map(installed.map((sa) => [keyOf(sa), sa]));
+/** `leaving`: what is still installed because its removal waits. */
+export function audit(
+  sas: readonly IkeSa[],
+  leaving: readonly InstalledSa[],
+  installed: readonly InstalledSa[],
+): Findings {
+  const unclaimed = new Map(
+    installed.map(({ direction, spi, remote }) => {
+      const sa = { direction, spi, remote };
+      return [keyOf(sa), sa];
+    }),
+  );
+  for (const sa of leaving) unclaimed.delete(keyOf(sa));
   const missing: Findings["missing"][number][] = [];
   for (const sa of sas)
     for (const child of sa.children.values()) {

@@ -1,6 +1,7 @@
 /** Two gateways with a tunnel between them, for "traffic never stops": the test here and the soak in test/fuzz. */
-import { readFileSync } from "node:fs";
-import { Culvert } from "../../testbed/culvert.ts";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Culvert, repository } from "../../testbed/culvert.ts";
 import { delay, must } from "../../testbed/exec.ts";
 import {
   deaths,
@@ -121,6 +122,7 @@ async function run(bed: Testbed, o: PairOptions): Promise<PairResult> {
   const after = await deaths(topology, ...culverts);
   const rekeyed = made();
   await settled(culverts, o.untilForgotten === true);
+  if (steady.toA.lost + steady.toB.lost > 0) keepLogs(culverts, peer);
   const died = Object.entries(after)
     .map(([where, count]) => [where, count - (before[where] ?? 0)] as const)
     .filter(([, count]) => count > 0);
@@ -150,6 +152,15 @@ async function settled(culverts: readonly Culvert[], untilForgotten: boolean): P
     const sas = (await Promise.all(culverts.map((c) => c.status()))).map(sasOf);
     if (sas.every((s) => (s.ike === 1 || !untilForgotten) && s.children === 1 && s.installed === 2)) return;
   }
+}
+
+/** A loss is explained by what both sides logged: `build/logs/never-stops-*.log`. */
+function keepLogs(culverts: readonly Culvert[], peer: StrongSwan | undefined): void {
+  const folder = join(repository, "build/logs");
+  mkdirSync(folder, { recursive: true });
+  for (const { name, program } of culverts)
+    writeFileSync(join(folder, `never-stops-${name}.log`), program.lines.join("\n"));
+  if (peer) copyFileSync(peer.logFile, join(folder, "never-stops-strongswan.log"));
 }
 
 function strongSwanSas(list: string): { ike: number; children: number } {
