@@ -118,7 +118,10 @@ async function run(bed: Testbed, o: PairOptions): Promise<PairResult> {
     return { children: count('"CHILD_SA rekeyed"'), ikeSas: count('"IKE SA rekeyed"') };
   };
   const rekey = { a: rekeyByCulvert(left!), b: rekeyB, freeze: [left!.program, ...freezeB] };
-  const steady = await steadyTraffic(bed, topology, { ...o, rekey });
+  const steady = await steadyTraffic(bed, topology, { ...o, rekey }).catch((error: unknown) => {
+    keepLogs(culverts, peer);
+    throw error;
+  });
   const after = await deaths(topology, ...culverts);
   const rekeyed = made();
   await settled(culverts, o.untilForgotten === true);
