@@ -9,6 +9,7 @@ import type { Endpoint, IpAddress, Prefix } from "../core/address.ts";
 import type { DataPlaneEvent, ForwardingPlan, SaSpec } from "../core/dataplane.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { Instant } from "../core/time.ts";
+import type { InstalledSa } from "./audit.ts";
 
 export type GatewayInput =
   | { readonly kind: "start" }
@@ -23,6 +24,8 @@ export type GatewayInput =
       readonly spi: number;
       readonly reason: string;
     }
+  /** Every so often: what the data plane has installed, to be compared with what it should have. */
+  | { readonly kind: "installed"; readonly sas: readonly InstalledSa[] }
   /** Delete every SA politely, then report `stopped`. */
   | { readonly kind: "shutdown" };
 

@@ -21,6 +21,7 @@ import type { IkeSa } from "../ike/v2/ike-sa.ts";
 import type { KeyPairs } from "../ike/v2/key-material.ts";
 import type { EndpointLimits } from "../ike/v2/settings.ts";
 import { formatSuite } from "../registry/index.ts";
+import { audit, type InstalledSa } from "./audit.ts";
 import type {
   GatewayCommand,
   GatewayInput,
@@ -124,6 +125,9 @@ export class Gateway implements GatewayMachine {
         break;
       case "refusedSa":
         this.#endpoint.handleRefusedSa(now, input.spi, input.direction, input.reason);
+        break;
+      case "installed":
+        this.#repair(now, input.sas);
         break;
       case "shutdown":
         this.#shutdown(now);
@@ -271,6 +275,24 @@ export class Gateway implements GatewayMachine {
     for (const tunnel of this.#tunnels.values()) tunnel.commandDown(now);
     this.#updatePeers();
     for (const sa of this.#endpoint.sas()) this.#endpoint.close(now, sa, "requested");
+  }
+
+  /** Removes what is installed in vain, replaces what is not installed, and publishes what was forgotten. */
+  #repair(now: Instant, installed: readonly InstalledSa[]): void {
+    const { missing, strays } = audit(this.#endpoint.sas(), this.#forwarding.leaving, installed);
+    for (const stray of strays) {
+      const fields = { direction: stray.direction, spi: hexSpi(stray.spi), peer: `${stray.remote}` };
+      this.#log("error", "data plane differs: removing an SA of nobody", fields);
+      this.#forwarding.remove({ kind: "removeSa", ...stray });
+    }
+    for (const { sa, child, direction } of missing) {
+      const fields = { ...about(sa), ...spis(child), direction };
+      this.#log("error", "data plane differs: replacing a CHILD_SA that is not installed", fields);
+      this.#endpoint.replaceLostChild(now, sa, child, direction);
+      this.#forwarding.change(sa.peer!.connectionIndex);
+    }
+    if (this.#forwarding.recheck())
+      this.#log("error", "data plane differs: its forwarding plan was not the current one", {});
   }
 
   // ── What IKE reports ─────────────────────────────────────────────────────────────────────────────────────────
@@ -466,7 +488,7 @@ export class Gateway implements GatewayMachine {
     return sa.peer && this.#tunnels.get(sa.peer.id);
   }
 
-  #log(level: "debug" | "info", message: string, fields: Readonly<Record<string, unknown>>): void {
+  #log(level: "debug" | "info" | "error", message: string, fields: Readonly<Record<string, unknown>>): void {
     this.#outputs.push({ kind: "log", level, message, fields });
   }
 }
@@ -485,6 +507,7 @@ function suiteOf(sa: IkeSa): Record<string, unknown> {
 }
 
 function spis({ spiIn, spiOut }: ChildSa): Record<string, unknown> {
-  const hex = (spi: number) => spi.toString(16).padStart(8, "0");
-  return { spiIn: hex(spiIn), spiOut: hex(spiOut) };
+  return { spiIn: hexSpi(spiIn), spiOut: hexSpi(spiOut) };
 }
+
+const hexSpi = (spi: number): string => spi.toString(16).padStart(8, "0");

@@ -48,7 +48,7 @@ export interface ChildSa {
   /** The outer address of the peer when the pair was installed. */
   readonly remote: IpAddress;
   readonly installedAt: Instant;
-  /** Directions that the data plane refused: there is nothing to remove. */
+  /** Directions that the data plane refused or lost: there is nothing to use or remove. */
   readonly refused: Set<SaSpec["direction"]>;
   rekeyAt: Instant | undefined;
   /** What the peer made of it while our own rekey was under way, and the lower nonce of its exchange (§2.8.1). */
@@ -158,6 +158,13 @@ export function standBeside(sa: IkeSa, now: Instant, child: ChildSa): void {
 /** Sends on what the peer made beside another one as on any. */
 function prefer(sa: IkeSa, child: ChildSa): void {
   child.state = { name: "INSTALLED" };
+  sa.host.emit({ kind: "outboundChanged", sa });
+}
+
+/** `child` has reached its hard limit. Where the peer has made a successor, that is the better one from now on. */
+export function exhaust(sa: IkeSa, child: ChildSa): void {
+  if (child.state.name !== "REKEYED") return;
+  child.state = { name: "SUPERSEDED", until: child.state.until };
   sa.host.emit({ kind: "outboundChanged", sa });
 }
 
@@ -285,7 +292,7 @@ export function outboundOrder(sa: IkeSa): ChildSa[] {
     LINGERING: 5,
   };
   return [...sa.children.values()]
-    .filter((c) => c.state.name !== "LINGERING")
+    .filter((c) => c.state.name !== "LINGERING" && !c.refused.has("outbound"))
     .reverse()
     .sort((a, b) => rank[a.state.name] - rank[b.state.name]);
 }

@@ -27,7 +27,7 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { type ChildSa, confirmChild, requestChildDelete } from "./child-sa.ts";
+import { type ChildSa, confirmChild, exhaust, requestChildDelete } from "./child-sa.ts";
 import { CookieJar, lowerNonce } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -198,6 +198,7 @@ export class IkeEndpoint {
     for (const sa of this.#sas.all()) {
       for (const child of sa.children.values()) {
         if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi) continue;
+        if (hard) exhaust(sa, child);
         if (child.state.name !== "INSTALLED") continue;
         if (hard) requestChildDelete(sa, now, child, "expired");
         else this.#rekeyChild(sa, child, now);
@@ -215,6 +216,14 @@ export class IkeEndpoint {
       confirmChild(sa, child);
       return;
     }
+  }
+
+  /** The data plane no longer has `direction` of `child`, and the key is gone too: a new pair takes its place. */
+  replaceLostChild(now: Instant, sa: IkeSa, child: ChildSa, direction: "inbound" | "outbound"): void {
+    child.refused.add(direction);
+    if (sa.established && child.state.name === "INSTALLED") this.#rekeyChild(sa, child, now);
+    this.#host.touch(sa);
+    this.#settle();
   }
 
   /** The data plane did not take an SA: what the peer believes in does not exist, so the IKE SA goes. */
