@@ -4,7 +4,7 @@
  */
 import type { IpAddress } from "../../core/address.ts";
 import type { Secret } from "../../core/secret.ts";
-import type { TrafficSelector } from "../../core/traffic-selector.ts";
+import type { SelectorPair, TrafficSelector } from "../../core/traffic-selector.ts";
 
 /** An identity of RFC 7296 §3.5. */
 export type Identity =
@@ -48,6 +48,10 @@ export interface PeerSettings {
   readonly childless: "allow" | "force" | "never";
   readonly localSelectors: readonly TrafficSelector[];
   readonly remoteSelectors: readonly TrafficSelector[];
+  /** The pairs of them that should be able to talk, both ends of one family. */
+  readonly pairs: readonly SelectorPair[];
+  /** A CHILD_SA for each pair, or (false) one for all; `auto` finds out what the peer takes. */
+  readonly perSubnetPair: boolean | "auto";
   readonly ikeLifetimeMs: number;
   readonly childLifetimeMs: number;
   /** Per CHILD_SA and direction; 0 is unlimited. */
@@ -57,6 +61,11 @@ export interface PeerSettings {
   readonly replayWindow: number;
   /** undefined: no liveness checks. */
   readonly livenessIntervalMs: number | undefined;
+  /**
+   * How long an unanswered request on an established IKE SA is repeated before the peer counts as dead.
+   * DEVIATION: RFC 7296 §2.4 suggests several minutes. A gateway that should be up gains more by starting anew.
+   */
+  readonly answerTimeoutMs: number;
   /** undefined: no NAT detection, ESP always as IP protocol 50. */
   readonly natTraversal: { readonly forceEncapsulation: boolean; readonly keepaliveMs: number } | undefined;
 }
@@ -73,12 +82,9 @@ export interface EndpointLimits {
   readonly retransmitMs: number;
   readonly retransmitBackoff: number;
   readonly retransmitMaxMs: number;
-  /**
-   * How long an unanswered request is repeated: while setting up, and on an established IKE SA.
-   * DEVIATION: RFC 7296 §2.4 suggests several minutes. A gateway that should be up gains more by starting anew.
-   */
+  /** How long an unanswered request is repeated while setting up, and in place of every peer's `answerTimeoutMs`. */
   readonly setupMs: number;
-  readonly establishedMs: number;
+  readonly establishedMs?: number;
   /** A Delete is a courtesy: how long it is repeated. */
   readonly deleteMs: number;
   /** An unauthenticated error leaves this long for a genuine answer (§2.21.1). */
@@ -88,12 +94,16 @@ export interface EndpointLimits {
   /** How long an inbound SA that was replaced still receives packets that are on their way. */
   readonly inboundLingerMs: number;
   /**
-   * How long a rekeyed SA waits for its creator's Delete before we act ourselves; longer than `establishedMs`, so that
-   * a creator that never got our answer still gets it repeated.
+   * How long a rekeyed SA waits for its creator's Delete before we act ourselves; longer than the usual
+   * `answerTimeoutMs`, so that a creator that never got our answer still gets it repeated.
    */
   readonly rekeyedMs: number;
   /** An IKE SA that never got, or has lost, its CHILD_SA is closed by its responder after this time. */
   readonly childlessMs: number;
+  /** CHILD_SAs of one IKE SA; while they are being rekeyed there may be twice as many. */
+  readonly children: number;
+  /** How long a responder waits for its peer to ask for the pairs that are missing, before it asks itself. */
+  readonly pairGraceMs: number;
   /** Octets of an IP datagram above which an encrypted message is sent in fragments (RFC 7383 §2.5.1). */
   readonly fragmentIpBytes: number;
   /** Octets of one message in fragments that are collected at most, and how long, from its first fragment. */
@@ -119,13 +129,14 @@ export const defaultLimits: EndpointLimits = {
   retransmitBackoff: 1.8,
   retransmitMaxMs: 8_000,
   setupMs: 30_000,
-  establishedMs: 30_000,
   deleteMs: 3_000,
   graceAfterErrorMs: 3_000,
   lingerMs: 10_000,
   inboundLingerMs: 3_000,
   rekeyedMs: 40_000,
   childlessMs: 30_000,
+  children: 256,
+  pairGraceMs: 5_000,
   // What every IPv6 path carries (RFC 8200 §5), and in practice every IPv4 path.
   // DEVIATION: RFC 7383 §2.5.1 recommends 576 over IPv4; paths below 1280 are rarer than a lost fragment of three.
   fragmentIpBytes: 1280,

@@ -174,6 +174,7 @@ check("connections", inConnection, [
     good: [
       "ipsec: {lifetimeSeconds: 0, lifetimeKilobytes: 0, lifetimePackets: 0, perSubnetPair: auto}",
       "ipsec: {lifetimeKilobytes: 2560, lifetimePackets: 1, perSubnetPair: false}",
+      "ipsec: {perSubnetPair: true}",
       "ipsec: {proposals: [aes128gcm16, aes256gcm16-x25519]}",
     ],
     bad: [
@@ -205,11 +206,15 @@ check("connections", inConnection, [
     good: [
       "dpd: {enabled: false}",
       "dpd: {intervalSeconds: 1, action: clear}",
+      "dpd: {timeoutSeconds: 5}",
+      "dpd: {timeoutSeconds: 600}",
       "dpd: {intervalSeconds: 3600, action: restart}",
     ],
     bad: [
       ['dpd: {enabled: "true"}', 'connections.hq-branch.dpd.enabled: "true": true or false'],
       ["dpd: {enabled: yes}", "connections.hq-branch.dpd.enabled: yes: true or false"],
+      ["dpd: {timeoutSeconds: 4}", "connections.hq-branch.dpd.timeoutSeconds: 4: 5 to 600"],
+      ["dpd: {timeoutSeconds: 601}", "connections.hq-branch.dpd.timeoutSeconds: 601: 5 to 600"],
       ["dpd: {intervalSeconds: 0}", "connections.hq-branch.dpd.intervalSeconds: 0: 1 to 3600"],
       ["dpd: {action: hold}", "connections.hq-branch.dpd.action: hold: restart or clear"],
     ],
@@ -294,10 +299,6 @@ check("connections", inConnection, [
       [
         "healthCheck: {enabled: true, source: 10.1.0.1, destination: 10.2.0.1}",
         "connections.hq-branch.healthCheck.enabled: true: false (this build has no health checks)",
-      ],
-      [
-        "ipsec: {perSubnetPair: true}",
-        "connections.hq-branch.ipsec.perSubnetPair: true: auto or false (this build makes one CHILD_SA for all subnets)",
       ],
       [
         "ipsec: {proposals: [aes128gcm16, aes128-sha256-x25519-ke1_mlkem768]}",
