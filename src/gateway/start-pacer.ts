@@ -3,6 +3,7 @@
  * floods: of the attempts with one peer address, and of all together, only so many are under way at once. An attempt
  * gives its place up when it is settled, or after a while, so that peers that do not answer hold nobody up for long.
  */
+import type { IpAddress } from "../core/address.ts";
 import { Queue } from "../core/queue.ts";
 import type { Instant } from "../core/time.ts";
 
@@ -20,11 +21,16 @@ export interface PacerLimits {
  */
 export const defaultPacerLimits: PacerLimits = { total: 128, perAddress: 24, holdMs: 1000 };
 
+export interface Start<Item> {
+  readonly item: Item;
+  readonly remote: IpAddress;
+}
+
 export class StartPacer<Item> {
   readonly #limits: PacerLimits;
-  /** Waiting, by address. An item that was dropped stays in its queue, and is passed over. */
-  readonly #queues = new Map<string, Queue<Item>>();
-  readonly #waiting = new Map<Item, string>();
+  /** Waiting, by address. What was dropped stays in its queue, and is passed over. */
+  readonly #queues = new Map<string, Queue<Start<Item>>>();
+  readonly #waiting = new Map<Item, Start<Item>>();
   /** Addresses with somebody waiting and a place left, in turn. */
   readonly #ready = new Set<string>();
   /** Under way, the oldest first. */
@@ -35,16 +41,18 @@ export class StartPacer<Item> {
     this.#limits = limits;
   }
 
-  /** `item` wants to start an attempt with the peer at `address`. An attempt that it has under way counts no more. */
-  add(item: Item, address: string): void {
+  /** `item` wants to start an attempt with the peer at `remote`. An attempt that it has under way counts no more. */
+  add(item: Item, remote: IpAddress): void {
     this.drop(item);
-    this.#waiting.set(item, address);
+    const address = remote.toString();
+    const start = { item, remote };
+    this.#waiting.set(item, start);
     let queue = this.#queues.get(address);
     if (!queue) {
       queue = new Queue();
       this.#queues.set(address, queue);
     }
-    queue.push(item);
+    queue.push(start);
     this.#makeReady(address);
   }
 
@@ -61,7 +69,7 @@ export class StartPacer<Item> {
   }
 
   /** The next one that may start, now. */
-  next(now: Instant): Item | undefined {
+  next(now: Instant): Start<Item> | undefined {
     for (const [item, { until }] of this.#underWay) {
       if (until > now) break;
       this.drop(item);
@@ -69,13 +77,14 @@ export class StartPacer<Item> {
     for (const address of this.#ready) {
       if (this.#underWay.size >= this.#limits.total) return undefined;
       this.#ready.delete(address);
-      const item = this.#take(address);
-      if (item === undefined) continue;
+      const start = this.#take(address);
+      if (!start) continue;
+      const { item } = start;
       this.#waiting.delete(item);
       this.#underWay.set(item, { address, until: now + this.#limits.holdMs });
       this.#count.set(address, this.#countOf(address) + 1);
       this.#makeReady(address);
-      return item;
+      return start;
     }
     return undefined;
   }
@@ -87,10 +96,10 @@ export class StartPacer<Item> {
     return undefined;
   }
 
-  #take(address: string): Item | undefined {
+  #take(address: string): Start<Item> | undefined {
     const queue = this.#queues.get(address)!;
-    for (let item = queue.shift(); item !== undefined; item = queue.shift())
-      if (this.#waiting.get(item) === address) return item;
+    for (let start = queue.shift(); start; start = queue.shift())
+      if (this.#waiting.get(start.item) === start) return start;
     this.#queues.delete(address);
     return undefined;
   }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { IpAddress } from "../../../src/core/address.ts";
 import { StartPacer } from "../../../src/gateway/start-pacer.ts";
 
 const limits = { total: 5, perAddress: 2, holdMs: 1000 };
@@ -40,8 +41,8 @@ describe("paced starts", () => {
     add(tunnel);
     expect(passed(0)).toEqual(["a0"]);
     add(tunnel);
-    starts.add(tunnel, "192.0.2.9");
-    expect(passed(0)).toEqual(["a0"]);
+    starts.add(tunnel, IpAddress.parse("192.0.2.9"));
+    expect(starts.next(0)?.remote.toString()).toBe("192.0.2.9");
     expect([passed(5000), starts.deadline]).toEqual([[], undefined]);
   });
 
@@ -60,10 +61,10 @@ function pacer() {
   const starts = new StartPacer<Tunnel>(limits);
   return {
     starts,
-    add: (tunnel: Tunnel) => starts.add(tunnel, tunnel.address),
+    add: (tunnel: Tunnel) => starts.add(tunnel, IpAddress.parse(tunnel.address)),
     passed: (now: number) => {
       const names: string[] = [];
-      for (let t = starts.next(now); t; t = starts.next(now)) names.push(t.name);
+      for (let t = starts.next(now); t; t = starts.next(now)) names.push(t.item.name);
       return names;
     },
   };
