@@ -196,6 +196,7 @@ export class Daemon {
       this.#routing.reconcile();
       this.#tellStatus();
     });
+    this.#every(auditMs, () => this.#shell.feed({ kind: "installed", sas: this.#dataPlane.traffic() }));
     if (manager.watchdogIntervalMs !== undefined)
       this.#every(manager.watchdogIntervalMs, () => manager.watchdog());
     this.#lastStatus = this.#summary();
@@ -265,3 +266,5 @@ export class Daemon {
 const stopLimitMs = 3000;
 /** How soon a route that somebody deleted is back. */
 const reconcileMs = 2000;
+/** How soon a difference between what is installed and what should be is found. */
+const auditMs = 30_000;
