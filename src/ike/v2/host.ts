@@ -1,3 +1,4 @@
+import type { IpAddress } from "../../core/address.ts";
 import type { Random } from "../../core/random.ts";
 import type { Instant } from "../../core/time.ts";
 import type { ChildSa } from "./child-sa.ts";
@@ -6,7 +7,7 @@ import type { IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import type { ReturnableKeyPairs } from "./key-material.ts";
-import type { EndpointLimits } from "./settings.ts";
+import type { EndpointLimits, PeerSettings } from "./settings.ts";
 
 /** What an IKE SA asks of its endpoint. */
 export interface Host {
@@ -28,8 +29,10 @@ export interface Host {
   hasOther(sa: IkeSa): boolean;
   /** `successor` came out of a rekey and must be found by its SPIs from now on. */
   adopt(successor: IkeSa): void;
-  /** The peer of `sa` has another outer address or port than before. */
-  onPeerMoved(sa: IkeSa, now: Instant): void;
+  /** This host has the address now. */
+  isLocal(address: IpAddress): boolean;
+  /** Where the configuration, or the DNS when it was asked last, says that a peer lives. */
+  addressesOf(peer: PeerSettings): readonly IpAddress[];
   /** The soft lifetime of `sa` has passed. */
   onRekeyDue(sa: IkeSa, now: Instant): void;
   /** The soft lifetime of `child` has passed, in time, bytes or packets. */
