@@ -83,6 +83,8 @@ function endpoint(local: string, remote: string, ikeProposal: string) {
     localId: undefined,
     remoteId: undefined,
     ikeProposals: [parseProposal(ikeProposal, "ike")],
+    childless: "allow",
+    mobike: true,
     espProposals: [parseProposal("aes128gcm16", "esp")],
     localSelectors: any,
     remoteSelectors: any,

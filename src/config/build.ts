@@ -35,6 +35,8 @@ function buildConnection(file: FileConfig, name: string, index: number, psk: Sec
       mode: ike.mode,
       proposals: ike.proposals,
       lifetimeSeconds: ike.lifetimeSeconds || defaultLifetimeSeconds,
+      childless: ike.childless,
+      mobike: ike.mobike,
       localId: ike.localId,
       remoteId: ike.remoteId,
     },

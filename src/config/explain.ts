@@ -53,6 +53,8 @@ function explainConnection(connection: ConnectionConfig) {
       mode: ike.mode,
       proposals: ike.proposals.map((proposal) => proposal.text),
       lifetimeSeconds: ike.lifetimeSeconds,
+      childless: ike.childless,
+      mobike: ike.mobike,
       ...optional({ localId: formatIdentity(ike.localId), remoteId: formatIdentity(ike.remoteId) }),
     },
     ipsec: {

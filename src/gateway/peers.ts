@@ -25,6 +25,9 @@ export function peerSettings(
     remoteId: ike.remoteId,
     ikeProposals: ike.proposals,
     espProposals: ipsec.proposals,
+    childless: ike.childless,
+    // Without NAT traversal a basic NAT on the way is to be lived with, which MOBIKE would forbid (RFC 4555 §3.9).
+    mobike: ike.mobike && natTraversal.enabled,
     localSelectors: selectors(connection, connection.localSubnets),
     remoteSelectors: selectors(connection, connection.remoteSubnets),
     ikeLifetimeMs: ike.lifetimeSeconds * 1000,

@@ -67,14 +67,16 @@ export class CraftedPeer {
   /** Datagrams that the node sent and nobody has looked at yet. */
   readonly received: Uint8Array[] = [];
   readonly #sim: Simulation;
-  readonly #own: Endpoint;
-  readonly #node: Endpoint;
+  /** The path of what it sends; it may move. */
+  #own: Endpoint;
+  #node: Endpoint;
   #initRequest = new Uint8Array(0);
   #initResponse = new Uint8Array(0);
   #Nr = new Uint8Array(0);
   #sealer!: SkCipher;
   #opener!: SkCipher;
   #nextId = 0;
+  #initiator = true;
 
   constructor(sim: Simulation, node: Node, options: { own: string; node: string; group?: number }) {
     this.#sim = sim;
@@ -96,6 +98,12 @@ export class CraftedPeer {
       this.received.push(packet.datagram);
       return "drop";
     });
+  }
+
+  /** What it sends from now on comes from and goes to elsewhere. */
+  moveTo(own: Endpoint, node: Endpoint = this.#node): void {
+    this.#own = own;
+    this.#node = node;
   }
 
   // ── As initiator ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -235,7 +243,7 @@ export class CraftedPeer {
   /** Answers any protected request. */
   answer(request: Uint8Array, payloads: readonly PlainPayload[]): void {
     const { exchangeType, messageId } = decodeHeader(request);
-    const header = { ...this.#header(exchangeType, messageId, true), initiator: false };
+    const header = { ...this.#header(exchangeType, messageId, true), initiator: this.#initiator };
     this.#sim.deliver(this.#own, this.#node, sealMessage(header, payloads, this.#sealer));
   }
 
@@ -341,6 +349,7 @@ export class CraftedPeer {
     const random = this.#sim.random;
     const i = skCipher(this.suite, this.keys.SK_ei, this.keys.SK_ai, random);
     const r = skCipher(this.suite, this.keys.SK_er, this.keys.SK_ar, random);
+    this.#initiator = role === "initiator";
     [this.#sealer, this.#opener] = role === "initiator" ? [i, r] : [r, i];
   }
 }

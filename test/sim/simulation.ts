@@ -8,6 +8,7 @@ import { compareBytes, type Endpoint, IpAddress } from "../../src/core/address.t
 import type { DataPlaneEvent, ForwardingPlan, SaSpec } from "../../src/core/dataplane.ts";
 import type { FailureRecord } from "../../src/core/failure.ts";
 import type { Random } from "../../src/core/random.ts";
+import type { Secret } from "../../src/core/secret.ts";
 import { generateKeyPair, type KeyPair, keyPairFromPrivate } from "../../src/crypto/index.ts";
 import type { GatewayCommand, GatewayOutput, TunnelStatus } from "../../src/gateway/contract.ts";
 import { Gateway, type GatewayDeps } from "../../src/gateway/gateway.ts";
@@ -29,7 +30,15 @@ export class Node {
   readonly logs: Extract<GatewayOutput, { kind: "log" }>[] = [];
   readonly keylog: string[] = [];
   readonly resolves: string[] = [];
+  /** What the data plane says of inbound SAs: when their last packet came. */
+  readonly lastInbound = new Map<number, number>();
   keepalives = 0;
+  /** Outer addresses that its host has now. */
+  addresses: readonly IpAddress[] = [];
+  /** SAs that were given another path. */
+  updates = 0;
+  /** Inbound SAs that a packet has come in on. */
+  readonly used = new Set<number>();
   stopped = false;
   plan: ForwardingPlan | undefined;
   kernelRoutes: readonly string[] = [];
@@ -66,6 +75,8 @@ export interface SimulationOptions {
   readonly exportKeys?: boolean;
   /** What the gateway of this name draws from, in place of the simulation's own source. */
   readonly randomOf?: (name: string, random: SeededRandom) => Random;
+  /** The secret of RFC 6290 that a gateway of this name finds at every start. */
+  readonly crashSecretOf?: (name: string) => Secret | undefined;
   /** The addresses that a DNS name has. */
   readonly dns?: (name: string) => readonly string[];
 }
@@ -91,14 +102,26 @@ export class Simulation {
   }
 
   add(name: string, config: Config): Node {
-    const node = new Node(name, this.#newGateway(config));
+    const node: Node = new Node(
+      name,
+      this.#newGateway(config, () => node),
+    );
     this.nodes.push(node);
+    node.addresses = config.gateway.addresses;
     for (const address of config.gateway.addresses) this.#byAddress.set(address.toString(), node);
     return node;
   }
 
   start(...nodes: Node[]): void {
     for (const node of nodes) this.#handle(node, () => node.gateway.handle(this.now, { kind: "start" }));
+  }
+
+  /** The host's addresses change: what it lost neither sends nor receives from now on. */
+  setAddresses(node: Node, ...texts: string[]): void {
+    for (const address of node.addresses) this.#byAddress.delete(address.toString());
+    node.addresses = texts.map((text) => IpAddress.parse(text));
+    for (const text of texts) this.#byAddress.set(text, node);
+    this.input(node, { kind: "localAddresses", addresses: node.addresses });
   }
 
   command(node: Node, verb: GatewayCommand["verb"], connection = "site"): void {
@@ -113,11 +136,23 @@ export class Simulation {
     this.#handle(node, () => node.gateway.handle(this.now, input));
   }
 
+  /** A packet from `from` to `to` on what `from` prefers, on the way for `delayMs`: a new SA's first is reported. */
+  packet(from: Node, to: Node, delayMs = 0): void {
+    const spi = from.plan?.connections[0]?.outbound[0]?.spi;
+    if (spi === undefined || from.dead || to.used.has(spi)) return;
+    this.at(delayMs, () => {
+      if (to.used.has(spi) || !to.inbound.some((sa) => sa.spi === spi)) return;
+      to.used.add(spi);
+      this.event(to, { kind: "saInUse", spi });
+    });
+  }
+
   /** Loses everything a crash loses, and starts again. */
   crash(node: Node, config: Config): void {
     node.installed.length = 0;
     node.plan = undefined;
-    node.gateway = this.#newGateway(config);
+    node.lastInbound.clear();
+    node.gateway = this.#newGateway(config, () => node);
     this.#timers.delete(node);
     this.start(node);
   }
@@ -168,7 +203,7 @@ export class Simulation {
     this.event(node, event);
   }
 
-  #newGateway(config: Config): Gateway {
+  #newGateway(config: Config, node: () => Node): Gateway {
     const { random } = this;
     return new Gateway(config, {
       random: this.#options.randomOf?.(config.gateway.name, random) ?? random,
@@ -180,6 +215,8 @@ export class Simulation {
           return seededKeyPair(random, group);
         },
       },
+      lastInbound: (spi) => node().lastInbound.get(spi),
+      crashSecret: this.#options.crashSecretOf?.(config.gateway.name),
       ...(this.#options.limits && { limits: this.#options.limits }),
     });
   }
@@ -205,7 +242,7 @@ export class Simulation {
   #perform(node: Node, output: GatewayOutput): void {
     switch (output.kind) {
       case "sendIke":
-        if (!node.dead) {
+        if (!node.dead && node.addresses.some((a) => a.equals(output.local.address))) {
           const { local, remote, datagram } = output;
           this.#transmit({ from: node.name, source: local, destination: remote, datagram });
         }
@@ -218,6 +255,9 @@ export class Simulation {
         break;
       case "removeSa":
         remove(node, output);
+        break;
+      case "updateSa":
+        update(node, output);
         break;
       case "publish":
         node.plan = output.plan;
@@ -337,12 +377,28 @@ function install(node: Node, sa: SaSpec): void {
   integKey.wipe();
 }
 
-function remove(node: Node, { direction, spi }: { direction: string; spi: number }): void {
-  const i = node.installed.findIndex((sa) => sa.direction === direction && sa.spi === spi);
+function remove(node: Node, { direction, spi, remote }: Extract<GatewayOutput, { kind: "removeSa" }>): void {
+  const i = node.installed.findIndex(
+    (sa) => sa.direction === direction && sa.spi === spi && sa.remote.equals(remote),
+  );
   if (i < 0) throw new Error(`${node.name} removes ${direction} SPI ${spi}, which is not installed`);
   if (direction === "outbound" && named(node.plan, spi))
     throw new Error(`${node.name} removes outbound SPI ${spi} while the plan still names it`);
   node.installed.splice(i, 1);
+}
+
+/** In place: the key stays, and a plan that names the SA follows. */
+function update(node: Node, { direction, spi, remote, path }: Extract<GatewayOutput, { kind: "updateSa" }>) {
+  const i = node.installed.findIndex(
+    (sa) => sa.direction === direction && sa.spi === spi && sa.remote.equals(remote),
+  );
+  if (i < 0)
+    throw new Error(`${node.name} updates ${direction} SPI ${spi} at ${remote}, which is not installed`);
+  if (path.local.family !== path.remote.family) throw new Error(`${node.name} mixes address families`);
+  if (!node.addresses.some((a) => a.equals(path.local)))
+    throw new Error(`${node.name} moves ${direction} SPI ${spi} to ${path.local}, which it does not have`);
+  node.installed[i] = { ...node.installed[i]!, ...path };
+  node.updates++;
 }
 
 function checkPlan(node: Node, plan: ForwardingPlan): void {

@@ -165,11 +165,12 @@ export const pathText = ({ local, remote }: Path): string =>
 
 /**
  * Initiator: the other pairs of an address of ours and one of the peer's, likeliest first: where the peer is now, where
- * the configuration or its name says, where it says itself.
+ * the configuration or its name says, where it says itself. Responder: where the peer's ESP comes from by now.
  */
 export function otherPaths(sa: IkeSa): Path[] {
   const { mobike, peer } = sa;
-  if (!mobike?.initiator || !peer || !sa.established) return [];
+  if (!mobike || !peer || !sa.established) return [];
+  if (!mobike.initiator) return sa.espPath && !samePath(sa.espPath, sa) ? [sa.espPath] : [];
   const locals = peer.local.filter((a) => sa.host.isLocal(a));
   const remotes: IpAddress[] = [];
   const known = [sa.remote.address, ...sa.host.addressesOf(peer), ...mobike.peerAddresses];

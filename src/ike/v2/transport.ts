@@ -20,6 +20,7 @@ import {
   type PlainPayload,
   sealFragmented,
 } from "../../wire/index.ts";
+import { onUnprotected } from "./crash-detection.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { onAnswerFrom } from "./exchanges/update-addresses.ts";
 import { failureOf } from "./failures.ts";
@@ -79,6 +80,7 @@ export class Transport {
       this.#sa.host.count("malformed");
       return;
     }
+    if (onUnprotected(this.#sa, now, message.payloads)) return;
     if (header.response) this.#handleResponse(now, local, remote, message, datagram);
     else this.#handleRequest(now, local, remote, message, datagram);
   }

@@ -49,9 +49,9 @@ export function takePath(sa: IkeSa, now: Instant, path: Path, why: string): void
   setPath(sa, now, path, why);
   mobike.pending = true;
   moveSas(sa);
-  if (!sa.hasExchange(updateName)) sa.initiate(now, new UpdateAddresses());
   // §3.5: what waits for an answer is repeated on the new path.
   sa.resend(now);
+  if (!sa.hasExchange(updateName)) sa.initiate(now, new UpdateAddresses());
 }
 
 /** The addresses of this host are others than before: `sa` leaves the one that is gone, the peer learns of the rest. */
@@ -74,8 +74,8 @@ export function onLocalAddresses(sa: IkeSa, now: Instant): void {
   sa.espPath = undefined;
   setPath(sa, now, path, why);
   moveSas(sa);
-  sa.initiate(now, announceAddresses());
   sa.resend(now);
+  sa.initiate(now, announceAddresses());
 }
 
 /** Responder: from another address of ours to where the peer is, or to where it says that it is, too. */
@@ -122,7 +122,7 @@ class UpdateAddresses implements InitiatedExchange {
   readonly priority = priorities.update;
   readonly response = anything;
   #path: Path | undefined;
-  #cookie2 = new Uint8Array(0);
+  #cookie2: Uint8Array = new Uint8Array(0);
 
   buildRequest(sa: IkeSa): PlainPayload[] | undefined {
     if (!sa.established || !sa.mobike) return undefined;
@@ -218,7 +218,7 @@ function announceAddresses(): InitiatedExchange {
 
 /** `HDR, SK {N(COOKIE2)}`: does the peer receive where it says that it is? ESP follows when it does (§3.7). */
 export function returnRoutability(): InitiatedExchange {
-  let cookie2 = new Uint8Array(0);
+  let cookie2: Uint8Array = new Uint8Array(0);
   let asked: Path | undefined;
   return {
     name: routabilityName,
@@ -296,8 +296,8 @@ function follow(sa: IkeSa, now: Instant, { payloads, local, remote }: Received):
   setPath(sa, now, { local, remote }, "UPDATE_SA_ADDRESSES");
   if (nat) setNat(sa, now, nat);
   moveSas(sa);
-  if (!proven && !sa.hasExchange(routabilityName)) sa.initiate(now, returnRoutability());
   if (!samePath(before, sa)) sa.resend(now);
+  if (!proven && !sa.hasExchange(routabilityName)) sa.initiate(now, returnRoutability());
 }
 
 /** Initiator: the responder left the address that we use; it is where its message came from. */
