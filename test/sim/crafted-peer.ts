@@ -76,7 +76,8 @@ export class CraftedPeer {
   #sealer!: SkCipher;
   #opener!: SkCipher;
   #nextId = 0;
-  #initiator = true;
+  /** In IKE_SA_INIT; what it says there as responder it says so itself. */
+  #role: "initiator" | "responder" = "initiator";
 
   constructor(sim: Simulation, node: Node, options: { own: string; node: string; group?: number }) {
     this.#sim = sim;
@@ -243,7 +244,7 @@ export class CraftedPeer {
   /** Answers any protected request. */
   answer(request: Uint8Array, payloads: readonly PlainPayload[]): void {
     const { exchangeType, messageId } = decodeHeader(request);
-    const header = { ...this.#header(exchangeType, messageId, true), initiator: this.#initiator };
+    const header = this.#header(exchangeType, messageId, true);
     this.#sim.deliver(this.#own, this.#node, sealMessage(header, payloads, this.#sealer));
   }
 
@@ -338,10 +339,12 @@ export class CraftedPeer {
 
   #header(exchangeType: number, messageId: number, response: boolean) {
     const { spiInitiator, spiResponder } = this;
-    return { spiInitiator, spiResponder, exchangeType, initiator: true, response, messageId };
+    const initiator = this.#role === "initiator";
+    return { spiInitiator, spiResponder, exchangeType, initiator, response, messageId };
   }
 
   #derive(peerPublic: Uint8Array, role: "initiator" | "responder"): void {
+    this.#role = role;
     const shared = this.keyPair.computeSharedSecret(peerPublic);
     const seed = skeyseed(this.suite.prf, this.Ni, this.#Nr, shared);
     const spis = { SPIi: this.spiInitiator, SPIr: this.spiResponder };
@@ -349,7 +352,6 @@ export class CraftedPeer {
     const random = this.#sim.random;
     const i = skCipher(this.suite, this.keys.SK_ei, this.keys.SK_ai, random);
     const r = skCipher(this.suite, this.keys.SK_er, this.keys.SK_ar, random);
-    this.#initiator = role === "initiator";
     [this.#sealer, this.#opener] = role === "initiator" ? [i, r] : [r, i];
   }
 }
