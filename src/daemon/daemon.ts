@@ -209,6 +209,7 @@ export class Daemon {
       this.#parts.hostAddresses,
     );
     this.#every(addressWatchMs, () => addresses.poll());
+    this.#every(auditMs, () => this.#shell.feed({ kind: "installed", sas: this.#dataPlane.traffic() }));
     if (manager.watchdogIntervalMs !== undefined)
       this.#every(manager.watchdogIntervalMs, () => manager.watchdog());
     this.#lastStatus = this.#summary();
@@ -278,3 +279,5 @@ export class Daemon {
 const stopLimitMs = 3000;
 /** How soon a route that somebody deleted is back. */
 const reconcileMs = 2000;
+/** How soon a difference between what is installed and what should be is found. */
+const auditMs = 30_000;

@@ -13,7 +13,7 @@ export interface DataPlanePort {
   publish(plan: ForwardingPlan): void;
   sendIke(local: Endpoint, remote: Endpoint, datagram: Uint8Array): void;
   sendKeepalive(local: Endpoint, remote: Endpoint): void;
-  traffic(): SaTraffic[];
+  traffic(): (SaTraffic & { readonly remote: IpAddress })[];
   counters(): Record<string, number>;
   drops(): DropCount[];
   dump(): unknown;

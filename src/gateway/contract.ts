@@ -9,6 +9,7 @@ import type { Endpoint, IpAddress, Prefix } from "../core/address.ts";
 import type { DataPlaneEvent, ForwardingPlan, SaPath, SaSpec } from "../core/dataplane.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { Instant } from "../core/time.ts";
+import type { InstalledSa } from "./audit.ts";
 
 export type GatewayInput =
   | { readonly kind: "start" }
@@ -25,6 +26,8 @@ export type GatewayInput =
       readonly spi: number;
       readonly reason: string;
     }
+  /** Every so often: what the data plane has installed, to be compared with what it should have. */
+  | { readonly kind: "installed"; readonly sas: readonly InstalledSa[] }
   /** Delete every SA politely, then report `stopped`. */
   | { readonly kind: "shutdown" };
 
@@ -134,6 +137,20 @@ export interface TunnelStatus {
         readonly rekeyInMs: number | undefined;
         readonly nat: "none" | "local" | "remote" | "both" | "forced";
         readonly handshakeMs: number;
+      }
+    | undefined;
+  /** The (local, remote) pairs of subnets that should be able to talk, when there is more than one. */
+  readonly pairs:
+    | {
+        readonly total: number;
+        readonly up: number;
+        /** Those that no CHILD_SA carries, at most `maxMissingPairs` of them. */
+        readonly missing: readonly {
+          readonly local: string;
+          readonly remote: string;
+          /** What the peer said to the last request for it; undefined: it was not asked, or lost it again. */
+          readonly refusal: string | undefined;
+        }[];
       }
     | undefined;
   readonly children: readonly {

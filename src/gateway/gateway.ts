@@ -11,6 +11,7 @@ import { Queue } from "../core/queue.ts";
 import type { Random } from "../core/random.ts";
 import type { Secret } from "../core/secret.ts";
 import { earlier, type Instant } from "../core/time.ts";
+import type { PacketFlow } from "../core/traffic-selector.ts";
 import { type ChildSa, outboundOrder } from "../ike/v2/child-sa.ts";
 import { Deadlines } from "../ike/v2/deadlines.ts";
 import { IkeEndpoint } from "../ike/v2/endpoint.ts";
@@ -20,6 +21,7 @@ import type { IkeSa } from "../ike/v2/ike-sa.ts";
 import type { KeyPairs } from "../ike/v2/key-material.ts";
 import type { EndpointLimits } from "../ike/v2/settings.ts";
 import { formatSuite } from "../registry/index.ts";
+import { audit, type InstalledSa } from "./audit.ts";
 import type {
   GatewayCommand,
   GatewayInput,
@@ -77,6 +79,7 @@ export class Gateway implements GatewayMachine {
       exportKeys: deps.exportKeys,
       allocateSpi: () => this.#spis.allocate(),
       releaseSpi: (spi) => this.#spis.release(spi),
+      keepsUp: (peerId) => this.#tunnels.get(peerId)?.intent === "keep-up",
       ...(deps.limits && { limits: deps.limits }),
       ...(deps.lastInbound && { lastInbound: deps.lastInbound }),
       crashSecret: deps.crashSecret,
@@ -125,6 +128,9 @@ export class Gateway implements GatewayMachine {
         break;
       case "refusedSa":
         this.#endpoint.handleRefusedSa(now, input.spi, input.direction, input.reason);
+        break;
+      case "installed":
+        this.#repair(now, input.sas);
         break;
       case "shutdown":
         this.#shutdown(now);
@@ -192,8 +198,7 @@ export class Gateway implements GatewayMachine {
         this.#endpoint.handleDatagram(now, event.local, event.remote, event.datagram);
         break;
       case "acquire":
-        if (this.#stopping) break;
-        for (const tunnel of this.#connections[event.connection]?.tunnels ?? []) tunnel.onTraffic(now);
+        if (!this.#stopping) this.#onTraffic(now, event.connection, event);
         break;
       case "softLifetime":
       case "hardLifetime":
@@ -210,6 +215,15 @@ export class Gateway implements GatewayMachine {
       case "pathMtu":
         break;
     }
+  }
+
+  /** No SA takes the packet: a tunnel that is up is asked for one more, another one is started. */
+  #onTraffic(now: Instant, connection: number, flow: PacketFlow): void {
+    const tunnels = this.#connections[connection]?.tunnels ?? [];
+    const up = tunnels.find((tunnel) => tunnel.is("UP") && tunnel.intent !== "passive");
+    const sa = up && this.#endpoint.sasOf(up.id).findLast((s) => s.established);
+    if (sa) this.#endpoint.handleTraffic(now, sa, flow);
+    for (const tunnel of tunnels) tunnel.onTraffic(now, flow);
   }
 
   #onCommand(now: Instant, command: GatewayCommand): void {
@@ -231,6 +245,7 @@ export class Gateway implements GatewayMachine {
       this.#updatePeers();
       this.#endpoint.closePeer(now, tunnel.id, "requested");
       this.#drain(now);
+      if (verb === "reset") this.#endpoint.forgetPairing(tunnel.id);
       if (verb === "reset") tunnel.commandReset(now, inUse);
     }
     this.#updatePeers();
@@ -285,6 +300,24 @@ export class Gateway implements GatewayMachine {
     for (const tunnel of this.#tunnels.values()) tunnel.commandDown(now);
     this.#updatePeers();
     for (const sa of this.#endpoint.sas()) this.#endpoint.close(now, sa, "requested");
+  }
+
+  /** Removes what is installed in vain, replaces what is not installed, and publishes what was forgotten. */
+  #repair(now: Instant, installed: readonly InstalledSa[]): void {
+    const { missing, strays } = audit(this.#endpoint.sas(), this.#forwarding.leaving, installed);
+    for (const stray of strays) {
+      const fields = { direction: stray.direction, spi: hexSpi(stray.spi), peer: `${stray.remote}` };
+      this.#log("error", "data plane differs: removing an SA of nobody", fields);
+      this.#forwarding.remove({ kind: "removeSa", ...stray });
+    }
+    for (const { sa, child, direction } of missing) {
+      const fields = { ...about(sa), ...spis(child), direction };
+      this.#log("error", "data plane differs: replacing a CHILD_SA that is not installed", fields);
+      this.#endpoint.replaceLostChild(now, sa, child, direction);
+      this.#forwarding.change(sa.peer!.connectionIndex);
+    }
+    if (this.#forwarding.recheck())
+      this.#log("error", "data plane differs: its forwarding plan was not the current one", {});
   }
 
   // ── What IKE reports ─────────────────────────────────────────────────────────────────────────────────────────
@@ -421,7 +454,7 @@ export class Gateway implements GatewayMachine {
 
   #connect(tunnel: Tunnel, now: Instant, remote: IpAddress): boolean {
     const standing = this.#endpoint.sasOf(tunnel.id).find((sa) => sa.established);
-    if (!standing) return this.#endpoint.initiate(now, tunnel.peer, remote) !== undefined;
+    if (!standing) return this.#endpoint.initiate(now, tunnel.peer, remote, tunnel.trigger) !== undefined;
     this.#endpoint.requestChild(now, standing);
     return true;
   }
@@ -487,7 +520,7 @@ export class Gateway implements GatewayMachine {
     return sa.peer && this.#tunnels.get(sa.peer.id);
   }
 
-  #log(level: "debug" | "info", message: string, fields: Readonly<Record<string, unknown>>): void {
+  #log(level: "debug" | "info" | "error", message: string, fields: Readonly<Record<string, unknown>>): void {
     this.#outputs.push({ kind: "log", level, message, fields });
   }
 }
@@ -506,6 +539,7 @@ function suiteOf(sa: IkeSa): Record<string, unknown> {
 }
 
 function spis({ spiIn, spiOut }: ChildSa): Record<string, unknown> {
-  const hex = (spi: number) => spi.toString(16).padStart(8, "0");
-  return { spiIn: hex(spiIn), spiOut: hex(spiOut) };
+  return { spiIn: hexSpi(spiIn), spiOut: hexSpi(spiOut) };
 }
+
+const hexSpi = (spi: number): string => spi.toString(16).padStart(8, "0");

@@ -24,6 +24,9 @@ export interface SiteOptions {
   readonly mobike?: boolean;
   readonly childless?: ConnectionConfig["ike"]["childless"];
   readonly lifetimeSeconds?: number;
+  readonly perSubnetPair?: boolean | "auto";
+  readonly lifetimeKilobytes?: number;
+  readonly lifetimePackets?: number;
 }
 
 /** A configuration with one connection, as the schema would produce it. */
@@ -76,9 +79,9 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
     ipsec: {
       proposals: (options.esp ?? ["aes128gcm16"]).map(proposal("esp")),
       lifetimeSeconds: options.lifetimeSeconds ?? 86400,
-      lifetimeKilobytes: 0,
-      lifetimePackets: 0,
-      perSubnetPair: "auto",
+      lifetimeKilobytes: options.lifetimeKilobytes ?? 0,
+      lifetimePackets: options.lifetimePackets ?? 0,
+      perSubnetPair: options.perSubnetPair ?? "auto",
     },
     dpd: { enabled: true, intervalSeconds: 10, timeoutSeconds: 30, action: "restart", ...options.dpd },
     natTraversal: { enabled: true, forceEncapsulation: false, keepaliveSeconds: 20, ...options.natTraversal },

@@ -8,6 +8,7 @@ import type { IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import type { ReturnableKeyPairs } from "./key-material.ts";
+import type { Ask } from "./pairs.ts";
 import type { EndpointLimits, PeerSettings } from "./settings.ts";
 
 /** What an IKE SA asks of its endpoint. */
@@ -17,6 +18,12 @@ export interface Host {
   readonly keyPairs: ReturnableKeyPairs;
   readonly exportKeys: boolean;
   readonly nattPort: number;
+  /** What was learned about a peer, by its id: that it takes one pair in a CHILD_SA. Outlives its IKE SAs. */
+  readonly pairings: Map<string, "each">;
+  /** This side keeps the tunnel with that peer up, all of it. */
+  keepsUp(peerId: string): boolean;
+  /** Starts the exchange for a new CHILD_SA. */
+  askChild(sa: IkeSa, ask: Ask, now: Instant): void;
   /** What our tokens of RFC 6290 are made of; undefined: none are made. */
   readonly crashSecret: Secret | undefined;
   /** When the last authentic ESP packet came on an inbound SA, on the clock of `now`; undefined: none, or unknown. */

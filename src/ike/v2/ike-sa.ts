@@ -8,6 +8,7 @@ import type { Endpoint } from "../../core/address.ts";
 import type { FailureRecord } from "../../core/failure.ts";
 import type { Secret } from "../../core/secret.ts";
 import { earlier, type Instant } from "../../core/time.ts";
+import type { PacketFlow } from "../../core/traffic-selector.ts";
 import type { DecodedHeader } from "../../wire/index.ts";
 import { type ChildSa, uninstall } from "./child-sa.ts";
 import type { EndReason } from "./events.ts";
@@ -19,6 +20,7 @@ import type { Host } from "./host.ts";
 import type { Secured } from "./key-material.ts";
 import { type Mobility, type Path, sameEndpoint } from "./mobike.ts";
 import { type Nat, unencapsulated } from "./nat.ts";
+import type { Pairs } from "./pairs.ts";
 import type { PeerSettings } from "./settings.ts";
 import type { IkeSaState, Role, StateName } from "./states.ts";
 import { onTimers, timersDeadline } from "./timers.ts";
@@ -57,6 +59,10 @@ export class IkeSa {
   espPath: Path | undefined;
   /** By our inbound SPI. */
   readonly children = new Map<number, ChildSa>();
+  /** Keeps each selector pair up; set once the IKE SA is authenticated, and handed to its successor. */
+  pairs: Pairs | undefined;
+  /** The packet for which this IKE SA was made. */
+  trigger: PacketFlow | undefined;
   localId: string | undefined;
   remoteId: string | undefined;
   /** From the first message to the authenticated state. */

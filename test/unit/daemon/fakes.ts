@@ -1,6 +1,5 @@
 /** A machine, a kernel, a data plane and a clock that do what a test says and remember what they were told. */
 
-import type { SaTraffic } from "../../../src/api/control-protocol.ts";
 import { formatProblem, type ParsedConfig, parseConfig } from "../../../src/config/index.ts";
 import { type Endpoint, formatEndpoint } from "../../../src/core/address.ts";
 import type { SaPath, SaSpec } from "../../../src/core/dataplane.ts";
@@ -138,7 +137,7 @@ export class FakeDataPlane implements DataPlanePort {
   readonly told: unknown[] = [];
   refuses: Error | undefined;
   closed = false;
-  sas: SaTraffic[] = [];
+  sas: ReturnType<DataPlanePort["traffic"]> = [];
   dropped: Record<string, number> = {};
 
   installSa(sa: SaSpec): void {
@@ -165,7 +164,7 @@ export class FakeDataPlane implements DataPlanePort {
   sendKeepalive(local: Endpoint, remote: Endpoint): void {
     this.told.push({ sendKeepalive: `${formatEndpoint(local)} ${formatEndpoint(remote)}` });
   }
-  traffic(): SaTraffic[] {
+  traffic(): ReturnType<DataPlanePort["traffic"]> {
     return this.sas;
   }
   counters(): Record<string, number> {

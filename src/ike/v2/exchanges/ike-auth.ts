@@ -32,12 +32,12 @@ import type { IkeSa } from "../ike-sa.ts";
 import { pskAuth, type Signed, verifyPskAuth } from "../key-material.ts";
 import { acceptMobike, meetsForbiddenNat, mobikeNotifies } from "../mobike.ts";
 import { notify } from "../notify.ts";
+import { firstAsk, Pairs } from "../pairs.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { mayExpect } from "../peer-table.ts";
 import { narrow, sameSelectors } from "../selectors.ts";
 import type { Identity, PeerSettings } from "../settings.ts";
 import type { SignedMessages } from "../states.ts";
-import { newChildSa } from "./create-child-sa.ts";
 import { refuseIkeSa } from "./informational.ts";
 
 /**
@@ -80,7 +80,7 @@ class IkeAuth implements InitiatedExchange {
     const octets = { message: this.#signed.request, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi) };
     const data = pskAuth(sa.secured!, "initiator", peer.psk, octets);
     const childless = peer.childless === "force";
-    if (!childless) this.#child ??= offerChild(sa, peer);
+    if (!childless) this.#child ??= offerChild(sa, peer, firstAsk(sa, peer));
     sa.localId = formatIdPayload(idi);
     return [
       idi,
@@ -135,18 +135,20 @@ class IkeAuth implements InitiatedExchange {
     if (!this.#child) {
       expectChild(sa, now);
       sa.host.onEstablished(sa, now, false);
-      sa.initiate(now, newChildSa());
+      sa.pairs!.start(sa, now);
       return "done";
     }
-    const accepted = acceptChild(sa, now, this.#child, payloads);
+    const offered = this.#child;
     this.#child = undefined;
-    if (!accepted.ok) {
-      // §1.2: the IKE SA stands without its CHILD_SA, but we have no use for it.
-      sa.host.emit({ kind: "failure", sa, record: accepted.error });
-      sa.requestDelete(now, "failed");
-      return "done";
+    sa.pairs!.asking = offered.ask;
+    const accepted = acceptChild(sa, now, offered, payloads);
+    if (accepted.ok) sa.pairs!.onAccepted(sa, now, offered.ask!, accepted.value);
+    else {
+      // §1.2: the IKE SA stands without its CHILD_SA. It has a use only while there are other pairs to ask for.
+      expectChild(sa, now);
+      sa.pairs!.onRefused(sa, now, offered.ask!, error?.type ?? 0, accepted.error);
     }
-    sa.host.onEstablished(sa, now, false);
+    if (sa.established) sa.host.onEstablished(sa, now, false);
     return "done";
   }
 
@@ -291,6 +293,7 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
 function establish(sa: IkeSa, now: Instant): void {
   const peer = sa.peer!;
   sa.handshakeMs = now - sa.createdAt;
+  sa.pairs = new Pairs(peer, sa.role === "initiator");
   startLifetime(sa, now);
   if (sa.nat.local && peer.natTraversal) sa.keepaliveAt = now + peer.natTraversal.keepaliveMs;
   sa.transition({ name: "ESTABLISHED", since: now }, "IKE_AUTH succeeded");
