@@ -85,6 +85,7 @@ function endpoint(local: string, remote: string, ikeProposal: string) {
     remoteId: undefined,
     ikeProposals: [parseProposal(ikeProposal, "ike")],
     childless: "allow",
+    mobike: true,
     espProposals: [parseProposal("aes128gcm16", "esp")],
     localSelectors: any,
     remoteSelectors: any,

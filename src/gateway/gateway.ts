@@ -4,7 +4,7 @@
  * is installed before a plan names it, and a plan stops naming it before it is removed.
  */
 import type { Config } from "../config/model.ts";
-import type { IpAddress } from "../core/address.ts";
+import { formatEndpoint, type IpAddress } from "../core/address.ts";
 import type { DataPlaneEvent } from "../core/dataplane.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import { Queue } from "../core/queue.ts";
@@ -124,6 +124,9 @@ export class Gateway implements GatewayMachine {
         break;
       case "resolved":
         this.#onResolved(now, input.name, input.addresses);
+        break;
+      case "localAddresses":
+        this.#onLocalAddresses(now, input.addresses);
         break;
       case "refusedSa":
         this.#endpoint.handleRefusedSa(now, input.spi, input.direction, input.reason);
@@ -262,6 +265,28 @@ export class Gateway implements GatewayMachine {
     }
   }
 
+  /** What this host still has of the addresses that the configuration names. */
+  #onLocalAddresses(now: Instant, addresses: readonly IpAddress[]): void {
+    const here = this.#config.gateway.addresses.filter((own) => addresses.some((a) => a.equals(own)));
+    this.#endpoint.handleLocalAddresses(now, here);
+  }
+
+  #onMoved(sa: IkeSa, why: string): void {
+    const { local, remote } = sa;
+    this.#log("info", "IKE SA moved", {
+      ...about(sa),
+      local: formatEndpoint(local),
+      remote: formatEndpoint(remote),
+      why,
+    });
+  }
+
+  /** Nobody answers where the peer was: its name may say where it is. */
+  #onPathSuspect(sa: IkeSa): void {
+    const address = this.#tunnelOf(sa)?.customerGateway.address;
+    if (address?.kind === "dns") this.#outputs.push({ kind: "resolve", name: address.name });
+  }
+
   /** The name of a tunnel that stands leads elsewhere: does the peer still live where we talk to it? */
   #checkMoved(now: Instant, tunnel: Tunnel, addresses: readonly IpAddress[]): void {
     if (!tunnel.is("UP") || addresses.length === 0) return;
@@ -321,7 +346,14 @@ export class Gateway implements GatewayMachine {
         break;
       case "sendKeepalive":
       case "installSa":
+      case "updateSa":
         this.#outputs.push(output);
+        break;
+      case "moved":
+        this.#onMoved(output.sa, output.why);
+        break;
+      case "pathSuspect":
+        this.#onPathSuspect(output.sa);
         break;
       case "removeSa":
         this.#forwarding.remove(output);
@@ -458,23 +490,15 @@ export class Gateway implements GatewayMachine {
       why,
     };
     this.#log(to === "UP" || from === "UP" ? "info" : "debug", "tunnel state", fields);
-    // Only a name whose tunnel comes up or goes down changes what is watched.
-    if (tunnel.customerGateway.address.kind === "dns" && (to === "UP" || from === "UP"))
-      this.#names.watch(now, this.#namesInUse());
+    const { address } = tunnel.customerGateway;
+    if (address.kind === "dns" && to === "UP") this.#names.use(now, address.name);
+    if (address.kind === "dns" && from === "UP") this.#names.release(address.name);
     const record = this.#connections[connection.index]!;
     const state = connectionState(record.tunnels);
     if (state !== record.state) {
       record.state = state;
       record.since = now;
     }
-  }
-
-  #namesInUse(): Set<string> {
-    const names = new Set<string>();
-    for (const { customerGateway, state } of this.#tunnels.values())
-      if (customerGateway.address.kind === "dns" && state.name === "UP")
-        names.add(customerGateway.address.name);
-    return names;
   }
 
   #onUnresolved(tunnel: Tunnel, now: Instant): void {

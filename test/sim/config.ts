@@ -21,6 +21,7 @@ export interface SiteOptions {
   readonly natTraversal?: Partial<ConnectionConfig["natTraversal"]>;
   readonly dpd?: Partial<ConnectionConfig["dpd"]>;
   readonly ikeLifetimeSeconds?: number;
+  readonly mobike?: boolean;
   readonly childless?: ConnectionConfig["ike"]["childless"];
   readonly lifetimeSeconds?: number;
   readonly perSubnetPair?: boolean | "auto";
@@ -71,6 +72,7 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       proposals: (options.ike ?? ["aes128gcm16-prfsha256-x25519"]).map(proposal("ike")),
       lifetimeSeconds: options.ikeLifetimeSeconds ?? 86400,
       childless: options.childless ?? "allow",
+      mobike: options.mobike ?? true,
       localId: options.localId,
       remoteId: options.remoteId,
     },

@@ -13,7 +13,7 @@ import type { EndReason } from "./events.ts";
 import { deleteChildSa } from "./exchanges/informational.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import type { DirectionKeys } from "./key-material.ts";
-import { encapsulationOf } from "./nat.ts";
+import { outerPath } from "./nat.ts";
 
 export type ChildState =
   | { readonly name: "INSTALLED" }
@@ -44,9 +44,10 @@ export interface ChildSa {
   readonly suite: EspSuite;
   readonly localSelectors: readonly TrafficSelector[];
   readonly remoteSelectors: readonly TrafficSelector[];
-  readonly encapsulation: Encapsulation;
-  /** The outer address of the peer when the pair was installed. */
-  readonly remote: IpAddress;
+  /** The path of the pair: what `moveSas` changes. */
+  encapsulation: Encapsulation;
+  local: IpAddress;
+  remote: IpAddress;
   readonly installedAt: Instant;
   /** Directions that the data plane refused or lost: there is nothing to use or remove. */
   readonly refused: Set<SaSpec["direction"]>;
@@ -71,7 +72,7 @@ export interface ChildTerms {
 export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
   const peer = sa.peer!;
   const soft = softFraction(sa.host.random, sa.role === "initiator");
-  const encapsulation = encapsulationOf(sa);
+  const path = outerPath(sa);
   const row = encrById.get(terms.suite.encr)!;
   const limit = (hard: number) => ({ hard, soft: hard === 0 ? 0 : Math.floor(hard * soft) });
   const bytes = limit(peer.childLifetimeBytes);
@@ -80,9 +81,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     direction,
     spi,
     connection: peer.connectionIndex,
-    local: sa.local.address,
-    remote: sa.remote.address,
-    encapsulation,
+    ...path,
     encr: terms.suite.encr,
     encrKeyBits: encrKeyBits(row, terms.suite.keyBits),
     integ: terms.suite.integ,
@@ -104,8 +103,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     suite: terms.suite,
     localSelectors: terms.localSelectors,
     remoteSelectors: terms.remoteSelectors,
-    encapsulation,
-    remote: sa.remote.address,
+    ...path,
     installedAt: now,
     refused: new Set(),
     rekeyAt: now + Math.floor(peer.childLifetimeMs * soft),

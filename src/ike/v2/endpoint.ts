@@ -39,13 +39,13 @@ import { ikeAuth } from "./exchanges/ike-auth.ts";
 import { ikeSaInit, initiateIkeSa, onIkeSaInitRequest } from "./exchanges/ike-sa-init.ts";
 import { informational } from "./exchanges/informational.ts";
 import { ikeRekeyName, rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
+import { onLocalAddresses } from "./exchanges/update-addresses.ts";
 import { failureOf } from "./failures.ts";
 import { Allowance, HalfOpen } from "./half-open.ts";
 import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
 import { type KeyPairs, ReturnableKeyPairs } from "./key-material.ts";
 import { checkPeer } from "./liveness.ts";
-import { encapsulationOf } from "./nat.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
 import { PeerTable } from "./peer-table.ts";
@@ -82,6 +82,8 @@ export class IkeEndpoint {
   readonly #touched = new Set<IkeSa>();
   #peers = new PeerTable();
   readonly #sas = new SaTable();
+  /** undefined: all that were configured. */
+  #localAddresses: readonly IpAddress[] | undefined;
   /** Responder's IKE SAs by the digest of the request that made them (§2.1). */
   readonly #byRequest = new Map<string, IkeSa>();
   readonly #requestOf = new Map<IkeSa, string>();
@@ -131,7 +133,7 @@ export class IkeEndpoint {
 
   /** Starts an IKE SA with `peer` at `remote`. Undefined when none of our addresses is of its family. */
   initiate(now: Instant, peer: PeerSettings, remote: IpAddress, trigger?: PacketFlow): IkeSa | undefined {
-    const address = peer.local.find((a) => a.family === remote.family);
+    const address = peer.local.find((a) => a.family === remote.family && this.#host.isLocal(a));
     if (!address) return undefined;
     const local = { address, port: this.#ikePort };
     const ends = { local, remote: { address: remote, port: this.#ikePort } };
@@ -243,13 +245,14 @@ export class IkeEndpoint {
 
   /** An authentic ESP packet of the peer came from elsewhere: its NAT gave it a new address (§2.23). */
   handlePeerMoved(now: Instant, spiIn: number, remote: Endpoint): void {
-    for (const sa of this.#sas.all()) {
-      const child = sa.children.get(spiIn);
-      if (!child || !sa.established || !sa.nat.remote) continue;
-      sa.remote = remote;
-      this.#followWithChildren(sa, now);
-      this.#host.touch(sa);
-    }
+    for (const sa of this.#sas.all()) if (sa.children.has(spiIn)) sa.followEsp(now, remote);
+    this.#settle();
+  }
+
+  /** Those of our outer addresses that this host has now. */
+  handleLocalAddresses(now: Instant, addresses: readonly IpAddress[]): void {
+    this.#localAddresses = addresses;
+    for (const sa of this.#sas.all()) onLocalAddresses(sa, now);
     this.#settle();
   }
 
@@ -470,7 +473,8 @@ export class IkeEndpoint {
         this.#sas.add(successor);
         this.#host.touch(successor);
       },
-      onPeerMoved: (sa, now) => this.#followWithChildren(sa, now),
+      isLocal: (address) => this.#localAddresses?.some((a) => a.equals(address)) ?? true,
+      addressesOf: (peer) => (this.#peers.get(peer.id) ?? peer).remote,
       onRekeyDue: rekeyNow,
       onChildRekeyDue: (sa, child, now) => this.#rekeyChild(sa, child, now),
       touch: (sa) => {
@@ -495,19 +499,6 @@ export class IkeEndpoint {
     for (;;) {
       const spi = this.#random.bytes(8).reduce((value, byte) => (value << 8n) | BigInt(byte), 0n);
       if (spi !== 0n && !this.#sas.get(spi)) return spi;
-    }
-  }
-
-  /**
-   * The peer lives elsewhere now. An installed SA keeps its outer addresses, because installing its key again would
-   * repeat IVs: a new pair is made for the new address.
-   */
-  #followWithChildren(sa: IkeSa, now: Instant): void {
-    const encapsulation = JSON.stringify(encapsulationOf(sa));
-    for (const child of sa.children.values()) {
-      const moved =
-        !child.remote.equals(sa.remote.address) || JSON.stringify(child.encapsulation) !== encapsulation;
-      if (moved && child.state.name === "INSTALLED") this.#rekeyChild(sa, child, now);
     }
   }
 

@@ -9,7 +9,7 @@ import type { Exchange } from "./exchange.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import type { ReturnableKeyPairs } from "./key-material.ts";
 import type { Ask } from "./pairs.ts";
-import type { EndpointLimits } from "./settings.ts";
+import type { EndpointLimits, PeerSettings } from "./settings.ts";
 
 /** What an IKE SA asks of its endpoint. */
 export interface Host {
@@ -41,8 +41,10 @@ export interface Host {
   hasOther(sa: IkeSa): boolean;
   /** `successor` came out of a rekey and must be found by its SPIs from now on. */
   adopt(successor: IkeSa): void;
-  /** The peer of `sa` has another outer address or port than before. */
-  onPeerMoved(sa: IkeSa, now: Instant): void;
+  /** This host has the address now. */
+  isLocal(address: IpAddress): boolean;
+  /** Where the configuration, or the DNS when it was asked last, says that a peer lives. */
+  addressesOf(peer: PeerSettings): readonly IpAddress[];
   /** The soft lifetime of `sa` has passed. */
   onRekeyDue(sa: IkeSa, now: Instant): void;
   /** The soft lifetime of `child` has passed, in time, bytes or packets. */

@@ -59,6 +59,8 @@ export interface PeerSettings {
   readonly childLifetimePackets: number;
   /** Packets. */
   readonly replayWindow: number;
+  /** RFC 4555, when the peer supports it too. */
+  readonly mobike: boolean;
   /** undefined: no liveness checks. */
   readonly livenessIntervalMs: number | undefined;
   /**

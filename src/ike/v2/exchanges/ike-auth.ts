@@ -30,6 +30,7 @@ import { failureOf } from "../failures.ts";
 import { formatIdentity, formatIdPayload, identityMatches, identityPayload } from "../identity.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { pskAuth, type Signed, verifyPskAuth } from "../key-material.ts";
+import { acceptMobike, meetsForbiddenNat, mobikeNotifies } from "../mobike.ts";
 import { notify } from "../notify.ts";
 import { firstAsk, Pairs } from "../pairs.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
@@ -89,6 +90,7 @@ class IkeAuth implements InitiatedExchange {
       ...(this.#child ? childOfferPayloads(this.#child) : []),
       // §2.4: only when this is all that we have with the peer.
       ...(sa.host.isFirstContact(sa) ? [notify(NotifyType.code.INITIAL_CONTACT)] : []),
+      ...mobikeNotifies(sa, peer),
     ];
   }
 
@@ -122,6 +124,7 @@ class IkeAuth implements InitiatedExchange {
       );
 
     const abandoned = sa.state.name === "DELETING" ? sa.state.why : undefined;
+    acceptMobike(sa, peer, payloads);
     establish(sa, now);
     if (abandoned) {
       this.onAbandon(sa);
@@ -254,6 +257,14 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   }
   sa.peer = peer;
   sa.candidates = [];
+  if (meetsForbiddenNat(payloads, message)) {
+    const difference = "the peer allows no NAT, and one changed the addresses of its message";
+    return {
+      payloads: [notify(NotifyType.code.UNEXPECTED_NAT_DETECTED)],
+      afterwards: () => sa.fail(now, failureOf(sa, "OTHER_NOTIFY", { difference })),
+    };
+  }
+  acceptMobike(sa, peer, payloads);
   const ourId = identityPayload("IDr", localIdentity(sa, peer));
   sa.localId = formatIdPayload(ourId);
   const octets = { message: signed.response, peerNonce: Ni, restOfIdPayload: restOfIdPayload(ourId) };
@@ -271,6 +282,7 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
       ...ownToken(sa),
       // §1.2: without a CHILD_SA the IKE SA still stands.
       ...(child ? (child.ok ? child.value : [notify(child.error.notify)]) : []),
+      ...(sa.mobike ? mobikeNotifies(sa, peer) : []),
     ],
     afterwards: () => sa.host.onEstablished(sa, now, initialContact),
   };
