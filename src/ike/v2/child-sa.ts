@@ -142,6 +142,16 @@ export function confirmChild(sa: IkeSa, child: ChildSa): void {
   }
 }
 
+/**
+ * False while the peer, which made `child`, may not have our answer yet: it does not know the SA then, and would answer
+ * a rekey of it with CHILD_SA_NOT_FOUND, although it is about to install it.
+ */
+export function isConfirmed(sa: IkeSa, child: ChildSa): boolean {
+  for (const { state } of sa.children.values())
+    if (state.name === "REKEYED" && state.successor === child.spiIn) return false;
+  return true;
+}
+
 /** `child` has reached its hard limit. Where the peer has made a successor, that is the better one from now on. */
 export function exhaust(sa: IkeSa, child: ChildSa): void {
   if (child.state.name !== "REKEYED") return;
