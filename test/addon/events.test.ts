@@ -216,8 +216,14 @@ describeWithKernel("a peer behind a NAT", { scapy: true }, () => {
     expect(await plane.events("peerMoved")).toEqual([
       { kind: "peerMoved", spi: toCulvert, remote: `${b.outerAddress}|1024` },
     ]);
-    expect(await plane.call("updatePeer", toCulvert, `${b.outerAddress}|1024`)).toBe(true);
-    expect(await plane.call("updatePeer", 4242, `${b.outerAddress}|1024`)).toBe(false);
+    const path = {
+      local: a.outerAddress,
+      remote: b.outerAddress,
+      encapsulation: { kind: "udp", localPort: 4500, remotePort: 1024 },
+    };
+    expect(await plane.call("updateSa", "inbound", toCulvert, b.outerAddress, path)).toBe(true);
+    expect(await plane.call("updateSa", "outbound", toPeer, b.outerAddress, path)).toBe(true);
+    expect(await plane.call("updateSa", "outbound", 4242, b.outerAddress, path)).toBe(false);
     await send(1024, await sealed(13));
     expect(await receive(1024)).toBeDefined();
     expect(await plane.events("peerMoved", 0)).toEqual([]);

@@ -21,8 +21,10 @@ export interface SiteOptions {
   readonly natTraversal?: Partial<ConnectionConfig["natTraversal"]>;
   readonly dpd?: Partial<ConnectionConfig["dpd"]>;
   readonly ikeLifetimeSeconds?: number;
+  readonly mobike?: boolean;
   readonly childless?: ConnectionConfig["ike"]["childless"];
   readonly lifetimeSeconds?: number;
+  readonly perSubnetPair?: boolean | "auto";
   readonly lifetimeKilobytes?: number;
   readonly lifetimePackets?: number;
 }
@@ -70,6 +72,7 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       proposals: (options.ike ?? ["aes128gcm16-prfsha256-x25519"]).map(proposal("ike")),
       lifetimeSeconds: options.ikeLifetimeSeconds ?? 86400,
       childless: options.childless ?? "allow",
+      mobike: options.mobike ?? true,
       localId: options.localId,
       remoteId: options.remoteId,
     },
@@ -78,7 +81,7 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       lifetimeSeconds: options.lifetimeSeconds ?? 86400,
       lifetimeKilobytes: options.lifetimeKilobytes ?? 0,
       lifetimePackets: options.lifetimePackets ?? 0,
-      perSubnetPair: "auto",
+      perSubnetPair: options.perSubnetPair ?? "auto",
     },
     dpd: { enabled: true, intervalSeconds: 10, timeoutSeconds: 30, action: "restart", ...options.dpd },
     natTraversal: { enabled: true, forceEncapsulation: false, keepaliveSeconds: 20, ...options.natTraversal },

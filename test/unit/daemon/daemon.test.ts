@@ -65,6 +65,7 @@ function setUp(change: Partial<DaemonParts> = {}) {
     },
     fwmark: 0x2125,
     createMachine: () => machine,
+    hostAddresses: () => configOf(exampleConfig).gateway.addresses,
     reloadConfig: () => configOf(exampleConfig),
     ...change,
   };

@@ -2,7 +2,7 @@
 
 import { formatProblem, type ParsedConfig, parseConfig } from "../../../src/config/index.ts";
 import { type Endpoint, formatEndpoint } from "../../../src/core/address.ts";
-import type { SaSpec } from "../../../src/core/dataplane.ts";
+import type { SaPath, SaSpec } from "../../../src/core/dataplane.ts";
 import type { DataPlanePort } from "../../../src/daemon/ports.ts";
 import type { Clock } from "../../../src/daemon/shell.ts";
 import type { Kernel, KernelRoute, KernelRule } from "../../../src/dataplane/kernel.ts";
@@ -148,6 +148,12 @@ export class FakeDataPlane implements DataPlanePort {
     this.told.push({ removeSa: spi });
     return { packets: 3, bytes: 300, sequence: 3, lastUsedMs: 5 };
   }
+  updateSa(direction: "inbound" | "outbound", spi: number, remote: unknown, path: SaPath): boolean {
+    if (this.refuses) throw this.refuses;
+    this.told.push({ updateSa: `${direction} ${spi} ${remote} → ${path.local} ${path.remote}` });
+    return this.knows(spi);
+  }
+  knows: (spi: number) => boolean = () => true;
   saTotals(): undefined {}
   publish(plan: unknown): void {
     this.told.push({ publish: plan });
