@@ -203,7 +203,8 @@ Result<Unit> Engine::install(const esp::OutboundSa::Params& params, const SaAddr
   auto sa = esp::OutboundSa::create(params);
   if (!sa) return Error{"EINVAL: " + sa.error()};
   outbound_.emplace(key, Outbound{std::move(sa).value(), addresses, outer.value()});
-  rebuild();
+  // Mostly the plan that names it is still to come, and until then no worker sees it.
+  if (planned_spis_.contains(params.spi)) rebuild();
   return Unit{};
 }
 
@@ -218,7 +219,7 @@ std::optional<esp::SaTotals> Engine::remove(Direction direction, uint32_t spi, c
   }
   auto node = outbound_.extract({remote, spi});
   if (node.empty()) return std::nullopt;
-  rebuild();
+  if (planned_spis_.contains(spi)) rebuild();
   synchronize();
   return node.mapped().sa->totals();
 }
@@ -291,6 +292,10 @@ uint32_t Engine::inner_mtu_of(const esp::EspGeometry& geometry, const SaAddresse
 Result<Unit> Engine::publish(route::RouteTable routes, std::vector<ConnectionPlan> connections) {
   routes_ = std::move(routes);
   plan_ = std::move(connections);
+  planned_spis_.clear();
+  for (const ConnectionPlan& plan : plan_) {
+    for (const ConnectionPlan::Sa& sa : plan.outbound) planned_spis_.insert(sa.spi);
+  }
   std::erase_if(probes_, [&](const ProbeKey& key) {
     return std::none_of(plan_.begin(), plan_.end(),
                         [&](const ConnectionPlan& plan) { return plan.connection == key.connection; });

@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/result.h"
@@ -175,6 +176,7 @@ class Engine {
   std::map<OutboundKey, Outbound> outbound_;
   route::RouteTable routes_;
   std::vector<ConnectionPlan> plan_;
+  std::unordered_set<uint32_t> planned_spis_;  // every outbound SPI that the plan names
   std::vector<ProbeKey> probes_;
   std::array<SentProbe, 256> sent_probes_;
   size_t next_probe_ = 0;
