@@ -15,6 +15,7 @@ export function timersDeadline(sa: IkeSa): Instant | undefined {
   if (state.name !== "ESTABLISHED") return at;
   for (const child of sa.children.values()) at = earlier(at, childDeadline(child));
   at = earlier(at, livenessAt(sa));
+  at = earlier(at, sa.followUps.deadline);
   for (const own of [sa.rekeyAt, sa.expiresAt, sa.childlessAt, sa.supersededAt, sa.keepaliveAt])
     at = earlier(at, own);
   return at;
@@ -43,6 +44,7 @@ export function onTimers(sa: IkeSa, now: Instant): void {
       return;
     }
   }
+  sa.followUps.handleTimeout(now);
   for (const child of [...sa.children.values()]) onChildTimeout(sa, child, now);
   if (due(sa.rekeyAt, now)) {
     sa.rekeyAt = undefined;
@@ -64,7 +66,7 @@ function livenessAt(sa: IkeSa): Instant | undefined {
 
 function expireState(sa: IkeSa, now: Instant, name: StateName): void {
   if (name === "REKEYED" || name === "CONTENDING") sa.requestDelete(now, "rekeyed");
-  else if (name === "HALF_OPEN") sa.end(now, "unreachable");
+  else if (sa.halfOpen) sa.end(now, "unreachable");
   else sa.host.forget(sa);
 }
 

@@ -5,6 +5,7 @@
  *                                                  <-- HDR, SK {IDr, AUTH, SAr2, TSi, TSr}
  */
 import type { Instant } from "../../../core/time.ts";
+import { type PpkKeys, wipePpkKeys } from "../../../crypto/index.ts";
 import { AuthMethod, ExchangeType, isErrorNotify, NotifyType } from "../../../registry/index.ts";
 import {
   type AuthPayload,
@@ -31,6 +32,7 @@ import type { IkeSa } from "../ike-sa.ts";
 import { pskAuth, type Signed, verifyPskAuth } from "../key-material.ts";
 import { notify } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
+import { adoptPpk, mixedKeys, type Proof, ppkDetails, ppkNotifies, verifyInitiator } from "../ppk.ts";
 import { narrow, sameSelectors } from "../selectors.ts";
 import type { Identity, PeerSettings } from "../settings.ts";
 import type { SignedMessages } from "../states.ts";
@@ -55,6 +57,8 @@ class IkeAuth implements InitiatedExchange {
   readonly response: PayloadRules = { required: [], optional: [] };
   readonly #signed: SignedMessages;
   #child: ChildOffer | undefined;
+  /** Set while the peer has not said whether it has our PPK. */
+  #mixed: PpkKeys | undefined;
 
   constructor(signed: SignedMessages) {
     this.#signed = signed;
@@ -66,14 +70,20 @@ class IkeAuth implements InitiatedExchange {
     const idi = identityPayload("IDi", localIdentity(sa, peer));
     const expected = remoteIdentity(sa, peer);
     // InitiatorSignedOctets = RealMessage1 | NonceRData | MACedIDForI
-    const octets = { message: this.#signed.request, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi) };
-    const data = pskAuth(sa.secured!, "initiator", peer.psk, octets);
+    const { request: message, intAuth } = this.#signed;
+    const octets = { message, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi), intAuth };
+    const ppk = sa.usesPpk ? peer.ppk : undefined;
+    this.#mixed = ppk && mixedKeys(sa, ppk);
+    const { suite, keys } = sa.secured!;
+    const signing = { suite, keys: { ...keys, ...this.#mixed } };
+    const data = pskAuth(signing, "initiator", peer.psk, octets);
     this.#child ??= offerChild(sa, peer);
     sa.localId = formatIdPayload(idi);
     return [
       idi,
       ...(expected ? [identityPayload("IDr", expected)] : []),
       { kind: "AUTH", method: AuthMethod.code.SHARED_KEY_MIC, data },
+      ...(ppk ? ppkNotifies(sa, peer, ppk, octets) : []),
       ...childOfferPayloads(this.#child),
       // §2.4: only when this is all that we have with the peer.
       ...(sa.host.isFirstContact(sa) ? [notify(NotifyType.code.INITIAL_CONTACT)] : []),
@@ -99,7 +109,15 @@ class IkeAuth implements InitiatedExchange {
     }
     // ResponderSignedOctets = RealMessage2 | NonceIData | MACedIDForR
     const { Ni } = sa.secured!;
-    const octets = { message: this.#signed.response, peerNonce: Ni, restOfIdPayload: restOfIdPayload(idr) };
+    const { response: message, intAuth } = this.#signed;
+    const octets = { message, peerNonce: Ni, restOfIdPayload: restOfIdPayload(idr), intAuth };
+    if (this.#mixed && findNotify(payloads, NotifyType.code.PPK_IDENTITY)) {
+      adoptPpk(sa, this.#mixed);
+      this.#mixed = undefined;
+    } else if (sa.usesPpk && peer.ppk?.required) {
+      const details = ppkDetails(peer, "the peer does not have the PPK");
+      return this.#refuse(sa, now, NotifyType.code.AUTHENTICATION_FAILED, "PPK_MISMATCH", details);
+    }
     if (!isAuthentic(sa, peer, "responder", auth, octets))
       return this.#refuse(
         sa,
@@ -133,7 +151,7 @@ class IkeAuth implements InitiatedExchange {
     const theirs = [NotifyType.nameOf(error.type)];
     const code =
       error.type === NotifyType.code.AUTHENTICATION_FAILED ? "AUTHENTICATION_FAILED" : "OTHER_NOTIFY";
-    const ours = [`our identity ${sa.localId}`];
+    const ours = [`our identity ${sa.localId}`, ...(this.#mixed ? ppkDetails(sa.peer!, "").ours : [])];
     this.onAbandon(sa);
     sa.fail(now, failureOf(sa, code, { ours, theirs }));
     return "done";
@@ -169,6 +187,8 @@ class IkeAuth implements InitiatedExchange {
   onAbandon(sa: IkeSa): void {
     if (this.#child) sa.host.releaseSpi(this.#child.spiIn);
     this.#child = undefined;
+    if (this.#mixed) wipePpkKeys(this.#mixed);
+    this.#mixed = undefined;
   }
 }
 
@@ -217,19 +237,34 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   }
   // Several connections may fit by their identities; the key decides, and then what the CHILD_SA is for.
   const { Ni, Nr } = sa.secured!;
-  const theirs = { message: signed.request, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi) };
-  const authentic = auth ? fitting.filter((p) => isAuthentic(sa, p, "initiator", auth, theirs)) : [];
+  const { intAuth } = signed;
+  const theirs = { message: signed.request, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi), intAuth };
+  const proofs = new Map(auth ? fitting.map((p) => [p, verifyInitiator(sa, p, auth, theirs, payloads)]) : []);
+  const authentic = fitting.filter((p) => proofs.get(p)?.ok);
   const peer = bestBySelectors(authentic, payloads);
+  for (const [candidate, proof] of proofs)
+    if (proof.ok && proof.mixed && candidate !== peer) wipePpkKeys(proof.mixed);
   if (!peer) {
-    sa.candidates = [fitting[0]!];
-    return refuse("AUTHENTICATION_FAILED", authDetails(auth));
+    const without = fitting.find((p) => isProofButForPpk(proofs.get(p)));
+    sa.candidates = [without ?? fitting[0]!];
+    return without
+      ? refuse("PPK_MISMATCH", ppkDetails(without, "the peer has another PPK, or none"))
+      : refuse("AUTHENTICATION_FAILED", authDetails(auth));
   }
+  const proof = proofs.get(peer)!;
+  const mixed = proof.ok ? proof.mixed : undefined;
+  if (mixed) adoptPpk(sa, mixed);
 
   sa.peer = peer;
   sa.candidates = [];
   const ourId = identityPayload("IDr", localIdentity(sa, peer));
   sa.localId = formatIdPayload(ourId);
-  const octets = { message: signed.response, peerNonce: Ni, restOfIdPayload: restOfIdPayload(ourId) };
+  const octets = {
+    message: signed.response,
+    peerNonce: Ni,
+    restOfIdPayload: restOfIdPayload(ourId),
+    intAuth,
+  };
   const data = pskAuth(sa.secured!, "responder", peer.psk, octets);
   establish(sa, now);
   const initialContact = findNotify(payloads, NotifyType.code.INITIAL_CONTACT) !== undefined;
@@ -242,11 +277,17 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
     payloads: [
       ourId,
       { kind: "AUTH", method: AuthMethod.code.SHARED_KEY_MIC, data },
+      // RFC 8784 §3: empty, it says that the PPK is used.
+      ...(mixed ? [notify(NotifyType.code.PPK_IDENTITY)] : []),
       // §1.2: without a CHILD_SA the IKE SA still stands.
       ...(child.ok ? child.value : [notify(child.error.notify)]),
     ],
     afterwards: () => sa.host.onEstablished(sa, now, initialContact),
   };
+}
+
+function isProofButForPpk(proof: Proof | undefined): boolean {
+  return proof !== undefined && !proof.ok && proof.ppk;
 }
 
 // ── Both ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -28,6 +28,7 @@ import { secure, sharedSecret } from "../key-material.ts";
 import { detectNat, encapsulates, natDetectionNotifies } from "../nat.ts";
 import { groupData, notify } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
+import { ppkDetails, saysUsePpk, usePpk } from "../ppk.ts";
 import {
   checkAnswer,
   choose,
@@ -36,9 +37,11 @@ import {
   groupsOf,
   type Mismatch,
   offer,
+  type Scope,
 } from "../proposals.ts";
 import type { PeerSettings } from "../settings.ts";
-import { authenticate } from "./ike-auth.ts";
+import type { IkeSaState } from "../states.ts";
+import { continueSetup, IntermediateKeys, intermediateSupported } from "./ike-intermediate.ts";
 
 const rules: PayloadRules = { required: ["SA", "KE", "Nonce"], optional: [] };
 export const ikeSaInit = {
@@ -102,6 +105,8 @@ class IkeSaInit implements InitiatedExchange {
       { kind: "Nonce", nonce: this.#Ni },
       ...this.#natDetection,
       fragmentationSupported,
+      intermediateSupported,
+      ...(this.#peer.ppk ? [usePpk] : []),
       vendorId,
     ];
   }
@@ -175,6 +180,13 @@ class IkeSaInit implements InitiatedExchange {
     const ke = findPayload(payloads, "KE")!;
     if (suite.value.group !== this.#group || ke.dhGroup !== this.#group)
       return refuse(`KE is for ${groupKeyword(ke.dhGroup)}, chosen was ${groupKeyword(suite.value.group)}`);
+    if (suite.value.additional && !supportsIntermediate(payloads))
+      return refuse("additional key exchanges without INTERMEDIATE_EXCHANGE_SUPPORTED");
+    sa.usesPpk = this.#peer.ppk !== undefined && saysUsePpk(payloads);
+    if (this.#peer.ppk?.required && !sa.usesPpk) {
+      const details = ppkDetails(this.#peer, "the peer does not use postquantum preshared keys");
+      return this.#doubt(sa, now, failureOf(sa, "PPK_MISMATCH", details));
+    }
     const shared = sharedSecret(this.#keyPair!, ke.data);
     if (!shared) {
       sa.host.count("key_exchange");
@@ -200,8 +212,7 @@ class IkeSaInit implements InitiatedExchange {
       sa.remote = { address: sa.remote.address, port: sa.host.nattPort };
     }
     this.#keyPair?.wipe();
-    sa.transition({ name: "AUTH_SENT" }, "IKE_SA_INIT answered");
-    sa.initiate(now, authenticate(signed));
+    continueSetup(sa, now, signed);
     return "done";
   }
 
@@ -251,7 +262,8 @@ export function onIkeSaInitRequest(
 ): InitOutcome {
   const { header, payloads, local, remote, datagram } = message;
   const offered = findPayload(payloads, "SA")!.proposals;
-  const chosen = chooseAmong(candidates, offered);
+  const intermediate = supportsIntermediate(payloads);
+  const chosen = chooseAmong({ ...firstIkeSa, additional: intermediate }, candidates, offered);
   if ("mismatch" in chosen) {
     const subject = { peer: undefined, candidates: candidates.slice(0, 1), remote };
     const record = failureOf(subject, "NO_PROPOSAL_CHOSEN_IKE", mismatchDetails(chosen.mismatch));
@@ -276,6 +288,7 @@ export function onIkeSaInitRequest(
   const Nr = host.random.bytes(nonceBytes);
   const path = { ...ids, local, remote };
   const { natTraversal } = peers[0]!;
+  const usesPpk = saysUsePpk(payloads) && peers.some(({ ppk }) => ppk !== undefined);
   // The initiator hashed the SPIs that it knew: ours was still zero.
   const nat = detectNat(payloads, { ...path, spiResponder: 0n }, natTraversal);
   const response = encodeMessage({
@@ -287,16 +300,22 @@ export function onIkeSaInitRequest(
       // A peer that does not ask for NAT traversal is not offered it.
       ...(nat.supported ? natDetectionNotifies(host.random, path, natTraversal) : []),
       ...(supportsFragmentation(payloads) ? [fragmentationSupported] : []),
+      ...(intermediate ? [intermediateSupported] : []),
+      ...(usesPpk ? [usePpk] : []),
       vendorId,
     ],
   });
   keyPair.wipe();
 
   const signed = { request: Uint8Array.from(datagram), response };
-  const state = { name: "HALF_OPEN", until: now + host.limits.halfOpenMs, signed } as const;
+  const until = now + host.limits.halfOpenMs;
+  const state: IkeSaState = suite.additional
+    ? { name: "INTERMEDIATE", until, signed, exchanges: new IntermediateKeys(suite.additional) }
+    : { name: "HALF_OPEN", until, signed };
   const origin = { role: "responder", now, spiLocal, spiRemote, local, remote, peer: undefined } as const;
   const sa = new IkeSa(host, origin, state);
   sa.candidates = peers;
+  sa.usesPpk = usesPpk;
   sa.nat = nat;
   sa.fragmentation = supportsFragmentation(payloads);
   sa.secured = secure(host.random, ids, suite, { Ni, Nr, shared });
@@ -309,12 +328,16 @@ function supportsFragmentation(payloads: readonly PlainPayload[]): boolean {
   return findNotify(payloads, NotifyType.code.IKEV2_FRAGMENTATION_SUPPORTED) !== undefined;
 }
 
+function supportsIntermediate(payloads: readonly PlainPayload[]): boolean {
+  return findNotify(payloads, NotifyType.code.INTERMEDIATE_EXCHANGE_SUPPORTED) !== undefined;
+}
+
 /** The first candidate that can agree decides; whoever else would have chosen the same stays in the running. */
-function chooseAmong(candidates: readonly PeerSettings[], offered: readonly Proposal[]) {
+function chooseAmong(scope: Scope<"ike">, candidates: readonly PeerSettings[], offered: readonly Proposal[]) {
   let mismatch: Mismatch | undefined;
   const results = candidates.map((peer) => ({
     peer,
-    result: choose(firstIkeSa, peer.ikeProposals, offered),
+    result: choose(scope, peer.ikeProposals, offered),
   }));
   for (const { result } of results) {
     if (!result.ok) {
