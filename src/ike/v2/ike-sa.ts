@@ -6,6 +6,7 @@
  */
 import type { Endpoint } from "../../core/address.ts";
 import type { FailureRecord } from "../../core/failure.ts";
+import type { Secret } from "../../core/secret.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import type { DecodedHeader } from "../../wire/index.ts";
 import { FollowUps } from "./additional-keys.ts";
@@ -68,6 +69,10 @@ export class IkeSa {
   /** Both sides said in IKE_SA_INIT that they use postquantum preshared keys (RFC 8784 §3). */
   usesPpk = false;
   lastHeardAt: Instant;
+  /** The last unproven word that the peer has lost this IKE SA. */
+  hintedAt: Instant | undefined;
+  /** What proves that it has (RFC 6290). */
+  peerToken: Secret | undefined;
   keepaliveAt: Instant | undefined;
 
   #state: IkeSaState;
@@ -244,6 +249,8 @@ export class IkeSa {
     this.secured?.wipe();
     this.secured = undefined;
     this.followUps.discard();
+    this.peerToken?.wipe();
+    this.peerToken = undefined;
     this.#transport.discardFragments();
     if (!stranger) this.host.emit({ kind: "ended", sa: this, why, from });
     if (!keepAnswer) this.host.forget(this);

@@ -131,7 +131,7 @@ function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], 
     return () => {
       if (sa.underWay === childRekeyName(replaced))
         contend(sa, at, replaced, { child, lowestNonce: lowerNonce(Ni, Nr) });
-      markRekeyed(sa, at, replaced);
+      markRekeyed(sa, at, replaced, child);
     };
   };
   const { additional } = decision.value.suite;

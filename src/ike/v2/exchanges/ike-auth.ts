@@ -24,6 +24,7 @@ import {
   offerChild,
 } from "../child-negotiation.ts";
 import { expectChild, softFraction } from "../child-sa.ts";
+import { ownToken, takeToken } from "../crash-detection.ts";
 import type { Answer, Exchange, InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
 import { failureOf } from "../failures.ts";
@@ -36,10 +37,18 @@ import { adoptPpk, mixedKeys, type Proof, ppkDetails, ppkNotifies, verifyInitiat
 import { narrow, sameSelectors } from "../selectors.ts";
 import type { Identity, PeerSettings } from "../settings.ts";
 import type { SignedMessages } from "../states.ts";
+import { newChildSa } from "./create-child-sa.ts";
 import { refuseIkeSa } from "./informational.ts";
 
-/** Without AUTH the initiator asks for EAP (§2.16): told apart by hand, because the refusal differs. */
-const request: PayloadRules = { required: ["IDi", "SA", "TSi", "TSr"], optional: ["IDr", "AUTH"] };
+/**
+ * Without AUTH the initiator asks for EAP (§2.16): told apart by hand, because the refusal differs. Without `SA, TSi,
+ * TSr` it wants no CHILD_SA yet (RFC 6023 §3).
+ */
+const request: PayloadRules = {
+  required: ["IDi"],
+  optional: ["IDr", "AUTH", "SA", "TSi", "TSr"],
+  together: ["SA", "TSi", "TSr"],
+};
 const answer: PayloadRules = { required: ["IDr", "AUTH"], optional: ["SA", "TSi", "TSr"] };
 const type = ExchangeType.code.IKE_AUTH;
 
@@ -77,14 +86,16 @@ class IkeAuth implements InitiatedExchange {
     const { suite, keys } = sa.secured!;
     const signing = { suite, keys: { ...keys, ...this.#mixed } };
     const data = pskAuth(signing, "initiator", peer.psk, octets);
-    this.#child ??= offerChild(sa, peer);
+    const childless = peer.childless === "force";
+    if (!childless) this.#child ??= offerChild(sa, peer);
     sa.localId = formatIdPayload(idi);
     return [
       idi,
       ...(expected ? [identityPayload("IDr", expected)] : []),
       { kind: "AUTH", method: AuthMethod.code.SHARED_KEY_MIC, data },
       ...(ppk ? ppkNotifies(sa, peer, ppk, octets) : []),
-      ...childOfferPayloads(this.#child),
+      ...ownToken(sa),
+      ...(this.#child ? childOfferPayloads(this.#child) : []),
       // §2.4: only when this is all that we have with the peer.
       ...(sa.host.isFirstContact(sa) ? [notify(NotifyType.code.INITIAL_CONTACT)] : []),
     ];
@@ -118,6 +129,7 @@ class IkeAuth implements InitiatedExchange {
       const details = ppkDetails(peer, "the peer does not have the PPK");
       return this.#refuse(sa, now, NotifyType.code.AUTHENTICATION_FAILED, "PPK_MISMATCH", details);
     }
+    this.#dropMixed();
     if (!isAuthentic(sa, peer, "responder", auth, octets))
       return this.#refuse(
         sa,
@@ -134,7 +146,14 @@ class IkeAuth implements InitiatedExchange {
       sa.requestDelete(now, abandoned);
       return "done";
     }
-    const accepted = acceptChild(sa, now, this.#child!, payloads);
+    takeToken(sa, payloads);
+    if (!this.#child) {
+      expectChild(sa, now);
+      sa.host.onEstablished(sa, now, false);
+      sa.initiate(now, newChildSa());
+      return "done";
+    }
+    const accepted = acceptChild(sa, now, this.#child, payloads);
     this.#child = undefined;
     if (!accepted.ok) {
       // §1.2: the IKE SA stands without its CHILD_SA, but we have no use for it.
@@ -187,6 +206,10 @@ class IkeAuth implements InitiatedExchange {
   onAbandon(sa: IkeSa): void {
     if (this.#child) sa.host.releaseSpi(this.#child.spiIn);
     this.#child = undefined;
+    this.#dropMixed();
+  }
+
+  #dropMixed(): void {
     if (this.#mixed) wipePpkKeys(this.#mixed);
     this.#mixed = undefined;
   }
@@ -255,6 +278,12 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   const mixed = proof.ok ? proof.mixed : undefined;
   if (mixed) adoptPpk(sa, mixed);
 
+  const childless = !findPayload(payloads, "SA");
+  if (childless && peer.childless === "never") {
+    const difference = "IKE_AUTH without a CHILD_SA, which ike.childless forbids here";
+    const afterwards = () => sa.fail(now, failureOf(sa, "PEER_PROTOCOL_ERROR", { difference }));
+    return { payloads: [notify(NotifyType.code.INVALID_SYNTAX)], afterwards };
+  }
   sa.peer = peer;
   sa.candidates = [];
   const ourId = identityPayload("IDr", localIdentity(sa, peer));
@@ -267,20 +296,20 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   };
   const data = pskAuth(sa.secured!, "responder", peer.psk, octets);
   establish(sa, now);
+  takeToken(sa, payloads);
   const initialContact = findNotify(payloads, NotifyType.code.INITIAL_CONTACT) !== undefined;
-  const child = answerChild(sa, now, payloads);
-  if (!child.ok) {
-    sa.host.emit({ kind: "failure", sa, record: child.error.record });
-    expectChild(sa, now);
-  }
+  const child = childless ? undefined : answerChild(sa, now, payloads);
+  if (child && !child.ok) sa.host.emit({ kind: "failure", sa, record: child.error.record });
+  if (!child?.ok) expectChild(sa, now);
   return {
     payloads: [
       ourId,
       { kind: "AUTH", method: AuthMethod.code.SHARED_KEY_MIC, data },
       // RFC 8784 §3: empty, it says that the PPK is used.
       ...(mixed ? [notify(NotifyType.code.PPK_IDENTITY)] : []),
+      ...ownToken(sa),
       // §1.2: without a CHILD_SA the IKE SA still stands.
-      ...(child.ok ? child.value : [notify(child.error.notify)]),
+      ...(child ? (child.ok ? child.value : [notify(child.error.notify)]) : []),
     ],
     afterwards: () => sa.host.onEstablished(sa, now, initialContact),
   };
@@ -313,8 +342,8 @@ function bestBySelectors(
   peers: readonly PeerSettings[],
   payloads: readonly PlainPayload[],
 ): PeerSettings | undefined {
-  const TSi = findPayload(payloads, "TSi")!.selectors;
-  const TSr = findPayload(payloads, "TSr")!.selectors;
+  const TSi = findPayload(payloads, "TSi")?.selectors ?? [];
+  const TSr = findPayload(payloads, "TSr")?.selectors ?? [];
   const equal = (p: PeerSettings) =>
     sameSelectors(p.remoteSelectors, TSi) && sameSelectors(p.localSelectors, TSr);
   const shares = (p: PeerSettings) =>

@@ -55,6 +55,7 @@ export const ikeSaInit = {
 const vendorId: PlainPayload = { kind: "V", data: new TextEncoder().encode("culvert") };
 /** RFC 7383 §2.3: from IKE_AUTH on, we take and send what is large in fragments. */
 const fragmentationSupported = notify(NotifyType.code.IKEV2_FRAGMENTATION_SUPPORTED);
+const childlessSupported = notify(NotifyType.code.CHILDLESS_IKEV2_SUPPORTED);
 const nonceBytes = 32;
 /** A responder asks for a cookie once, or again after rotating its secret; more is somebody playing with us. */
 const maxCookies = 4;
@@ -187,6 +188,8 @@ class IkeSaInit implements InitiatedExchange {
       const details = ppkDetails(this.#peer, "the peer does not use postquantum preshared keys");
       return this.#doubt(sa, now, failureOf(sa, "PPK_MISMATCH", details));
     }
+    if (this.#peer.childless === "force" && !findNotify(payloads, NotifyType.code.CHILDLESS_IKEV2_SUPPORTED))
+      return this.#doubt(sa, now, failureOf(sa, "CHILDLESS_UNSUPPORTED"));
     const shared = sharedSecret(this.#keyPair!, ke.data);
     if (!shared) {
       sa.host.count("key_exchange");
@@ -302,6 +305,8 @@ export function onIkeSaInitRequest(
       ...(supportsFragmentation(payloads) ? [fragmentationSupported] : []),
       ...(intermediate ? [intermediateSupported] : []),
       ...(usesPpk ? [usePpk] : []),
+      // RFC 6023 §3: said by the responder only.
+      ...(peers.some((p) => p.childless !== "never") ? [childlessSupported] : []),
       vendorId,
     ],
   });

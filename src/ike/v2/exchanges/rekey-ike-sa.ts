@@ -28,6 +28,7 @@ import {
   type Proposal,
 } from "../../../wire/index.ts";
 import { lowerNonce } from "../cookie.ts";
+import { takeToken } from "../crash-detection.ts";
 import { type Answer, type InitiatedExchange, priorities, type Received } from "../exchange.ts";
 import { failureOf, mismatchDetails } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
@@ -179,9 +180,9 @@ class IkeRekey implements InitiatedExchange {
     if (!shared) return "the key exchange data is not a valid public value";
     const spiLocal = this.#spiLocal;
     const Nr = Uint8Array.from(findPayload(payloads, "Nonce")!.nonce);
-    const answer = { suite: suite.value, spiLocal, spiRemote, Nr, shared };
+    const answer = { payloads, suite: suite.value, spiLocal, spiRemote, Nr, shared };
     const { additional } = suite.value;
-    if (additional) return this.#followUp(sa, now, additional, payloads, answer);
+    if (additional) return this.#followUp(sa, now, additional, answer);
     this.#conclude(sa, now, answer, []);
     return undefined;
   }
@@ -191,12 +192,11 @@ class IkeRekey implements InitiatedExchange {
     sa: IkeSa,
     now: Instant,
     methods: readonly AdditionalMethod[],
-    payloads: readonly PlainPayload[],
     answer: IkeAnswer,
   ): string | undefined {
     this.#shared = answer.shared;
     const stands = () => sa.established || sa.is("REKEYED");
-    const problem = followUp(sa, now, methods, payloads, {
+    const problem = followUp(sa, now, methods, answer.payloads, {
       name: this.name,
       onKeys: (_, at, secrets) => {
         if (stands()) this.#conclude(sa, at, answer, secrets);
@@ -224,6 +224,7 @@ class IkeRekey implements InitiatedExchange {
     const secured = secureRekeyed(sa.host.random, sa.secured!, ids, suite, agreement);
     const since = { name: "ESTABLISHED", since: now } as const;
     const made = successorOf(sa, now, { role: "initiator", spiLocal, spiRemote, secured }, since);
+    takeToken(made, answer.payloads);
     // §2.8.2: the one with the lowest of the four nonces goes, unless the peer has closed or used the other already.
     const { rival } = sa;
     const lower =
@@ -288,6 +289,7 @@ class IkeRekey implements InitiatedExchange {
 
 /** What the peer's answer says, kept while additional key exchanges are under way. */
 interface IkeAnswer {
+  readonly payloads: readonly PlainPayload[];
   readonly suite: IkeSuite;
   readonly spiLocal: bigint;
   readonly spiRemote: bigint;
