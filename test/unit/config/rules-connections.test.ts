@@ -299,14 +299,6 @@ check("connections", inConnection, [
         "ipsec: {perSubnetPair: true}",
         "connections.hq-branch.ipsec.perSubnetPair: true: auto or false (this build makes one CHILD_SA for all subnets)",
       ],
-      [
-        "ipsec: {proposals: [aes128gcm16, aes128-sha256-x25519-ke1_mlkem768]}",
-        "connections.hq-branch.ipsec.proposals[1]: aes128-sha256-x25519-ke1_mlkem768: algorithms of this build; it does not have ke1_mlkem768",
-      ],
-      [
-        "ike: {proposals: [aes256gcm16-prfsha256-x25519-ke1_mlkem768]}",
-        "connections.hq-branch.ike.proposals[0]: aes256gcm16-prfsha256-x25519-ke1_mlkem768: algorithms of this build; it does not have ke1_mlkem768",
-      ],
     ],
   },
 ]);
