@@ -265,8 +265,8 @@ describe("collisions of rekeys with additional key exchanges", () => {
 
   it.each(kinds)("%s, in a part of all orders of arrival, whichever nonce is the lowest", (name) => {
     const kind = collisionKinds[name];
-    const options = "options" in kind ? kind.options : {};
-    const both = { ...quick, ...("both" in options && options.both) };
+    const options: Parameters<typeof twoSites>[0] = "options" in kind ? kind.options : {};
+    const both = { ...quick, ...options?.both };
     expect(orders).toHaveLength(924);
     for (const [i, schedule] of orders.entries()) {
       if (i % 23 !== 0) continue;
