@@ -28,6 +28,10 @@ export interface StrongSwanOptions {
   readonly ppk?: { readonly id: string; readonly secret: string };
   /** The root of another system whose charon is to run, in place of the host's. */
   readonly root?: string;
+  /** How often a request is repeated before the peer counts as dead; 4, about 20 s, by default. */
+  readonly retransmitTries?: number;
+  /** charon's own scale, −1 to 4; 1 when absent. */
+  readonly logLevel?: number;
   /** Lines for the connection and for the child, e.g. `rekey_time = 20s`. */
   readonly extraConnection?: readonly string[];
   readonly extraChild?: readonly string[];
@@ -50,6 +54,8 @@ export function strongSwanMissing(): boolean {
 export class StrongSwan {
   readonly program: Program;
   readonly logFile: string;
+  /** Path of its control socket. */
+  readonly viciSocket: string;
   readonly #uri: string;
   readonly #netns: string;
   readonly #binary: string;
@@ -57,12 +63,13 @@ export class StrongSwan {
 
   private constructor(
     program: Program,
-    at: { uri: string; netns: string; swanctl: string; logFile: string },
+    at: { socket: string; netns: string; swanctl: string; logFile: string },
     environment: Readonly<Record<string, string>>,
   ) {
     this.program = program;
     this.logFile = at.logFile;
-    this.#uri = at.uri;
+    this.viciSocket = at.socket;
+    this.#uri = `unix://${at.socket}`;
     this.#netns = at.netns;
     this.#binary = at.swanctl;
     this.#environment = environment;
@@ -85,7 +92,7 @@ export class StrongSwan {
       netns: options.netns,
       env: environment,
     });
-    const at = { uri: `unix://${socket}`, netns: options.netns, swanctl: binaries.swanctl, logFile };
+    const at = { socket, netns: options.netns, swanctl: binaries.swanctl, logFile };
     const self = new StrongSwan(program, at, environment);
     await self.#loaded(connectionFile);
     return self;
@@ -154,13 +161,14 @@ exec chroot "$0" ${charon}`;
   return ["unshare", "-m", "sh", "-c", script, root, bed.directory];
 }
 
-function daemonConf(socket: string, logFile: string, { fragmentSize }: StrongSwanOptions): string {
+function daemonConf(socket: string, logFile: string, options: StrongSwanOptions): string {
+  const { fragmentSize, retransmitTries = 4, logLevel } = options;
   return `
 charon-systemd {
   load = random nonce openssl aes sha1 sha2 hmac kdf gmp curve25519 gcm ctr ccm chapoly kernel-libipsec kernel-netlink socket-default vici updown
   # The first retransmission after a second: a lost handshake message must not cost a test four.
   retransmit_timeout = 1.0
-  retransmit_tries = 4
+  retransmit_tries = ${retransmitTries}
   install_virtual_ip = no
   ${fragmentSize === undefined ? "" : `fragment_size = ${fragmentSize}`}
   plugins {
@@ -171,7 +179,7 @@ charon-systemd {
   filelog {
     main {
       path = ${logFile}
-      default = 1
+      default = ${logLevel ?? 1}
       flush_line = yes
     }
   }

@@ -68,6 +68,8 @@ export class IkeSa {
   readonly followUps: FollowUps;
   /** Both sides said in IKE_SA_INIT that they use postquantum preshared keys (RFC 8784 §3). */
   usesPpk = false;
+  /** The peer's SPIs that it deleted before we knew them: the answer that made them was lost and will be repeated. */
+  readonly deletedEarly = new Set<number>();
   lastHeardAt: Instant;
   /** The last unproven word that the peer has lost this IKE SA. */
   hintedAt: Instant | undefined;

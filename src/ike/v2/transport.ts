@@ -124,6 +124,7 @@ export class Transport {
     }
     const whole = { header, payloads, local, remote, datagram: opened.datagram, content };
     out.exchange.onResponse(this.#sa, now, whole);
+    this.#sa.deletedEarly.clear();
     this.#pump(now);
   }
 
@@ -288,9 +289,9 @@ export class Transport {
   }
 
   #patienceMs(exchange: InitiatedExchange): number {
-    const { setupMs, deleteMs, establishedMs } = this.#sa.host.limits;
+    const { setupMs, deleteMs, establishedMs = this.#sa.peer?.answerTimeoutMs } = this.#sa.host.limits;
     if (this.#sa.is("DELETING")) return deleteMs;
-    return setupTypes.includes(exchange.type) ? setupMs : establishedMs;
+    return setupTypes.includes(exchange.type) ? setupMs : (establishedMs ?? setupMs);
   }
 
   #encode(

@@ -11,9 +11,9 @@ describe("a postquantum preshared key (RFC 8784)", () => {
     const { ppk } = load(withPpk("{id: branch-1, file: psk/x.ppk}")).connections[0]!.ike;
     expect(ppk).toMatchObject({ id: "branch-1", required: true });
     expect(ppk!.secret.length).toBe(64);
-    expect(
-      load(withPpk("{id: a, file: x.ppk, required: false}")).connections[0]!.ike.ppk,
-    ).toMatchObject({ required: false });
+    expect(load(withPpk("{id: a, file: x.ppk, required: false}")).connections[0]!.ike.ppk).toMatchObject({
+      required: false,
+    });
     expect(load(file({})).connections[0]!.ike.ppk).toBeUndefined();
   });
 

@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import { type Opening, Reassembly } from "../../../src/ike/v2/reassembly.ts";
 import { defaultLimits } from "../../../src/ike/v2/settings.ts";
 import {
-  encodePayloads,
   decodeMessage,
+  encodePayloads,
   type PlainPayload,
   type SkOpener,
   type SkSealer,
