@@ -107,7 +107,7 @@ class IkeSaInit implements InitiatedExchange {
       { kind: "Nonce", nonce: this.#Ni },
       ...this.#natDetection,
       fragmentationSupported,
-      intermediateSupported,
+      ...(offersAdditional(this.#peer) ? [intermediateSupported] : []),
       ...(this.#peer.ppk ? [usePpk] : []),
       vendorId,
     ];
@@ -332,6 +332,11 @@ export function onIkeSaInitRequest(
 
 function supportsFragmentation(payloads: readonly PlainPayload[]): boolean {
   return findNotify(payloads, NotifyType.code.IKEV2_FRAGMENTATION_SUPPORTED) !== undefined;
+}
+
+/** IKE_INTERMEDIATE is for additional key exchanges; without them there is nothing to announce. */
+function offersAdditional({ ikeProposals }: PeerSettings): boolean {
+  return ikeProposals.some((p) => (p.additionalKeyExchanges?.length ?? 0) > 0);
 }
 
 function supportsIntermediate(payloads: readonly PlainPayload[]): boolean {
