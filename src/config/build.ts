@@ -46,6 +46,7 @@ function buildConnection(
       proposals: ike.proposals,
       lifetimeSeconds: ike.lifetimeSeconds || defaultLifetimeSeconds,
       childless: ike.childless,
+      mobike: ike.mobike,
       localId: ike.localId,
       remoteId: ike.remoteId,
       ppk: ike.ppk && ppk && { id: ike.ppk.id, required: ike.ppk.required, secret: ppk },

@@ -68,8 +68,9 @@ export const priorities = {
   // Half of a negotiation is worth nothing: the next key exchange goes before anything that waits.
   followUp: 1,
   deleteIke: 2,
-  deleteChild: 3,
-  rekeyIke: 4,
-  rekeyChild: 5,
-  liveness: 6,
+  update: 3,
+  deleteChild: 4,
+  rekeyIke: 5,
+  rekeyChild: 6,
+  liveness: 7,
 };

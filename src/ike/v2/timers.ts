@@ -16,7 +16,7 @@ export function timersDeadline(sa: IkeSa): Instant | undefined {
   for (const child of sa.children.values()) at = earlier(at, childDeadline(child));
   at = earlier(at, livenessAt(sa));
   at = earlier(at, sa.followUps.deadline);
-  for (const own of [sa.rekeyAt, sa.expiresAt, sa.childlessAt, sa.supersededAt, sa.keepaliveAt])
+  for (const own of [sa.rekeyAt, sa.expiresAt, sa.childlessAt, sa.supersededAt, sa.keepaliveAt, sa.pairs?.at])
     at = earlier(at, own);
   return at;
 }
@@ -46,6 +46,7 @@ export function onTimers(sa: IkeSa, now: Instant): void {
   }
   sa.followUps.handleTimeout(now);
   for (const child of [...sa.children.values()]) onChildTimeout(sa, child, now);
+  sa.pairs?.handleTimeout(sa, now);
   if (due(sa.rekeyAt, now)) {
     sa.rekeyAt = undefined;
     sa.host.onRekeyDue(sa, now);
