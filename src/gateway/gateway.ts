@@ -470,23 +470,15 @@ export class Gateway implements GatewayMachine {
       why,
     };
     this.#log(to === "UP" || from === "UP" ? "info" : "debug", "tunnel state", fields);
-    // Only a name whose tunnel comes up or goes down changes what is watched.
-    if (tunnel.customerGateway.address.kind === "dns" && (to === "UP" || from === "UP"))
-      this.#names.watch(now, this.#namesInUse());
+    const { address } = tunnel.customerGateway;
+    if (address.kind === "dns" && to === "UP") this.#names.use(now, address.name);
+    if (address.kind === "dns" && from === "UP") this.#names.release(address.name);
     const record = this.#connections[connection.index]!;
     const state = connectionState(record.tunnels);
     if (state !== record.state) {
       record.state = state;
       record.since = now;
     }
-  }
-
-  #namesInUse(): Set<string> {
-    const names = new Set<string>();
-    for (const { customerGateway, state } of this.#tunnels.values())
-      if (customerGateway.address.kind === "dns" && state.name === "UP")
-        names.add(customerGateway.address.name);
-    return names;
   }
 
   #onUnresolved(tunnel: Tunnel, now: Instant): void {

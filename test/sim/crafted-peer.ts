@@ -144,6 +144,11 @@ export class CraftedPeer {
     ];
   }
 
+  /** The IKE_SA_INIT request that was sent last. */
+  get initBytes(): Uint8Array {
+    return this.#initRequest;
+  }
+
   /** Sends IKE_SA_INIT; with a full answer the keys are there afterwards. */
   init(change: Change = (p) => p): Answer | undefined {
     const header = this.#header(ExchangeType.code.IKE_SA_INIT, 0, false);
