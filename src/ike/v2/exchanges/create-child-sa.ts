@@ -303,7 +303,8 @@ class CreateChild implements InitiatedExchange {
     const onBroken = (_: IkeSa, at: Instant, problem: string) => {
       this.onAbandon(sa);
       if (old) concede(sa, old);
-      this.#later(sa, at, "PEER_PROTOCOL_ERROR", problem);
+      const difference = `CREATE_CHILD_SA: ${problem}`;
+      this.#failed(sa, at, 0, failureOf(sa, "PEER_PROTOCOL_ERROR", { difference }));
     };
     const problem = followUp(sa, now, methods, payloads, {
       name: this.name,
