@@ -144,6 +144,11 @@ export class CraftedPeer {
     ];
   }
 
+  /** The IKE_SA_INIT request that was sent last. */
+  get initBytes(): Uint8Array {
+    return this.#initRequest;
+  }
+
   /** Sends IKE_SA_INIT; with a full answer the keys are there afterwards. */
   init(change: Change = (p) => p): Answer | undefined {
     const header = this.#header(ExchangeType.code.IKE_SA_INIT, 0, false);
@@ -246,6 +251,17 @@ export class CraftedPeer {
     const { exchangeType, messageId } = decodeHeader(request);
     const header = this.#header(exchangeType, messageId, true);
     this.#sim.deliver(this.#own, this.#node, sealMessage(header, payloads, this.#sealer));
+  }
+
+  /** As the responder, tells the node that a CHILD_SA of ours is gone. */
+  deleteChild(spi: number): void {
+    const protocolId = ProtocolId.code.ESP;
+    const header = {
+      ...this.#header(ExchangeType.code.INFORMATIONAL, this.#nextId++, false),
+      initiator: false,
+    };
+    const datagram = sealMessage(header, [{ kind: "D", protocolId, spis: [spi] }], this.#sealer);
+    this.#sim.deliver(this.#own, this.#node, datagram);
   }
 
   // ── Both ─────────────────────────────────────────────────────────────────────────────────────────────────────
