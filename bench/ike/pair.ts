@@ -90,6 +90,7 @@ function endpoint(local: string, remote: string, ikeProposal: string) {
     childLifetimeMs: 86_400_000,
     childLifetimeBytes: 0,
     childLifetimePackets: 0,
+    rehearseRekey: false,
     replayWindow: 4096,
     livenessIntervalMs: undefined,
     natTraversal: { forceEncapsulation: false, keepaliveMs: 20_000 },

@@ -87,6 +87,7 @@ export interface ConnectionConfig {
     readonly lifetimeSeconds: number;
     readonly lifetimeKilobytes: number;
     readonly lifetimePackets: number;
+    readonly rehearseRekey: boolean;
     readonly perSubnetPair: boolean | "auto";
   };
   readonly dpd: {

@@ -112,6 +112,7 @@ export const connectionSchema = z.strictObject({
         (n) => n === 0 || (n >= 2560 && n <= maxKilobytes),
       ).prefault(0),
       lifetimePackets: integer([0, Number.MAX_SAFE_INTEGER]).prefault(0),
+      rehearseRekey: flag().prefault(true),
       perSubnetPair: pairing().prefault("auto"),
     })
     .prefault({}),

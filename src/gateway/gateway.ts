@@ -329,6 +329,7 @@ export class Gateway implements GatewayMachine {
       resolve: (name) => this.#outputs.push({ kind: "resolve", name }),
       connect: (tunnel, now, remote) => this.#connect(tunnel, now, remote),
       onUnresolved: (tunnel, now) => this.#onUnresolved(tunnel, now),
+      onNoLocalAddress: (tunnel, now, remote) => this.#onNoLocalAddress(tunnel, now, remote),
     };
   }
 
@@ -366,6 +367,16 @@ export class Gateway implements GatewayMachine {
     const details = { ours: [name], difference: `${name} has no address that we can reach` };
     const record = failureOf({ peer, candidates: [], remote }, "PEER_NAME_UNRESOLVED", details);
     this.#onFailure(now, { ...record, peer: name });
+  }
+
+  #onNoLocalAddress(tunnel: Tunnel, now: Instant, remote: IpAddress): void {
+    const details = {
+      ours: this.#config.gateway.addresses.map(String),
+      theirs: [`${remote}`],
+      difference: `the peer lives at ${remote}, and gateway.addresses has no IPv${remote.family} address`,
+    };
+    const subject = { peer: tunnel.peer, candidates: [], remote: { address: remote, port: 500 } };
+    this.#onFailure(now, failureOf(subject, "NO_LOCAL_ADDRESS", details));
   }
 
   #updatePeers(): void {

@@ -22,6 +22,7 @@ export interface SiteOptions {
   readonly dpd?: Partial<ConnectionConfig["dpd"]>;
   readonly ikeLifetimeSeconds?: number;
   readonly lifetimeSeconds?: number;
+  readonly rehearseRekey?: boolean;
 }
 
 /** A configuration with one connection, as the schema would produce it. */
@@ -74,6 +75,8 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       lifetimeSeconds: options.lifetimeSeconds ?? 86400,
       lifetimeKilobytes: 0,
       lifetimePackets: 0,
+      // The other scenarios count messages: those about rehearsals ask for one.
+      rehearseRekey: options.rehearseRekey ?? false,
       perSubnetPair: "auto",
     },
     dpd: { enabled: true, intervalSeconds: 10, action: "restart", ...options.dpd },

@@ -11,7 +11,7 @@ import type { FailureRecord } from "../../core/failure.ts";
 import type { Random } from "../../core/random.ts";
 import type { Instant } from "../../core/time.ts";
 import { digest } from "../../crypto/index.ts";
-import { NotifyType } from "../../registry/index.ts";
+import { formatSuite, NotifyType } from "../../registry/index.ts";
 import {
   type DecodedHeader,
   type DecodedMessage,
@@ -24,7 +24,7 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { type ChildSa, requestChildDelete } from "./child-sa.ts";
+import { type ChildSa, expireChild } from "./child-sa.ts";
 import { CookieJar, lowerNonce } from "./cookie.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
@@ -153,7 +153,7 @@ export class IkeEndpoint {
       for (const child of sa.children.values()) {
         if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi) continue;
         if (child.state.name !== "INSTALLED") continue;
-        if (hard) requestChildDelete(sa, now, child, "expired");
+        if (hard) expireChild(sa, now, child, "volume");
         else this.#rekeyChild(sa, child, now);
         this.#host.touch(sa);
       }
@@ -168,7 +168,10 @@ export class IkeEndpoint {
         if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi || child.refused.has(direction))
           continue;
         child.refused.add(direction);
-        const record = failureOf(sa, "DATAPLANE_ERROR", { difference: `${direction} SA: ${reason}` });
+        const record = failureOf(sa, "DATAPLANE_ERROR", {
+          ours: [formatSuite(child.suite)],
+          difference: `${direction} SA: ${reason}`,
+        });
         this.#emit({ kind: "failure", sa, record });
         sa.requestDelete(now, "failed");
       }
@@ -251,6 +254,14 @@ export class IkeEndpoint {
     const critical = findUnknownCritical(message.payloads);
     if (critical) {
       refuse(notify(NotifyType.code.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical.type)));
+      const subject = {
+        peer: undefined,
+        candidates: this.#candidates(local.address, remote.address),
+        remote,
+      };
+      const difference = `IKE_SA_INIT: critical payload ${critical.type} is unknown here`;
+      if (subject.candidates.length > 0)
+        this.#complain(failureOf(subject, "UNSUPPORTED_CRITICAL_PAYLOAD", { difference }));
       return;
     }
     if (violation(ikeSaInit.request, message.payloads) !== undefined) {

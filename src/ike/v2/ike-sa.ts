@@ -166,6 +166,11 @@ export class IkeSa {
     this.#transport.rebuild(now);
   }
 
+  /** Nobody answered the last request: the next one takes its message ID. */
+  retract(): void {
+    this.#transport.retract();
+  }
+
   /** The bytes of the outstanding IKE_SA_INIT request: RealMessage1 of §2.15. */
   get requestBytes(): Uint8Array {
     return this.#transport.requestBytes;

@@ -59,6 +59,7 @@ import { sharedSecret } from "../key-material.ts";
 import { notifyChild } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { groupsOf, laterChildSa } from "../proposals.ts";
+import { endRehearsal, onRehearsalUnanswered, reportRekeyFailure } from "../rehearsal.ts";
 import { confirmContender } from "../succession.ts";
 import { agreeKey, nonceBytes, refuse, refusedDelay, retryDelay } from "./create-child-common.ts";
 import { ikeRekeyName, ikeRekeyRules, onIkeRekey } from "./rekey-ike-sa.ts";
@@ -100,8 +101,7 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
 }
 
 function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], replaced?: ChildSa): Answer {
-  if (sa.children.size >= (replaced ? 2 * maxChildren : maxChildren))
-    return refuse(NotifyType.code.NO_ADDITIONAL_SAS);
+  if (sa.children.size >= (replaced ? 2 * maxChildren : maxChildren)) return refuseChildOverLimit(sa);
   // Both sides miss the same CHILD_SA and ask for it at once: the initiator's request is the one that counts.
   if (!replaced && sa.role === "initiator" && sa.hasExchange(newChildName))
     return refuse(NotifyType.code.TEMPORARY_FAILURE);
@@ -237,9 +237,9 @@ class CreateChild implements InitiatedExchange {
     shared?.wipe();
     this.#keyPair?.wipe();
     if (!accepted.ok) {
-      sa.host.emit({ kind: "failure", sa, record: accepted.error });
+      reportRekeyFailure(sa, old, accepted.error);
       if (old) concede(sa, old);
-      retryLater(sa, now, old);
+      if (!endRehearsal(old)) retryLater(sa, now, old);
       return;
     }
     if (old) settleRekey(sa, now, old, accepted.value, lowerNonce(this.#Ni!, Nr));
@@ -261,7 +261,9 @@ class CreateChild implements InitiatedExchange {
         return;
       case NotifyType.code.CHILD_SA_NOT_FOUND:
         // The peer has lost it: keeping our half would only swallow packets.
-        if (old) uninstall(sa, now, old, "deleted-by-peer");
+        if (!old) return;
+        sa.host.emit({ kind: "failure", sa, record: refusalOf(sa, offered, error) });
+        uninstall(sa, now, old, "deleted-by-peer");
         return;
       case NotifyType.code.INVALID_KE_PAYLOAD: {
         const group = error.data.length === 2 ? (error.data[0]! << 8) | error.data[1]! : 0;
@@ -271,19 +273,20 @@ class CreateChild implements InitiatedExchange {
         return;
       }
     }
-    sa.host.emit({ kind: "failure", sa, record: refusalOf(sa, offered, error) });
-    retryRefused(sa, now, old);
+    reportRekeyFailure(sa, old, refusalOf(sa, offered, error));
+    if (!endRehearsal(old)) retryRefused(sa, now, old);
   }
 
   #later(sa: IkeSa, now: Instant, code: "PEER_PROTOCOL_ERROR", problem: string): void {
     const record = failureOf(sa, code, { difference: `CREATE_CHILD_SA: ${problem}` });
-    sa.host.emit({ kind: "failure", sa, record });
-    retryLater(sa, now, this.#replaced);
+    reportRekeyFailure(sa, this.#replaced, record);
+    if (!endRehearsal(this.#replaced)) retryLater(sa, now, this.#replaced);
   }
 
   onTimeout(sa: IkeSa, now: Instant): void {
     this.onAbandon(sa);
-    sa.endDead(now);
+    if (this.#replaced?.rehearsal) onRehearsalUnanswered(sa, now, this.#replaced);
+    else sa.endDead(now);
   }
 
   onAbandon(sa: IkeSa): void {
@@ -292,6 +295,12 @@ class CreateChild implements InitiatedExchange {
     this.#keyPair?.wipe();
     this.#keyPair = undefined;
   }
+}
+
+function refuseChildOverLimit(sa: IkeSa): Answer {
+  const difference = `the peer asks for another CHILD_SA, and this IKE SA has ${sa.children.size}`;
+  sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "CHILD_SA_LIMIT", { difference }) });
+  return refuse(NotifyType.code.NO_ADDITIONAL_SAS);
 }
 
 /** The old CHILD_SA is as good as it was: try again later, and not in step with the peer. */
