@@ -2,7 +2,7 @@
  * What `culvert` and `culvertd` say to each other on the control socket: one JSON object per line, both ways.
  *
  * A request has the protocol's version, an id of the caller's choice and a verb. Every request gets exactly one
- * answer with the same id; a `log` request with `follow` gets records after its answer until the caller hangs up.
+ * answer with the same id; a `log` or `events` request with `follow` gets records after its answer until the caller hangs up.
  * Types only and a line splitter: no I/O here.
  */
 import type { GatewayStatus } from "../gateway/contract.ts";
@@ -22,7 +22,7 @@ export type ControlCommand =
   | { readonly verb: "status" }
   | { readonly verb: "up" | "down" | "reset"; readonly connection: string }
   /** `lines`: how many recent records, 0 to 1000. */
-  | { readonly verb: "log"; readonly lines: number; readonly follow: boolean }
+  | { readonly verb: "log" | "events"; readonly lines: number; readonly follow: boolean }
   | { readonly verb: "counters" }
   | { readonly verb: "dump" };
 
@@ -32,7 +32,7 @@ export type ControlAnswer =
   | { readonly v: number; readonly id: number; readonly ok: true; readonly result: unknown }
   | { readonly v: number; readonly id: number; readonly ok: false; readonly error: ControlError };
 
-/** Pushed after the answer to `log` with `follow`. `dropped` counts records that a slow reader missed. */
+/** Pushed after the answer to `log` or `events` with `follow`. `dropped` counts records that a slow reader missed. */
 export interface ControlRecord {
   readonly v: number;
   readonly id: number;
@@ -112,7 +112,7 @@ export interface CommandResult {
   readonly acceptedAtMs: number;
 }
 
-/** Answer to `log`. */
+/** Answer to `log` and `events`. */
 export interface LogResult {
   readonly records: readonly unknown[];
 }

@@ -6,6 +6,7 @@ import { type ControlClient, connectControl } from "./client.ts";
 import { check } from "./commands/check.ts";
 import { changeConnection, type Verb } from "./commands/connection.ts";
 import { counters } from "./commands/counters.ts";
+import { events } from "./commands/events.ts";
 import { log } from "./commands/log.ts";
 import { status } from "./commands/status.ts";
 import { CommandError, type ExitCode, exitCode } from "./exit-codes.ts";
@@ -80,6 +81,20 @@ function program(version: string, output: Output): Command {
     .action((options: Common & { follow?: true; lines: number }) =>
       withDaemon(options, (client) =>
         log(client, output, {
+          lines: options.lines,
+          follow: options.follow === true,
+          json: options.json === true,
+        }),
+      ),
+    );
+
+  talking(root.command("events"))
+    .description("show what happened: tunnels, SAs and failures, one record each")
+    .option("-f, --follow", "go on with what happens from now on")
+    .option("-n, --lines <count>", "how many records", lineCount, 100)
+    .action((options: Common & { follow?: true; lines: number }) =>
+      withDaemon(options, (client) =>
+        events(client, output, {
           lines: options.lines,
           follow: options.follow === true,
           json: options.json === true,

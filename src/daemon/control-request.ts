@@ -11,7 +11,7 @@ const schema = z.discriminatedUnion("verb", [
   z.strictObject({ ...envelope, verb: z.enum(["up", "down", "reset"]), connection }),
   z.strictObject({
     ...envelope,
-    verb: z.literal("log"),
+    verb: z.enum(["log", "events"]),
     lines: z.int().min(0).max(1000),
     follow: z.boolean(),
   }),

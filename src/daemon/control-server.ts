@@ -27,7 +27,8 @@ export type ControlHandler = (request: ControlRequest) => Result<unknown, Contro
 export interface ControlServerOptions {
   readonly path: string;
   readonly handle: ControlHandler;
-  readonly ring: LogRing;
+  /** What can be followed, by verb. */
+  readonly rings: { readonly log: LogRing; readonly events: LogRing };
   /** A throw out of `handle`; the client gets INTERNAL. */
   readonly onError: (error: unknown) => void;
 }
@@ -169,9 +170,10 @@ function serve(socket: Socket, options: ControlServerOptions): void {
         continue;
       }
       socket.write(encode(answer(request.value, options)));
-      if (request.value.verb === "log" && request.value.follow) {
+      const { verb, id } = request.value;
+      if ((verb === "log" || verb === "events") && request.value.follow) {
         unfollow?.();
-        unfollow = follow(socket, options.ring, request.value.id);
+        unfollow = follow(socket, options.rings[verb], id);
       }
     }
     // A client that asks without reading is not read from until it has caught up.

@@ -21,6 +21,7 @@ export interface ControlSubject {
   readonly dataPlane: Pick<DataPlanePort, "traffic" | "counters" | "drops" | "dump">;
   readonly clock: Pick<Clock, "now">;
   readonly ring: LogRing;
+  readonly events: LogRing;
   readonly feed: (input: GatewayInput) => void;
   readonly daemon: Omit<DaemonStatus["daemon"], "nowMs">;
   readonly tun: DaemonStatus["tun"];
@@ -40,6 +41,8 @@ export function answerControl(request: ControlRequest, on: ControlSubject): Resu
       return command(request.verb, request.connection, on);
     case "log":
       return ok<LogResult>({ records: on.ring.recent(request.lines).map((line) => JSON.parse(line)) });
+    case "events":
+      return ok<LogResult>({ records: on.events.recent(request.lines).map((line) => JSON.parse(line)) });
     case "counters":
       return ok<CountersResult>({ counters: on.dataPlane.counters(), drops: countedDrops(on) });
     case "dump":

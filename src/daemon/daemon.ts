@@ -11,6 +11,7 @@ import type { DataPlaneEvent } from "../core/dataplane.ts";
 import { err } from "../core/result.ts";
 import type { Kernel } from "../dataplane/kernel.ts";
 import type { GatewayMachine } from "../gateway/contract.ts";
+import type { EventLog } from "../telemetry/event-log.ts";
 import type { Log } from "../telemetry/log.ts";
 import { configDifference } from "./config-diff.ts";
 import { type ControlServer, openControlServer } from "./control-server.ts";
@@ -35,6 +36,7 @@ export interface DaemonParts {
   /** What a start found wanting on the host, for the log and the status. */
   readonly warnings: readonly string[];
   readonly log: Log;
+  readonly events: EventLog;
   readonly clock: Clock;
   readonly resolve: Resolver;
   readonly kernel: Kernel;
@@ -44,7 +46,7 @@ export interface DaemonParts {
   readonly openDataPlane: (onEvents: (events: readonly DataPlaneEvent[]) => void) => DataPlanePort;
   /** The mark of the data plane's outer packets. */
   readonly fwmark: number;
-  readonly createMachine: () => GatewayMachine;
+  readonly createMachine: (dataPlane: DataPlanePort) => GatewayMachine;
   /** Reads the configuration file again; undefined when it has problems, which were logged. */
   readonly reloadConfig: () => Config | undefined;
 }
@@ -74,7 +76,7 @@ export class Daemon {
     const starting: ControlError = { code: "UNAVAILABLE", message: "the daemon is starting" };
     const server = await openControlServer({
       path: parts.controlPath,
-      ring: parts.log.ring,
+      rings: { log: parts.log.ring, events: parts.events.ring },
       handle: (request) => (daemon ? answerControl(request, daemon.#subject()) : err(starting)),
       onError: (error) => parts.log.write("error", "control socket", { err: error }),
     });
@@ -113,7 +115,7 @@ export class Daemon {
     this.#server = server;
     this.#routing = routing;
     this.#dataPlane = dataPlane;
-    this.#machine = parts.createMachine();
+    this.#machine = parts.createMachine(dataPlane);
     this.#startedAtMs = parts.clock.now();
     this.#mtu = tunMtu(parts.config);
     this.ended = new Promise((resolve) => {
@@ -126,6 +128,7 @@ export class Daemon {
       routing,
       resolve: parts.resolve,
       log: parts.log,
+      events: parts.events,
       keylog: parts.keylog,
       feed: (input) => this.#shell.feed(input),
       onStopped: () => this.#finish(exitCode.ok),
@@ -237,12 +240,13 @@ export class Daemon {
   }
 
   #subject(): ControlSubject {
-    const { version, configFile, config, clock, log, warnings } = this.#parts;
+    const { version, configFile, config, clock, log, events, warnings } = this.#parts;
     return {
       machine: this.#machine,
       dataPlane: this.#dataPlane,
       clock,
       ring: log.ring,
+      events: events.ring,
       feed: (input) => this.#shell.feed(input),
       daemon: {
         version,

@@ -8,6 +8,7 @@ import type { IpAddress } from "../core/address.ts";
 import type { DataPlaneEvent } from "../core/dataplane.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { Random } from "../core/random.ts";
+import type { Secret } from "../core/secret.ts";
 import { earlier, type Instant } from "../core/time.ts";
 import { type ChildSa, outboundOrder } from "../ike/v2/child-sa.ts";
 import { IkeEndpoint } from "../ike/v2/endpoint.ts";
@@ -25,7 +26,10 @@ import type {
   GatewayOutput,
   GatewayStatus,
 } from "./contract.ts";
+import { childSaEvent, type GatewayEvent, ikeSaEvent } from "./gateway-events.ts";
+import { ConnectionHistory } from "./history.ts";
 import { espKeyLine, ikeKeyLine } from "./keylog-lines.ts";
+import { NameWatch } from "./name-watch.ts";
 import { peerSettings } from "./peers.ts";
 import { SpiAllocator } from "./spi-allocator.ts";
 import { type ConnectionRecord, connectionState, connectionStatus } from "./status.ts";
@@ -38,6 +42,10 @@ export interface GatewayDeps {
   readonly workers: number;
   /** Emit `keylog`: whoever has those lines reads all traffic. */
   readonly exportKeys: boolean;
+  /** When the last authentic ESP packet came on an inbound SA, on the clock of `now`; undefined: none. */
+  readonly lastInbound?: (spi: number, remote: IpAddress) => Instant | undefined;
+  /** 32 octets that survive a restart, for Quick Crash Detection (RFC 6290); without them no tokens are made. */
+  readonly crashSecret?: Secret | undefined;
   /** For tests and unusual paths; every limit has a default. */
   readonly limits?: Partial<EndpointLimits>;
 }
@@ -52,6 +60,7 @@ export class Gateway implements GatewayMachine {
   readonly #connections: ConnectionRecord[];
   readonly #tunnels = new Map<string, Tunnel>();
   readonly #resolved = new Map<string, readonly IpAddress[]>();
+  readonly #names: NameWatch;
   readonly #outputs: GatewayOutput[] = [];
   #published = "";
   #publishedRoutes: string | undefined;
@@ -67,7 +76,10 @@ export class Gateway implements GatewayMachine {
       allocateSpi: () => this.#spis.allocate(),
       releaseSpi: (spi) => this.#spis.release(spi),
       ...(deps.limits && { limits: deps.limits }),
+      ...(deps.lastInbound && { lastInbound: deps.lastInbound }),
+      crashSecret: deps.crashSecret,
     });
+    this.#names = new NameWatch(deps.random);
     const host = this.#tunnelHost(deps.random);
     this.#connections = config.connections.map((connection) => {
       const tunnels =
@@ -77,7 +89,13 @@ export class Gateway implements GatewayMachine {
               (_, i) => new Tunnel(host, connection, i, peerSettings(config, connection, i, [])),
             );
       for (const tunnel of tunnels) this.#tunnels.set(tunnel.id, tunnel);
-      return { connection, tunnels, state: connectionState(tunnels), since: 0, lastFailure: undefined };
+      return {
+        connection,
+        tunnels,
+        state: connectionState(tunnels),
+        since: 0,
+        history: new ConnectionHistory(),
+      };
     });
     this.#updatePeers();
   }
@@ -113,7 +131,10 @@ export class Gateway implements GatewayMachine {
     if (this.#stopping === "stopped") return;
     this.#endpoint.handleTimeout(now);
     this.#drain(now);
-    if (!this.#stopping) for (const tunnel of this.#tunnels.values()) tunnel.handleTimeout(now);
+    if (!this.#stopping) {
+      for (const tunnel of this.#tunnels.values()) tunnel.handleTimeout(now);
+      for (const name of this.#names.takeDue(now)) this.#outputs.push({ kind: "resolve", name });
+    }
     this.#drain(now);
   }
 
@@ -124,7 +145,7 @@ export class Gateway implements GatewayMachine {
   pollTimeout(): Instant | undefined {
     if (this.#stopping === "stopped") return undefined;
     if (this.#stopping) return earlier(this.#endpoint.pollTimeout(), this.#stopping.until);
-    let at = this.#endpoint.pollTimeout();
+    let at = earlier(this.#endpoint.pollTimeout(), this.#names.deadline);
     for (const tunnel of this.#tunnels.values()) at = earlier(at, tunnel.deadline);
     return at;
   }
@@ -163,6 +184,9 @@ export class Gateway implements GatewayMachine {
       case "hardLifetime":
         this.#endpoint.handleLifetime(now, event.spi, event.direction, event.kind === "hardLifetime");
         break;
+      case "saInUse":
+        this.#endpoint.handleSaInUse(event.spi);
+        break;
       case "peerMoved":
         this.#endpoint.handlePeerMoved(now, event.spi, event.remote);
         break;
@@ -198,8 +222,19 @@ export class Gateway implements GatewayMachine {
     if (this.#stopping) return;
     for (const tunnel of this.#tunnels.values()) {
       const { address } = tunnel.customerGateway;
-      if (address.kind === "dns" && address.name === name) tunnel.onResolved(now, addresses);
+      if (address.kind !== "dns" || address.name !== name) continue;
+      tunnel.onResolved(now, addresses);
+      this.#checkMoved(now, tunnel, addresses);
     }
+  }
+
+  /** The name of a tunnel that stands leads elsewhere: does the peer still live where we talk to it? */
+  #checkMoved(now: Instant, tunnel: Tunnel, addresses: readonly IpAddress[]): void {
+    if (!tunnel.is("UP") || addresses.length === 0) return;
+    const own = this.#endpoint.sas().filter((sa) => sa.peer?.id === tunnel.id && sa.established);
+    if (own.some((sa) => addresses.some((address) => address.equals(sa.remote.address)))) return;
+    this.#log("debug", "peer's name has moved", { connection: tunnel.connection.name, addresses });
+    this.#endpoint.checkPeer(now, tunnel.id);
   }
 
   #shutdown(now: Instant): void {
@@ -242,6 +277,8 @@ export class Gateway implements GatewayMachine {
         break;
       case "rekeyed":
         this.#log("info", "IKE SA rekeyed", { ...about(output.successor), ...suiteOf(output.successor) });
+        this.#tell(ikeSaEvent(output.successor, "rekeyed"));
+        this.#historyOf(output.sa)?.onIkeRekeyed();
         break;
       case "ended":
         this.#onEnded(now, output.sa, output.why);
@@ -256,7 +293,7 @@ export class Gateway implements GatewayMachine {
         this.#publish();
         break;
       case "failure":
-        this.#onFailure(now, output.record);
+        this.#onFailure(now, output.record, output.sa);
         break;
       case "ikeKeys":
         this.#outputs.push({
@@ -280,6 +317,8 @@ export class Gateway implements GatewayMachine {
     const { localId, remoteId, role, handshakeMs } = sa;
     const ids = { localId, remoteId, role, handshakeMs };
     this.#log("info", "IKE SA up", { ...about(sa), ...ids, ...suiteOf(sa) });
+    this.#tell(ikeSaEvent(sa, "up"));
+    this.#historyOf(sa)?.onEstablished(role);
     // The operator may have said down while the peer was half-way in.
     if (tunnel?.intent === "off") this.#endpoint.close(now, sa, "requested");
   }
@@ -288,12 +327,15 @@ export class Gateway implements GatewayMachine {
     this.#publish();
     const message = rekeyOf === undefined ? "CHILD_SA up" : "CHILD_SA rekeyed";
     this.#log("info", message, { ...about(sa), ...spis(child), suite: formatSuite(child.suite) });
+    this.#tell(childSaEvent(sa, child, rekeyOf === undefined ? "up" : "rekeyed"));
+    if (rekeyOf !== undefined) this.#historyOf(sa)?.onChildRekeyed(sa.peer!.id);
     this.#tunnelOf(sa)?.onUp(now);
   }
 
   #onChildDown(now: Instant, sa: IkeSa, child: ChildSa, why: Parameters<Tunnel["onDown"]>[1]): void {
     this.#publish();
     this.#log(why === "rekeyed" ? "debug" : "info", "CHILD_SA down", { ...about(sa), ...spis(child), why });
+    if (why !== "rekeyed") this.#tell(childSaEvent(sa, child, "down", why));
     this.#settle(now, sa, why);
   }
 
@@ -301,6 +343,7 @@ export class Gateway implements GatewayMachine {
     // An initiator that never got through has its failure record; a rekeyed IKE SA lives on in its successor.
     const level = why === "rekeyed" || sa.handshakeMs === 0 ? "debug" : "info";
     this.#log(level, "IKE SA down", { ...about(sa), why });
+    if (level === "info") this.#tell(ikeSaEvent(sa, "down", why));
     this.#settle(now, sa, why);
   }
 
@@ -314,10 +357,19 @@ export class Gateway implements GatewayMachine {
     if (!carries && !connecting) tunnel.onDown(now, why);
   }
 
-  #onFailure(now: Instant, record: FailureRecord): void {
+  #onFailure(now: Instant, record: FailureRecord, sa?: IkeSa): void {
     const connection = this.#connections.find((c) => c.connection.name === record.connection);
-    if (connection) connection.lastFailure = { record, at: now };
+    connection?.history.onFailure(now, record, sa);
     this.#outputs.push({ kind: "failure", record });
+    this.#tell({ type: "failure", failure: record });
+  }
+
+  #historyOf(sa: IkeSa): ConnectionHistory | undefined {
+    return this.#connections.find((c) => c.connection.name === sa.peer?.connection)?.history;
+  }
+
+  #tell(event: GatewayEvent): void {
+    this.#outputs.push({ kind: "event", event });
   }
 
   // ── Tunnels ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -351,12 +403,23 @@ export class Gateway implements GatewayMachine {
       why,
     };
     this.#log(to === "UP" || from === "UP" ? "info" : "debug", "tunnel state", fields);
+    this.#tell({ type: "tunnel", ...fields });
+    this.#names.watch(now, this.#namesInUse());
     const record = this.#connections.find((c) => c.connection === connection)!;
+    if (from === "UP") record.history.onTunnelDown(tunnel.id);
     const state = connectionState(record.tunnels);
     if (state !== record.state) {
       record.state = state;
       record.since = now;
     }
+  }
+
+  #namesInUse(): Set<string> {
+    const names = new Set<string>();
+    for (const { customerGateway, state } of this.#tunnels.values())
+      if (customerGateway.address.kind === "dns" && state.name === "UP")
+        names.add(customerGateway.address.name);
+    return names;
   }
 
   #onUnresolved(tunnel: Tunnel, now: Instant): void {

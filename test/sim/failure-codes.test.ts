@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { FailureRecord } from "../../src/core/failure.ts";
 import { type FailureCode, failureReasons } from "../../src/core/failure-reasons.ts";
+import { Secret } from "../../src/core/secret.ts";
 import { ExchangeType, NotifyType } from "../../src/registry/index.ts";
 import { findPayload, type NotifyPayload, type PlainPayload } from "../../src/wire/index.ts";
 import { type Change, CraftedPeer, without } from "./crafted-peer.ts";
@@ -297,6 +298,24 @@ const scenarios: Record<
       return a;
     },
     shows: { agreed: expect.objectContaining({ esp: ["aes128gcm16-esn"] }) },
+  },
+  PEER_RESTARTED: {
+    run: () => {
+      const crashSecretOf = (name: string) => Secret.fromText(`${name} has a secret of 32 octets here`);
+      const { sim, a, b, configB } = up({ sim: { crashSecretOf } });
+      sim.crash(b, configB);
+      sim.run(13_000);
+      return a;
+    },
+    shows: { agreed: expect.objectContaining({ esp: ["aes128gcm16-esn"] }) },
+  },
+  CHILDLESS_UNSUPPORTED: {
+    run: () => {
+      const { sim, a } = started({ a: { childless: "force" }, b: { childless: "never" } });
+      sim.run(3500);
+      return a;
+    },
+    shows: { connection: "site" },
   },
   DATAPLANE_ERROR: {
     run: () => {

@@ -1,7 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { impair } from "./network.ts";
+import { NotifyType } from "../../src/registry/index.ts";
+import type { PlainPayload } from "../../src/wire/index.ts";
+import { CraftedPeer } from "./crafted-peer.ts";
+import { impair, messageName } from "./network.ts";
 import { tunnelStatus } from "./simulation.ts";
-import { expectUp, twoSites } from "./two-sites.ts";
+import { addressA, addressB, expectUp, twoSites } from "./two-sites.ts";
 
 const rehearse = { rehearseRekey: true } as const;
 
@@ -57,21 +60,24 @@ describe("rekey rehearsal", () => {
     ["ours only", ["aes128gcm16-x25519"], ["aes128gcm16"], "DH group: ours none, theirs x25519"],
     ["theirs only", ["aes128gcm16"], ["aes128gcm16-x25519"], "DH group: ours x25519, theirs none"],
     ["both", ["aes128gcm16-x25519"], ["aes128gcm16-ecp256"], "DH group: ours ecp256, theirs x25519"],
-  ])("perfect forward secrecy differs (%s): a warning at once, and the first CHILD_SA stays", (_, espA, espB, differs) => {
-    const sites = started({ a: { ...rehearse, esp: espA }, b: { esp: espB } });
-    const { sim, a, b } = sites;
-    const first = a.inbound[0]!.spi;
-    sim.run(5000);
-    expect(a.failures.map((f) => f.code)).toEqual(["REKEY_REHEARSAL_FAILED"]);
-    expect(a.failures[0]).toMatchObject({ ours: espA, theirs: ["NO_PROPOSAL_CHOSEN"] });
-    expect(b.failures.map((f) => f.code)).toEqual(["NO_PROPOSAL_CHOSEN_ESP"]);
-    expect(b.failures[0]).toMatchObject({ ours: espB, difference: differs });
-    // Neither is it tried again before its time, nor is the working SA touched.
-    sim.run(3_600_000);
-    expect(rekeys(sim.network.trace)).toHaveLength(1);
-    expect(a.inbound.map((sa) => sa.spi)).toEqual([first]);
-    expectUp(sites);
-  });
+  ])(
+    "perfect forward secrecy differs (%s): a warning at once, and the first CHILD_SA stays",
+    (_, espA, espB, differs) => {
+      const sites = started({ a: { ...rehearse, esp: espA }, b: { esp: espB } });
+      const { sim, a, b } = sites;
+      const first = a.inbound[0]!.spi;
+      sim.run(5000);
+      expect(a.failures.map((f) => f.code)).toEqual(["REKEY_REHEARSAL_FAILED"]);
+      expect(a.failures[0]).toMatchObject({ ours: espA, theirs: ["NO_PROPOSAL_CHOSEN"] });
+      expect(b.failures.map((f) => f.code)).toEqual(["NO_PROPOSAL_CHOSEN_ESP"]);
+      expect(b.failures[0]).toMatchObject({ ours: espB, difference: differs });
+      // Neither is it tried again before its time, nor is the working SA touched.
+      sim.run(3_600_000);
+      expect(rekeys(sim.network.trace)).toHaveLength(1);
+      expect(a.inbound.map((sa) => sa.spi)).toEqual([first]);
+      expectUp(sites);
+    },
+  );
 
   it("both sides show a warning while the tunnel is up, until a rekey succeeds", () => {
     const esp = ["aes128gcm16-x25519"];
@@ -87,14 +93,24 @@ describe("rekey rehearsal", () => {
     expect(warnings(a)).toEqual([]);
   });
 
-  it("TEMPORARY_FAILURE is no failure: it is tried again", () => {
-    const { sim, a, b } = started({ both: rehearse });
-    // B deletes nothing and rekeys nothing: its own IKE SA rekey is under way when the rehearsal comes.
-    sim.network.faults.push(impair.delay("CREATE_CHILD_SA request", 400, 1, "B"));
-    sim.run(60_000);
+  it("TEMPORARY_FAILURE is no failure: it is tried again, and is still a rehearsal", () => {
+    const { sim, a } = twoSites({ a: { ...rehearse, dpd: { enabled: false } } });
+    const peer = new CraftedPeer(sim, a, { own: addressB, node: addressA });
+    sim.start(a);
+    peer.answerInit();
+    peer.answerAuth();
+    const rehearsal = () => {
+      sim.runUntil(() => peer.received.some((d) => messageName(d).startsWith("CREATE_CHILD_SA")), 20_000);
+      return peer.received.splice(0).find((d) => messageName(d).startsWith("CREATE_CHILD_SA"))!;
+    };
+    const refused = (type: number): PlainPayload[] => [
+      { kind: "N", protocolId: 0, spi: new Uint8Array(0), type, data: new Uint8Array(0) },
+    ];
+    peer.received.length = 0;
+    peer.answer(rehearsal(), refused(NotifyType.code.TEMPORARY_FAILURE));
     expect(a.failures).toEqual([]);
-    expect(b.failures).toEqual([]);
-    expect(a.logs.filter((l) => l.message === "CHILD_SA rekeyed").length).toBeGreaterThan(0);
+    peer.answer(rehearsal(), refused(NotifyType.code.NO_PROPOSAL_CHOSEN));
+    expect(a.failures.map((f) => f.code)).toEqual(["REKEY_REHEARSAL_FAILED"]);
   });
 
   it("CREATE_CHILD_SA never arrives: a warning, and the working SA stays", () => {

@@ -8,9 +8,11 @@ import { compareBytes, type Endpoint, IpAddress } from "../../src/core/address.t
 import type { DataPlaneEvent, ForwardingPlan, SaSpec } from "../../src/core/dataplane.ts";
 import type { FailureRecord } from "../../src/core/failure.ts";
 import type { Random } from "../../src/core/random.ts";
+import type { Secret } from "../../src/core/secret.ts";
 import { generateKeyPair, type KeyPair, keyPairFromPrivate } from "../../src/crypto/index.ts";
 import type { GatewayCommand, GatewayOutput, TunnelStatus } from "../../src/gateway/contract.ts";
 import { Gateway, type GatewayDeps } from "../../src/gateway/gateway.ts";
+import type { GatewayEvent } from "../../src/gateway/gateway-events.ts";
 import { sameSelectors } from "../../src/ike/v2/selectors.ts";
 import { dhById } from "../../src/registry/index.ts";
 import { Network, type Packet } from "./network.ts";
@@ -26,10 +28,15 @@ export class Node {
   gateway: Gateway;
   readonly installed: InstalledSa[] = [];
   readonly failures: FailureRecord[] = [];
+  readonly events: GatewayEvent[] = [];
   readonly logs: Extract<GatewayOutput, { kind: "log" }>[] = [];
   readonly keylog: string[] = [];
   readonly resolves: string[] = [];
+  /** What the data plane says of inbound SAs: when their last packet came. */
+  readonly lastInbound = new Map<number, number>();
   keepalives = 0;
+  /** Inbound SAs that a packet has come in on. */
+  readonly used = new Set<number>();
   stopped = false;
   plan: ForwardingPlan | undefined;
   kernelRoutes: readonly string[] = [];
@@ -66,6 +73,8 @@ export interface SimulationOptions {
   readonly exportKeys?: boolean;
   /** What the gateway of this name draws from, in place of the simulation's own source. */
   readonly randomOf?: (name: string, random: SeededRandom) => Random;
+  /** The secret of RFC 6290 that a gateway of this name finds at every start. */
+  readonly crashSecretOf?: (name: string) => Secret | undefined;
   /** The addresses that a DNS name has. */
   readonly dns?: (name: string) => readonly string[];
 }
@@ -91,7 +100,10 @@ export class Simulation {
   }
 
   add(name: string, config: Config): Node {
-    const node = new Node(name, this.#newGateway(config));
+    const node: Node = new Node(
+      name,
+      this.#newGateway(config, () => node),
+    );
     this.nodes.push(node);
     for (const address of config.gateway.addresses) this.#byAddress.set(address.toString(), node);
     return node;
@@ -113,11 +125,23 @@ export class Simulation {
     this.#handle(node, () => node.gateway.handle(this.now, input));
   }
 
+  /** A packet from `from` to `to` on what `from` prefers, on the way for `delayMs`: a new SA's first is reported. */
+  packet(from: Node, to: Node, delayMs = 0): void {
+    const spi = from.plan?.connections[0]?.outbound[0]?.spi;
+    if (spi === undefined || from.dead || to.used.has(spi)) return;
+    this.at(delayMs, () => {
+      if (to.used.has(spi) || !to.inbound.some((sa) => sa.spi === spi)) return;
+      to.used.add(spi);
+      this.event(to, { kind: "saInUse", spi });
+    });
+  }
+
   /** Loses everything a crash loses, and starts again. */
   crash(node: Node, config: Config): void {
     node.installed.length = 0;
     node.plan = undefined;
-    node.gateway = this.#newGateway(config);
+    node.lastInbound.clear();
+    node.gateway = this.#newGateway(config, () => node);
     this.#timers.delete(node);
     this.start(node);
   }
@@ -168,7 +192,7 @@ export class Simulation {
     this.event(node, event);
   }
 
-  #newGateway(config: Config): Gateway {
+  #newGateway(config: Config, node: () => Node): Gateway {
     const { random } = this;
     return new Gateway(config, {
       random: this.#options.randomOf?.(config.gateway.name, random) ?? random,
@@ -180,6 +204,8 @@ export class Simulation {
           return seededKeyPair(random, group);
         },
       },
+      lastInbound: (spi) => node().lastInbound.get(spi),
+      crashSecret: this.#options.crashSecretOf?.(config.gateway.name),
       ...(this.#options.limits && { limits: this.#options.limits }),
     });
   }
@@ -234,6 +260,9 @@ export class Simulation {
         break;
       case "failure":
         node.failures.push(output.record);
+        break;
+      case "event":
+        node.events.push(output.event);
         break;
       case "keylog":
         node.keylog.push(output.line);

@@ -9,6 +9,7 @@ import { compareBytes, type Endpoint, type IpAddress } from "../../core/address.
 import { WireError } from "../../core/errors.ts";
 import type { FailureRecord } from "../../core/failure.ts";
 import type { Random } from "../../core/random.ts";
+import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
 import { digest } from "../../crypto/index.ts";
 import { formatSuite, NotifyType } from "../../registry/index.ts";
@@ -24,8 +25,9 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { type ChildSa, expireChild } from "./child-sa.ts";
+import { type ChildSa, confirmChild, expireChild } from "./child-sa.ts";
 import { CookieJar, lowerNonce } from "./cookie.ts";
+import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
 import type { EndReason, IkeOutput } from "./events.ts";
@@ -40,6 +42,7 @@ import { Allowance, HalfOpen } from "./half-open.ts";
 import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
 import { type KeyPairs, ReturnableKeyPairs } from "./key-material.ts";
+import { checkPeer } from "./liveness.ts";
 import { encapsulationOf } from "./nat.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
@@ -51,6 +54,10 @@ export interface EndpointDeps {
   /** Inbound ESP SPIs: unique until released. */
   allocateSpi(): number;
   releaseSpi(spi: number): void;
+  /** When the last authentic ESP packet came on an inbound SA; without it only IKE shows that a peer lives. */
+  lastInbound?(spi: number, remote: IpAddress): Instant | undefined;
+  /** At least 32 octets that survive a restart, for RFC 6290; without it no tokens are made. */
+  readonly crashSecret?: Secret | undefined;
   /** Emit `ikeKeys` and `espKeys`: for debugging with an analyser, never otherwise. */
   readonly exportKeys: boolean;
   readonly limits?: Partial<EndpointLimits>;
@@ -76,12 +83,14 @@ export class IkeEndpoint {
   readonly #halfOpen = new HalfOpen();
   readonly #drops = Object.fromEntries(Object.keys(ikeDrops).map((k) => [k, 0])) as Record<IkeDrop, number>;
   readonly #complaints = new Allowance(complaintsPerMinute);
+  readonly #unknownSaAnswers: UnknownSaAnswers;
 
   constructor(deps: EndpointDeps) {
     this.#limits = { ...defaultLimits, ...deps.limits };
     this.#random = deps.random;
     this.#ikePort = deps.ikePort ?? 500;
     this.#cookies = new CookieJar(deps.random, this.#limits.cookieSecretMs);
+    this.#unknownSaAnswers = new UnknownSaAnswers(deps.crashSecret);
     this.#host = this.#makeHost(deps);
   }
 
@@ -135,6 +144,12 @@ export class IkeEndpoint {
     this.#settle();
   }
 
+  /** Asks a peer whether it lives, now, on each of its IKE SAs. */
+  checkPeer(now: Instant, peerId: string): void {
+    for (const sa of this.sas()) if (sa.peer?.id === peerId) checkPeer(sa, now);
+    this.#settle();
+  }
+
   /** Ends every IKE SA of a peer, politely. */
   closePeer(now: Instant, peerId: string, why: EndReason): void {
     for (const sa of this.sas()) if (sa.peer?.id === peerId) sa.requestDelete(now, why);
@@ -159,6 +174,16 @@ export class IkeEndpoint {
       }
     }
     this.#settle();
+  }
+
+  /** The first packet came in on inbound SA `spi`. */
+  handleSaInUse(spi: number): void {
+    for (const sa of this.#bySpi.values()) {
+      const child = sa.children.get(spi);
+      if (!child) continue;
+      confirmChild(sa, child);
+      return;
+    }
   }
 
   /** The data plane did not take an SA: what the peer believes in does not exist, so the IKE SA goes. */
@@ -366,6 +391,10 @@ export class IkeEndpoint {
     const fits = sa && (sa.spiRemote === theirs || (sa.is("INIT_SENT") && header.response));
     if (!fits) {
       this.#host.count("unknown_spi");
+      // An SPI that is in use here, in whatever role: nothing about it may be given away.
+      if (this.#bySpi.has(spiInitiator) || this.#bySpi.has(spiResponder)) return;
+      const answer = this.#unknownSaAnswers.to(now, header);
+      if (answer) this.#outputs.push({ kind: "send", local, remote, datagram: answer });
       return;
     }
     this.#host.touch(sa);
@@ -382,6 +411,8 @@ export class IkeEndpoint {
       keyPairs: new ReturnableKeyPairs(deps.keyPairs),
       exportKeys: deps.exportKeys,
       nattPort: deps.nattPort ?? 4500,
+      crashSecret: deps.crashSecret,
+      lastInbound: (spi, from) => deps.lastInbound?.(spi, from),
       allocateSpi: () => deps.allocateSpi(),
       releaseSpi: (spi) => deps.releaseSpi(spi),
       newIkeSpi: () => this.#newIkeSpi(),

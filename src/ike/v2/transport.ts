@@ -20,6 +20,7 @@ import {
   type PlainPayload,
   sealFragmented,
 } from "../../wire/index.ts";
+import { onUnprotected } from "./crash-detection.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
@@ -75,6 +76,7 @@ export class Transport {
       this.#sa.host.count("malformed");
       return;
     }
+    if (onUnprotected(this.#sa, now, message.payloads)) return;
     if (header.response) this.#handleResponse(now, local, remote, message, datagram);
     else this.#handleRequest(now, local, remote, message, datagram);
   }

@@ -15,6 +15,7 @@ let directory: string;
 let socket: string;
 let server: ControlServer | undefined;
 const ring = new LogRing(100);
+const events = new LogRing(100);
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "culvert-cli-"));
@@ -58,6 +59,9 @@ const up: ConnectionStatus = {
   sinceMs: 10_000,
   weak: [],
   lastFailure: undefined,
+  failures: [],
+  warnings: [],
+  counts: { handshakesInitiated: 0, handshakesAnswered: 0, ikeRekeys: 0, childRekeys: 0, failures: {} },
   tunnels: [
     {
       customerGateway: "branch",
@@ -110,6 +114,9 @@ const failing: ConnectionStatus = {
     },
   ],
   lastFailure: failure,
+  failures: [],
+  warnings: [],
+  counts: { handshakesInitiated: 0, handshakesAnswered: 0, ikeRekeys: 0, childRekeys: 0, failures: {} },
 };
 
 const daemonStatus: DaemonStatus = {
@@ -164,7 +171,7 @@ async function daemon(...statuses: DaemonStatus[]) {
   const queue = [...statuses];
   server = await openControlServer({
     path: socket,
-    ring,
+    rings: { log: ring, events },
     handle: (request) => {
       asked.push(request);
       switch (request.verb) {
@@ -172,6 +179,8 @@ async function daemon(...statuses: DaemonStatus[]) {
           return ok(queue.length > 1 ? queue.shift() : queue[0]);
         case "log":
           return ok({ records: ring.recent(request.lines).map((line) => JSON.parse(line)) });
+        case "events":
+          return ok({ records: events.recent(request.lines).map((line) => JSON.parse(line)) });
         case "counters":
           return ok({ counters: { "tun.packets.read": 12, "udp.sends": 3 }, drops: daemonStatus.drops });
         case "dump":
@@ -501,7 +510,7 @@ describe("a daemon that is not there, and wrong usage", () => {
   it("says so when the daemon hangs up in the middle", async () => {
     server = await openControlServer({
       path: socket,
-      ring,
+      rings: { log: ring, events },
       handle: () => {
         server!.close();
         return ok({});

@@ -126,7 +126,7 @@ function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], 
       (() => {
         if (sa.underWay === childRekeyName(replaced))
           contend(sa, now, replaced, { child, lowestNonce: lowerNonce(Ni, Nr) });
-        markRekeyed(sa, now, replaced);
+        markRekeyed(sa, now, replaced, child);
       }),
   };
 }

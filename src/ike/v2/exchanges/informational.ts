@@ -9,6 +9,7 @@ import type { Instant } from "../../../core/time.ts";
 import { ExchangeType, isErrorNotify, NotifyType, ProtocolId } from "../../../registry/index.ts";
 import { type DeletePayload, findPayload, type Payload, type PlainPayload } from "../../../wire/index.ts";
 import { type ChildSa, childByOutboundSpi, outboundOrder, retire } from "../child-sa.ts";
+import { ownToken, takeToken } from "../crash-detection.ts";
 import type { Answer, Exchange, InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
 import { codeOfNotify, failureOf } from "../failures.ts";
@@ -46,6 +47,7 @@ function onRequest(sa: IkeSa, now: Instant, { payloads }: Received): Answer {
     return { payloads: [], afterwards };
   }
   confirmContender(sa, now);
+  takeToken(sa, payloads);
   return { payloads: answerDeletes(sa, now, deletes) };
 }
 
@@ -59,7 +61,7 @@ function answerDeletes(sa: IkeSa, now: Instant, deletes: readonly DeletePayload[
       // An SPI of no SA of ours, or one whose Delete of ours is on its way, is not repeated (§1.4.1).
       if (!child) continue;
       if (child.state.name !== "DELETING") ours.add(child.spiIn);
-      const replaced = child.state.name === "REKEYED" || child.state.name === "CONTENDER";
+      const replaced = ["REKEYED", "SUPERSEDED", "CONTENDER"].includes(child.state.name);
       if (child.state.name === "INSTALLED" && outboundOrder(sa).length === 1)
         reportDelete(sa, "the CHILD_SA");
       retire(sa, now, child, replaced ? "rekeyed" : "deleted-by-peer");
@@ -98,10 +100,21 @@ function fatalNotify(payloads: readonly Payload[]): number | undefined {
   return undefined;
 }
 
+export const livenessName = "liveness";
+
+/** `HDR, SK {N(QUICK_CRASH_DETECTION)}`: the token of an IKE SA that came out of a rekey (RFC 6290 §4.3). */
+export function presentToken(): InitiatedExchange {
+  return {
+    ...liveness(),
+    name: "present token",
+    buildRequest: (sa) => (sa.established ? ownToken(sa) : undefined),
+  };
+}
+
 /** `HDR, SK {}`: is anybody there? (§2.4) */
 export function liveness(): InitiatedExchange {
   return {
-    name: "liveness",
+    name: livenessName,
     type,
     priority: priorities.liveness,
     response: anything,

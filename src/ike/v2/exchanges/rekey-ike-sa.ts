@@ -20,6 +20,7 @@ import {
   type Proposal,
 } from "../../../wire/index.ts";
 import { lowerNonce } from "../cookie.ts";
+import { takeToken } from "../crash-detection.ts";
 import { type Answer, type InitiatedExchange, priorities, type Received } from "../exchange.ts";
 import { codeOfNotify, failureOf, mismatchDetails } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
@@ -163,6 +164,7 @@ class IkeRekey implements InitiatedExchange {
     });
     const since = { name: "ESTABLISHED", since: now } as const;
     const made = successorOf(sa, now, { role: "initiator", spiLocal, spiRemote, secured }, since);
+    takeToken(made, payloads);
     // §2.8.2: the one with the lowest of the four nonces goes, unless the peer has closed or used the other already.
     const { rival } = sa;
     const lower =
