@@ -197,11 +197,16 @@ export class Gateway implements GatewayMachine {
     }
   }
 
-  #onCommand(now: Instant, { verb, connection }: GatewayCommand): void {
+  #onCommand(now: Instant, command: GatewayCommand): void {
+    const { verb, connection } = command;
     const record = this.#connections.find((c) => c.connection.name === connection);
     if (!record || this.#stopping) return;
-    this.#log("info", "command", { verb, connection });
+    this.#log("info", "command", { ...command });
     for (const tunnel of record.tunnels) {
+      if (command.verb === "rekey") {
+        this.#endpoint.rekeyPeer(now, tunnel.id, command.ike);
+        continue;
+      }
       const inUse = tunnel.is("UP", "CONNECTING", "RESOLVING");
       if (verb === "up") {
         tunnel.commandUp(now);

@@ -36,7 +36,7 @@ import { createChildSa, newChildName, newChildSa, rekeyChildSa } from "./exchang
 import { ikeAuth } from "./exchanges/ike-auth.ts";
 import { ikeSaInit, initiateIkeSa, onIkeSaInitRequest } from "./exchanges/ike-sa-init.ts";
 import { informational } from "./exchanges/informational.ts";
-import { rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
+import { ikeRekeyName, rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
 import { failureOf } from "./failures.ts";
 import { Allowance, HalfOpen } from "./half-open.ts";
 import type { Host } from "./host.ts";
@@ -141,6 +141,19 @@ export class IkeEndpoint {
   /** Another CHILD_SA on an IKE SA that lost its last one. */
   requestChild(now: Instant, sa: IkeSa): void {
     if (sa.established && !sa.hasExchange(newChildName)) sa.initiate(now, newChildSa());
+    this.#settle();
+  }
+
+  /** Replaces the CHILD_SAs of a peer, or its IKE SA, now rather than when their lifetimes ask for it. */
+  rekeyPeer(now: Instant, peerId: string, ike: boolean): void {
+    for (const sa of this.sas()) {
+      if (sa.peer?.id !== peerId || !sa.established) continue;
+      this.#host.touch(sa);
+      if (ike) rekeyNow(sa, now);
+      else
+        for (const child of sa.children.values())
+          if (child.state.name === "INSTALLED") this.#rekeyChild(sa, child, now);
+    }
     this.#settle();
   }
 
@@ -428,7 +441,7 @@ export class IkeEndpoint {
         this.#host.touch(successor);
       },
       onPeerMoved: (sa, now) => this.#followWithChildren(sa, now),
-      onRekeyDue: (sa, now) => sa.initiate(now, rekeyIkeSa()),
+      onRekeyDue: rekeyNow,
       onChildRekeyDue: (sa, child, now) => this.#rekeyChild(sa, child, now),
       touch: (sa) => {
         this.#touched.add(sa);
@@ -531,6 +544,11 @@ export class IkeEndpoint {
 }
 
 const complaintsPerMinute = 6;
+
+function rekeyNow(sa: IkeSa, now: Instant): void {
+  sa.rekeyAt = undefined;
+  if (!sa.hasExchange(ikeRekeyName)) sa.initiate(now, rekeyIkeSa());
+}
 
 function nonceOf(sa: IkeSa): Uint8Array {
   return lowerNonce(sa.secured!.Ni, sa.secured!.Nr);
