@@ -26,6 +26,7 @@ export type ControlCommand =
   /** `lines`: how many recent records, 0 to 1000. */
   | { readonly verb: "log" | "events"; readonly lines: number; readonly follow: boolean }
   | { readonly verb: "counters" }
+  | { readonly verb: "metrics" }
   | { readonly verb: "dump" };
 
 export type ControlRequest = ControlCommand & { readonly v: number; readonly id: number };
@@ -108,6 +109,11 @@ export interface DropCount {
 export interface CountersResult {
   readonly counters: Readonly<Record<string, number>>;
   readonly drops: readonly DropCount[];
+}
+
+/** Answer to `metrics`: Prometheus' text format. */
+export interface MetricsResult {
+  readonly text: string;
 }
 
 /** Answer to `up`, `down`, `reset` and `rekey`: taken note of; `status` tells how it goes. */

@@ -8,6 +8,7 @@ import { changeConnection, type Verb } from "./commands/connection.ts";
 import { counters } from "./commands/counters.ts";
 import { events } from "./commands/events.ts";
 import { log } from "./commands/log.ts";
+import { metrics } from "./commands/metrics.ts";
 import { status } from "./commands/status.ts";
 import { CommandError, type ExitCode, exitCode } from "./exit-codes.ts";
 import { type Output, printJson } from "./output.ts";
@@ -132,6 +133,10 @@ function program(version: string, output: Output): Command {
     .action((options: Common) =>
       withDaemon(options, (client) => counters(client, output, options.json === true)),
     );
+
+  talking(root.command("metrics"), false)
+    .description("print the metrics in Prometheus' text format")
+    .action((options: Common) => withDaemon(options, (client) => metrics(client, output)));
 
   talking(root.command("dump"), false)
     .description("print the daemon's whole state as JSON; no secrets")

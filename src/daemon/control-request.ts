@@ -16,7 +16,7 @@ const schema = z.discriminatedUnion("verb", [
     lines: z.int().min(0).max(1000),
     follow: z.boolean(),
   }),
-  z.strictObject({ ...envelope, verb: z.literal("counters") }),
+  z.strictObject({ ...envelope, verb: z.enum(["counters", "metrics"]) }),
   z.strictObject({ ...envelope, verb: z.literal("dump") }),
 ]);
 

@@ -13,12 +13,14 @@ import type { Kernel } from "../dataplane/kernel.ts";
 import type { GatewayMachine } from "../gateway/contract.ts";
 import type { EventLog } from "../telemetry/event-log.ts";
 import type { Log } from "../telemetry/log.ts";
+import { type MetricsInput, MetricsPage } from "../telemetry/metrics.ts";
 import { configDifference } from "./config-diff.ts";
 import { type ControlServer, openControlServer } from "./control-server.ts";
 import { answerControl, type ControlSubject } from "./control-verbs.ts";
 import { type ExitCode, exitCode } from "./exit-codes.ts";
 import { HostRouting } from "./host-routing.ts";
 import type { Keylog } from "./keylog.ts";
+import { type MetricsListener, openMetricsListener } from "./metrics-listener.ts";
 import { type Performer, perform } from "./perform.ts";
 import type { DataPlanePort } from "./ports.ts";
 import type { Resolver } from "./resolver.ts";
@@ -60,6 +62,8 @@ export class Daemon {
   readonly #dataPlane: DataPlanePort;
   readonly #machine: GatewayMachine;
   readonly #shell: Shell;
+  readonly #metrics: MetricsPage;
+  #metricsListener: MetricsListener | undefined;
   readonly #totals = new TrafficTotals();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #startedAtMs: number;
@@ -88,18 +92,25 @@ export class Daemon {
       log: parts.log,
     });
     let dataPlane: DataPlanePort | undefined;
+    let metrics: MetricsListener | undefined;
     try {
+      const { listen } = parts.config.gateway.metrics;
+      const render = async () => (daemon ? daemon.#metrics.render() : "");
+      const onError = (error: unknown) => parts.log.write("error", "metrics", { err: error });
+      if (listen) metrics = await openMetricsListener({ listen, render, onError });
       dataPlane = parts.openDataPlane((events) => {
         if (daemon) daemon.#onEvents(events);
       });
       routing.cleanUp();
       daemon = new Daemon(parts, server, routing, dataPlane);
+      daemon.#metricsListener = metrics;
       daemon.#begin();
       return daemon;
     } catch (error) {
       if (daemon) daemon.#shell.close();
       if (dataPlane) routing.cleanUp();
       dataPlane?.close();
+      metrics?.close();
       server.close();
       throw error;
     }
@@ -118,6 +129,10 @@ export class Daemon {
     this.#machine = parts.createMachine(dataPlane);
     this.#startedAtMs = parts.clock.now();
     this.#mtu = tunMtu(parts.config);
+    this.#metrics = new MetricsPage(
+      () => this.#metricsInput(),
+      () => new Promise((resolve) => setImmediate(resolve)),
+    );
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -234,9 +249,24 @@ export class Daemon {
     this.#shell.close();
     this.#routing.cleanUp();
     this.#dataPlane.close();
+    this.#metricsListener?.close();
     this.#server.close();
     this.#parts.log.write("info", "culvertd stopped");
     this.#end(code);
+  }
+
+  #metricsInput(): MetricsInput {
+    const { version, clock, config } = this.#parts;
+    const nowMs = clock.now();
+    const names = config.connections.map(({ name }) => name);
+    return {
+      version,
+      startedAtMs: this.#startedAtMs,
+      nowMs,
+      gateway: this.#machine.status(nowMs),
+      connectionTraffic: this.#totals.perConnection(names, this.#dataPlane.traffic()),
+      drops: this.#dataPlane.drops(),
+    };
   }
 
   #subject(): ControlSubject {
@@ -247,6 +277,7 @@ export class Daemon {
       clock,
       ring: log.ring,
       events: events.ring,
+      metrics: this.#metrics,
       feed: (input) => this.#shell.feed(input),
       daemon: {
         version,

@@ -42,6 +42,7 @@ export function siteConfig(options: SiteOptions): Config {
       tun: { name: "culvert0", mtu: "auto" },
       workers: 1,
       replayWindow: 4096,
+      metrics: {},
     },
     connections: [connectionConfig(options)],
     routes: { destination: options.routing === "protected-data-flows" ? [] : routes, policy: [] },

@@ -183,6 +183,8 @@ async function daemon(...statuses: DaemonStatus[]) {
           return ok({ records: events.recent(request.lines).map((line) => JSON.parse(line)) });
         case "counters":
           return ok({ counters: { "tun.packets.read": 12, "udp.sends": 3 }, drops: daemonStatus.drops });
+        case "metrics":
+          return Promise.resolve(ok({ text: "# HELP culvert_info 1\nculvert_info 1\n" }));
         case "dump":
           return ok({ everything: true });
         default:
