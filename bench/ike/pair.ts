@@ -93,6 +93,7 @@ function endpoint(local: string, remote: string, ikeProposal: string) {
     childLifetimePackets: 0,
     rehearseRekey: false,
     replayWindow: 4096,
+    answerTimeoutMs: 30_000,
     livenessIntervalMs: undefined,
     natTraversal: { forceEncapsulation: false, keepaliveMs: 20_000 },
   };

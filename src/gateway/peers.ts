@@ -34,6 +34,7 @@ export function peerSettings(
     childLifetimePackets: ipsec.lifetimePackets,
     rehearseRekey: ipsec.rehearseRekey,
     replayWindow: config.gateway.replayWindow,
+    answerTimeoutMs: dpd.timeoutSeconds * 1000,
     livenessIntervalMs: dpd.enabled ? dpd.intervalSeconds * 1000 : undefined,
     natTraversal: natTraversal.enabled
       ? {

@@ -82,7 +82,7 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       rehearseRekey: options.rehearseRekey ?? false,
       perSubnetPair: "auto",
     },
-    dpd: { enabled: true, intervalSeconds: 10, action: "restart", ...options.dpd },
+    dpd: { enabled: true, intervalSeconds: 10, timeoutSeconds: 30, action: "restart", ...options.dpd },
     natTraversal: { enabled: true, forceEncapsulation: false, keepaliveSeconds: 20, ...options.natTraversal },
     healthCheck: {
       enabled: false,

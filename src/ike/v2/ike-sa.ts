@@ -63,6 +63,8 @@ export class IkeSa {
   supersededAt: Instant | undefined;
   /** The peer's successor of this IKE SA, made while ours was under way, and the lower nonce of its exchange (§2.8.2). */
   rival: { readonly sa: IkeSa; readonly lowestNonce: Uint8Array } | undefined;
+  /** The peer's SPIs that it deleted before we knew them: the answer that made them was lost and will be repeated. */
+  readonly deletedEarly = new Set<number>();
   lastHeardAt: Instant;
   /** The last unproven word that the peer has lost this IKE SA. */
   hintedAt: Instant | undefined;

@@ -120,6 +120,7 @@ export class Transport {
       return;
     }
     out.exchange.onResponse(this.#sa, now, { header, payloads, local, remote, datagram });
+    this.#sa.deletedEarly.clear();
     this.#pump(now);
   }
 
@@ -288,11 +289,11 @@ export class Transport {
   }
 
   #patienceMs(exchange: InitiatedExchange): number {
-    const { setupMs, deleteMs, establishedMs } = this.#sa.host.limits;
+    const { setupMs, deleteMs, establishedMs = this.#sa.peer?.answerTimeoutMs } = this.#sa.host.limits;
     if (this.#sa.is("DELETING")) return deleteMs;
     return exchange.type === ExchangeType.code.IKE_SA_INIT || exchange.type === ExchangeType.code.IKE_AUTH
       ? setupMs
-      : establishedMs;
+      : (establishedMs ?? setupMs);
   }
 
   #encode(
