@@ -27,7 +27,7 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { type ChildSa, confirmChild, exhaust, expireChild } from "./child-sa.ts";
+import { type ChildSa, confirmChild, exhaust, expireChild, isConfirmed } from "./child-sa.ts";
 import { CookieJar, lowerNonce } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -514,6 +514,11 @@ export class IkeEndpoint {
   }
 
   #rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
+    if (!isConfirmed(sa, child)) {
+      child.rekeyAt = now + unconfirmedMs;
+      this.#host.touch(sa);
+      return;
+    }
     const exchange = rekeyChildSa(child);
     // From here on the exchange decides when to try again.
     child.rekeyAt = undefined;
@@ -576,6 +581,8 @@ export class IkeEndpoint {
 }
 
 const complaintsPerMinute = 6;
+/** How soon a rekey that had to wait for the peer's SA to exist is tried again. */
+const unconfirmedMs = 1_000;
 
 function rekeyNow(sa: IkeSa, now: Instant): void {
   sa.rekeyAt = undefined;
