@@ -5,7 +5,7 @@ import { must } from "../../testbed/exec.ts";
 import { StrongSwan, type StrongSwanOptions } from "../../testbed/strongswan.ts";
 import type { Testbed } from "../../testbed/testbed.ts";
 import type { Site, Topology } from "../../testbed/topology.ts";
-import { ping } from "../../testbed/traffic.ts";
+import { ping, waitForPing } from "../../testbed/traffic.ts";
 import { describeInNamespaces, espProposal, gatewayOn, ikeProposal, network, sharedKey } from "./support.ts";
 
 describeInNamespaces("several CHILD_SAs with strongSwan", ["strongswan"], () => {
@@ -42,6 +42,23 @@ describeInNamespaces("several CHILD_SAs with strongSwan", ["strongswan"], () => 
       return tunnel?.pairs?.up === 5 && tunnel.children.some((child) => !before.includes(child.spiIn));
     });
     expect(after.tunnels[0]!.children.filter((child) => before.includes(child.spiIn))).toHaveLength(4);
+    await expectAllPairs(a, b);
+  });
+
+  it("on traffic: a pair without an SA drops its packets as no_sa, and they bring it up", async () => {
+    const { bed, a, b } = await widerNetwork();
+    const peer = await strongSwanOnB(bed, { a, b }, pairwise(a, b));
+    const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", { ...flows(a, b), start: "on-traffic" }));
+    await waitForPing(a.host, b.hostAddress);
+    await allUp(culvert, 5);
+    expect((await peer.swanctl(["--terminate", "--child", "p11"])).code).toBe(0);
+    await culvert.waitFor("one pair down", ({ tunnels }) => tunnels[0]?.pairs?.up === 4);
+    const noSa = async () =>
+      (await culvert.status()).drops.find(({ reason }) => reason === "no_sa")?.packets ?? 0;
+    const before = await noSa();
+    expect((await ping(a.host, second.b, { source: second.a, count: 200 })).received).toBeGreaterThan(0);
+    expect(await noSa()).toBeGreaterThan(before);
+    await allUp(culvert, 5);
     await expectAllPairs(a, b);
   });
 
