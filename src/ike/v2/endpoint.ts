@@ -14,7 +14,7 @@ import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
 import type { PacketFlow } from "../../core/traffic-selector.ts";
 import { digest } from "../../crypto/index.ts";
-import { formatSuite, NotifyType } from "../../registry/index.ts";
+import { NotifyType } from "../../registry/index.ts";
 import {
   type DecodedHeader,
   type DecodedMessage,
@@ -40,7 +40,7 @@ import { ikeSaInit, initiateIkeSa, onIkeSaInitRequest } from "./exchanges/ike-sa
 import { informational } from "./exchanges/informational.ts";
 import { ikeRekeyName, rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
 import { onLocalAddresses } from "./exchanges/update-addresses.ts";
-import { failureOf } from "./failures.ts";
+import { failureOf, refusedSa, unknownCritical } from "./failures.ts";
 import { Allowance, HalfOpen } from "./half-open.ts";
 import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
@@ -235,10 +235,7 @@ export class IkeEndpoint {
         if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi || child.refused.has(direction))
           continue;
         child.refused.add(direction);
-        const record = failureOf(sa, "DATAPLANE_ERROR", {
-          ours: [formatSuite(child.suite)],
-          difference: `${direction} SA: ${reason}`,
-        });
+        const record = refusedSa(sa, child, direction, reason);
         this.#emit({ kind: "failure", sa, record });
         sa.requestDelete(now, "failed");
       }
@@ -339,14 +336,8 @@ export class IkeEndpoint {
     const critical = findUnknownCritical(message.payloads);
     if (critical) {
       refuse(notify(NotifyType.code.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical.type)));
-      const subject = {
-        peer: undefined,
-        candidates: this.#peers.candidates(local.address, remote.address),
-        remote,
-      };
-      const difference = `IKE_SA_INIT: critical payload ${critical.type} is unknown here`;
-      if (subject.candidates.length > 0)
-        this.#complain(failureOf(subject, "UNSUPPORTED_CRITICAL_PAYLOAD", { difference }));
+      const candidates = this.#peers.candidates(local.address, remote.address);
+      if (candidates.length > 0) this.#complain(unknownCritical(candidates, remote, critical.type));
       return;
     }
     if (violation(ikeSaInit.request, message.payloads) !== undefined) {
