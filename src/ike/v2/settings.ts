@@ -69,6 +69,8 @@ export interface PeerSettings {
   /** Per CHILD_SA and direction; 0 is unlimited. */
   readonly childLifetimeBytes: number;
   readonly childLifetimePackets: number;
+  /** As initiator, rekey the first CHILD_SA once soon after it is up. */
+  readonly rehearseRekey: boolean;
   /** Packets. */
   readonly replayWindow: number;
   /** RFC 4555, when the peer supports it too. */
@@ -125,6 +127,8 @@ export interface EndpointLimits {
   readonly reassemblyMs: number;
   /** How long a negotiation of the peer waits for its next additional key exchange (RFC 9370 §2.2.4). */
   readonly followUpMs: number;
+  /** How long after the first CHILD_SA is up its rekey is rehearsed, ±50 %. */
+  readonly rehearsalMs: number;
   /** After TEMPORARY_FAILURE or a collision, jittered. */
   readonly rekeyRetryMs: number;
   /** After a refusal that will hardly change: the longer of this and a part of what is left of the lifetime. */
@@ -159,6 +163,7 @@ export const defaultLimits: EndpointLimits = {
   reassemblyBytes: 32_768,
   reassemblyMs: 30_000,
   followUpMs: 30_000,
+  rehearsalMs: 3_000,
   rekeyRetryMs: 10_000,
   refusedRetryMs: 30_000,
 };

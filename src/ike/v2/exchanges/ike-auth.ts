@@ -21,13 +21,14 @@ import {
   answerChild,
   type ChildOffer,
   childOfferPayloads,
+  endsOf,
   offerChild,
 } from "../child-negotiation.ts";
 import { expectChild, softFraction } from "../child-sa.ts";
 import { ownToken, takeToken } from "../crash-detection.ts";
 import type { Answer, Exchange, InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
-import { failureOf } from "../failures.ts";
+import { childTerms, codeOfNotify, failureOf } from "../failures.ts";
 import { formatIdentity, formatIdPayload, identityMatches, identityPayload } from "../identity.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { pskAuth, type Signed, verifyPskAuth } from "../key-material.ts";
@@ -38,6 +39,7 @@ import { type PayloadRules, violation } from "../payload-rules.ts";
 import { mayExpect } from "../peer-table.ts";
 import { adoptPpk, mixedKeys, type Proof, ppkDetails, ppkNotifies, verifyInitiator } from "../ppk.ts";
 
+import { scheduleRehearsal } from "../rehearsal.ts";
 import { narrow, sameSelectors } from "../selectors.ts";
 import type { Identity, PeerSettings } from "../settings.ts";
 import type { SignedMessages } from "../states.ts";
@@ -135,13 +137,7 @@ class IkeAuth implements InitiatedExchange {
     }
     this.#dropMixed();
     if (!isAuthentic(sa, peer, "responder", auth, octets))
-      return this.#refuse(
-        sa,
-        now,
-        NotifyType.code.AUTHENTICATION_FAILED,
-        "AUTHENTICATION_FAILED",
-        authDetails(auth),
-      );
+      return this.#refuse(sa, now, NotifyType.code.AUTHENTICATION_FAILED, authCode(auth), authDetails(auth));
 
     const abandoned = sa.state.name === "DELETING" ? sa.state.why : undefined;
     acceptMobike(sa, peer, payloads);
@@ -168,6 +164,7 @@ class IkeAuth implements InitiatedExchange {
       expectChild(sa, now);
       sa.pairs!.onRefused(sa, now, offered.ask!, error?.type ?? 0, accepted.error);
     }
+    if (accepted.ok) scheduleRehearsal(sa, now, accepted.value);
     if (sa.established) sa.host.onEstablished(sa, now, false);
     return "done";
   }
@@ -175,11 +172,12 @@ class IkeAuth implements InitiatedExchange {
   /** The peer refused in an answer that only it can have encrypted; without AUTH it proves no more than that. */
   #onRefusal(sa: IkeSa, now: Instant, error: NotifyPayload): "done" {
     const theirs = [NotifyType.nameOf(error.type)];
-    const code =
-      error.type === NotifyType.code.AUTHENTICATION_FAILED ? "AUTHENTICATION_FAILED" : "OTHER_NOTIFY";
     const ours = [`our identity ${sa.localId}`, ...(this.#mixed ? ppkDetails(sa.peer!, "").ours : [])];
+    const offered = this.#child && childTerms(this.#child.proposals, endsOf(this.#child));
     this.onAbandon(sa);
-    sa.fail(now, failureOf(sa, code, { ours, theirs }));
+    const difference = `IKE_AUTH: the peer answers ${theirs}`;
+    const details = { ours, theirs, difference, ...(offered && { offered }) };
+    sa.fail(now, failureOf(sa, codeOfNotify(error.type, "OTHER_NOTIFY"), details));
     return "done";
   }
 
@@ -203,10 +201,7 @@ class IkeAuth implements InitiatedExchange {
       sa.end(now, sa.state.why);
       return;
     }
-    const difference = "IKE_SA_INIT was answered, IKE_AUTH was not";
-    const remedy =
-      "look at the peer's log; if it never saw IKE_AUTH, a firewall drops UDP 4500 or fragments of large datagrams";
-    sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "PEER_UNREACHABLE", { difference, remedy }) });
+    sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "IKE_AUTH_UNANSWERED") });
     sa.end(now, "unreachable");
   }
 
@@ -279,7 +274,7 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
     sa.candidates = [without ?? fitting[0]!];
     return without
       ? refuse("PPK_MISMATCH", ppkDetails(without, "the peer has another PPK, or none"))
-      : refuse("AUTHENTICATION_FAILED", authDetails(auth));
+      : refuse(authCode(auth), authDetails(auth));
   }
   const proof = proofs.get(peer)!;
   const mixed = proof.ok ? proof.mixed : undefined;
@@ -405,6 +400,13 @@ function identityMismatch(expected: Identity, got: IdPayload) {
   const ours = [formatIdentity(expected)];
   const theirs = [formatIdPayload(got)];
   return { ours, theirs, difference: `peer identity: expected ${ours}, got ${theirs}` };
+}
+
+/** No key is wrong when the peer does not use one. */
+function authCode(auth: AuthPayload | undefined) {
+  return auth?.method === AuthMethod.code.SHARED_KEY_MIC
+    ? "AUTHENTICATION_FAILED"
+    : "AUTH_METHOD_UNSUPPORTED";
 }
 
 function authDetails(auth: AuthPayload | undefined) {
