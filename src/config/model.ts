@@ -2,7 +2,7 @@
  * The configuration after parsing, defaults and rules: what the rest of culvert sees. No optional that has a default
  * survives to here. The schema that produces it is `schema.ts`; names follow the file's keys.
  */
-import type { IpAddress, Prefix } from "../core/address.ts";
+import type { Endpoint, IpAddress, Prefix } from "../core/address.ts";
 import type { Secret } from "../core/secret.ts";
 
 export interface Config {
@@ -25,6 +25,8 @@ export interface GatewayConfig {
   readonly tun: { readonly name: string; readonly mtu: number | "auto" };
   readonly workers: number | "auto";
   readonly replayWindow: number;
+  /** `listen`: where GET /metrics is answered; a loopback address. */
+  readonly metrics: { readonly listen?: Endpoint | undefined };
 }
 
 export interface CustomerGatewayConfig {
@@ -63,6 +65,13 @@ export interface ProposalConfig {
   readonly weak?: readonly { readonly keyword: string; readonly reason: string }[];
 }
 
+export interface PpkConfig {
+  readonly id: string;
+  readonly secret: Secret;
+  /** No IKE SA without it. */
+  readonly required: boolean;
+}
+
 export interface ConnectionConfig {
   readonly name: string;
   /** Stable number for the data plane, 0 to 65535: the order in the file. */
@@ -85,12 +94,15 @@ export interface ConnectionConfig {
     readonly mobike: boolean;
     readonly localId: Identity | undefined;
     readonly remoteId: Identity | undefined;
+    /** A postquantum preshared key (RFC 8784). */
+    readonly ppk?: PpkConfig | undefined;
   };
   readonly ipsec: {
     readonly proposals: readonly ProposalConfig[];
     readonly lifetimeSeconds: number;
     readonly lifetimeKilobytes: number;
     readonly lifetimePackets: number;
+    readonly rehearseRekey: boolean;
     readonly perSubnetPair: boolean | "auto";
   };
   readonly dpd: {

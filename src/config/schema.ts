@@ -6,7 +6,9 @@
 import { z } from "zod";
 import { espDefaults, ikeDefaults } from "./defaults.ts";
 import { accept, anyText, autoOr, flag, integer, leaf, list, number, oneOf, text } from "./leaf.ts";
+import { ppkRule } from "./psk.ts";
 import {
+  ppkIdRule,
   readAsn,
   readGatewayAddress,
   readIdentity,
@@ -14,8 +16,10 @@ import {
   readIp,
   readKeyId,
   readLinkCidr,
+  readLoopbackListen,
   readName,
   readPeer,
+  readPpkId,
   readPrefix,
   readProposal,
   readSecretPath,
@@ -72,6 +76,17 @@ export const gatewaySchema = z.strictObject({
     .prefault({}),
   workers: autoOr(1, 256).prefault("auto"),
   replayWindow: integer([64, 65_536]).prefault(4096),
+  metrics: z
+    .strictObject({
+      listen: text(
+        {
+          type: "address and port",
+          rule: "a loopback address and a port, such as 127.0.0.1:9540 or [::1]:9540",
+        },
+        readLoopbackListen,
+      ).optional(),
+    })
+    .prefault({}),
 });
 
 export const customerGatewaySchema = z.strictObject({
@@ -103,6 +118,14 @@ export const connectionSchema = z.strictObject({
       mobike: flag().prefault(true),
       localId: identity().optional(),
       remoteId: identity().optional(),
+      ppk: z
+        .strictObject({
+          id: text({ type: "text", rule: ppkIdRule }, readPpkId),
+          file: text({ type: "path", rule: "the path of a file" }, readSecretPath).optional(),
+          value: text({ type: "text", rule: ppkRule }, accept).optional(),
+          required: flag().prefault(true),
+        })
+        .optional(),
     })
     .prefault({}),
   ipsec: z
@@ -114,6 +137,7 @@ export const connectionSchema = z.strictObject({
         (n) => n === 0 || (n >= 2560 && n <= maxKilobytes),
       ).prefault(0),
       lifetimePackets: integer([0, Number.MAX_SAFE_INTEGER]).prefault(0),
+      rehearseRekey: flag().prefault(true),
       perSubnetPair: pairing().prefault("auto"),
     })
     .prefault({}),

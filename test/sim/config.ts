@@ -11,6 +11,7 @@ export interface SiteOptions {
   readonly peers?: readonly string[];
   readonly start?: ConnectionConfig["start"];
   readonly psk?: string;
+  readonly ppk?: { readonly id: string; readonly secret: string; readonly required: boolean };
   readonly ike?: readonly string[];
   readonly esp?: readonly string[];
   readonly localSubnets?: readonly string[];
@@ -24,6 +25,7 @@ export interface SiteOptions {
   readonly mobike?: boolean;
   readonly childless?: ConnectionConfig["ike"]["childless"];
   readonly lifetimeSeconds?: number;
+  readonly rehearseRekey?: boolean;
   readonly perSubnetPair?: boolean | "auto";
   readonly lifetimeKilobytes?: number;
   readonly lifetimePackets?: number;
@@ -45,6 +47,7 @@ export function siteConfig(options: SiteOptions): Config {
       tun: { name: "culvert0", mtu: "auto" },
       workers: 1,
       replayWindow: 4096,
+      metrics: {},
     },
     connections: [connectionConfig(options)],
     routes: { destination: options.routing === "protected-data-flows" ? [] : routes, policy: [] },
@@ -75,12 +78,15 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       mobike: options.mobike ?? true,
       localId: options.localId,
       remoteId: options.remoteId,
+      ppk: options.ppk && { ...options.ppk, secret: Secret.fromText(options.ppk.secret) },
     },
     ipsec: {
       proposals: (options.esp ?? ["aes128gcm16"]).map(proposal("esp")),
       lifetimeSeconds: options.lifetimeSeconds ?? 86400,
       lifetimeKilobytes: options.lifetimeKilobytes ?? 0,
       lifetimePackets: options.lifetimePackets ?? 0,
+      // The other scenarios count messages: those about rehearsals ask for one.
+      rehearseRekey: options.rehearseRekey ?? false,
       perSubnetPair: options.perSubnetPair ?? "auto",
     },
     dpd: { enabled: true, intervalSeconds: 10, timeoutSeconds: 30, action: "restart", ...options.dpd },

@@ -27,7 +27,7 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { type ChildSa, confirmChild, exhaust, isConfirmed, requestChildDelete } from "./child-sa.ts";
+import { type ChildSa, confirmChild, exhaust, expireChild, isConfirmed } from "./child-sa.ts";
 import { CookieJar, lowerNonce } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -36,11 +36,13 @@ import type { EndReason, IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import { createChildSa, newChildSa, rekeyChildSa } from "./exchanges/create-child-sa.ts";
 import { ikeAuth } from "./exchanges/ike-auth.ts";
+import { ikeFollowUpKe } from "./exchanges/ike-followup-ke.ts";
+import { ikeIntermediate } from "./exchanges/ike-intermediate.ts";
 import { ikeSaInit, initiateIkeSa, onIkeSaInitRequest } from "./exchanges/ike-sa-init.ts";
 import { informational } from "./exchanges/informational.ts";
 import { ikeRekeyName, rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
 import { onLocalAddresses } from "./exchanges/update-addresses.ts";
-import { failureOf } from "./failures.ts";
+import { failureOf, refusedSa, unknownCritical } from "./failures.ts";
 import { Allowance, HalfOpen } from "./half-open.ts";
 import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
@@ -202,7 +204,7 @@ export class IkeEndpoint {
         if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi) continue;
         if (hard) exhaust(sa, child);
         if (child.state.name !== "INSTALLED") continue;
-        if (hard) requestChildDelete(sa, now, child, "expired");
+        if (hard) expireChild(sa, now, child, "volume");
         else this.#rekeyChild(sa, child, now);
         this.#host.touch(sa);
       }
@@ -235,7 +237,7 @@ export class IkeEndpoint {
         if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi || child.refused.has(direction))
           continue;
         child.refused.add(direction);
-        const record = failureOf(sa, "DATAPLANE_ERROR", { difference: `${direction} SA: ${reason}` });
+        const record = refusedSa(sa, child, direction, reason);
         this.#emit({ kind: "failure", sa, record });
         sa.requestDelete(now, "failed");
       }
@@ -336,6 +338,8 @@ export class IkeEndpoint {
     const critical = findUnknownCritical(message.payloads);
     if (critical) {
       refuse(notify(NotifyType.code.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical.type)));
+      const candidates = this.#peers.candidates(local.address, remote.address);
+      if (candidates.length > 0) this.#complain(unknownCritical(candidates, remote, critical.type));
       return;
     }
     if (violation(ikeSaInit.request, message.payloads) !== undefined) {
@@ -446,7 +450,7 @@ export class IkeEndpoint {
 
   #makeHost(deps: EndpointDeps): Host {
     const exchanges = new Map<number, Exchange>(
-      [ikeAuth, createChildSa, informational].map((e) => [e.type, e]),
+      [ikeAuth, ikeIntermediate, createChildSa, ikeFollowUpKe, informational].map((e) => [e.type, e]),
     );
     return {
       random: deps.random,
@@ -491,7 +495,7 @@ export class IkeEndpoint {
       this.#sas.onPeerKnown(output.sa);
     } else if (output.kind === "ended") this.#sas.onClosed(output.sa);
     // Whoever has not authenticated is a stranger, however far it came.
-    if (output.kind === "failure" && output.sa?.is("HALF_OPEN")) this.#complain(output.record);
+    if (output.kind === "failure" && output.sa?.halfOpen) this.#complain(output.record);
     else this.#outputs.push(output);
   }
 

@@ -4,6 +4,7 @@
  */
 import { earlier, type Instant } from "../../core/time.ts";
 import { childDeadline, onChildTimeout } from "./child-sa.ts";
+import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { livenessAt, onLivenessDue } from "./liveness.ts";
 import type { StateName } from "./states.ts";
@@ -15,6 +16,7 @@ export function timersDeadline(sa: IkeSa): Instant | undefined {
   if (state.name !== "ESTABLISHED") return at;
   for (const child of sa.children.values()) at = earlier(at, childDeadline(child));
   at = earlier(at, livenessAt(sa));
+  at = earlier(at, sa.followUps.deadline);
   for (const own of [sa.rekeyAt, sa.expiresAt, sa.childlessAt, sa.supersededAt, sa.keepaliveAt, sa.pairs?.at])
     at = earlier(at, own);
   return at;
@@ -29,6 +31,8 @@ export function onTimers(sa: IkeSa, now: Instant): void {
   }
   if (state.name !== "ESTABLISHED") return;
   if (due(sa.expiresAt, now)) {
+    const difference = `the IKE SA reached ${sa.peer!.ikeLifetimeMs / 1000} s and was not rekeyed before`;
+    sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "LIFETIME_EXPIRED", { difference }) });
     sa.requestDelete(now, "expired");
     return;
   }
@@ -43,6 +47,7 @@ export function onTimers(sa: IkeSa, now: Instant): void {
       return;
     }
   }
+  sa.followUps.handleTimeout(now);
   for (const child of [...sa.children.values()]) onChildTimeout(sa, child, now);
   sa.pairs?.handleTimeout(sa, now);
   if (due(sa.rekeyAt, now)) {
@@ -58,7 +63,7 @@ export function onTimers(sa: IkeSa, now: Instant): void {
 
 function expireState(sa: IkeSa, now: Instant, name: StateName): void {
   if (name === "REKEYED" || name === "CONTENDING") sa.requestDelete(now, "rekeyed");
-  else if (name === "HALF_OPEN") sa.end(now, "unreachable");
+  else if (sa.halfOpen) sa.end(now, "unreachable");
   else sa.host.forget(sa);
 }
 
