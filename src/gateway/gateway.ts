@@ -64,6 +64,7 @@ export class Gateway implements GatewayMachine {
   readonly #endpoint: IkeEndpoint;
   /** By connection number. */
   readonly #connections: ConnectionRecord[];
+  #up = 0;
   readonly #connectionsByName: ReadonlyMap<string, ConnectionRecord>;
   readonly #tunnels = new Map<string, Tunnel>();
   readonly #resolved = new Map<string, readonly IpAddress[]>();
@@ -170,6 +171,10 @@ export class Gateway implements GatewayMachine {
     if (this.#stopping) return earlier(this.#endpoint.pollTimeout(), this.#stopping.until);
     const own = earlier(earlier(this.#deadlines.next(), this.#starts.deadline), this.#names.deadline);
     return earlier(earlier(this.#endpoint.pollTimeout(), own), this.#forwarding.deadline);
+  }
+
+  get connectionCount(): GatewayMachine["connectionCount"] {
+    return { up: this.#up, all: this.#connections.length };
   }
 
   status(now: Instant): GatewayStatus {
@@ -525,6 +530,8 @@ export class Gateway implements GatewayMachine {
     if (from === "UP") record.history.onTunnelDown(tunnel.id);
     const state = connectionState(record.tunnels);
     if (state !== record.state) {
+      if (state === "up") this.#up++;
+      if (record.state === "up") this.#up--;
       record.state = state;
       record.since = now;
     }
