@@ -129,6 +129,15 @@ export class Gateway implements GatewayMachine {
     return at;
   }
 
+  /** What IKE holds, for whoever checks that nothing is lost or kept for ever. Only to be read. */
+  get ike(): IkeEndpoint {
+    return this.#endpoint;
+  }
+
+  get spisInUse(): number {
+    return this.#spis.inUse;
+  }
+
   status(now: Instant): GatewayStatus {
     const sas = this.#preferredSas();
     return {

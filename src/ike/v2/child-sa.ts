@@ -5,7 +5,7 @@
  */
 import { compareBytes, type IpAddress } from "../../core/address.ts";
 import type { Encapsulation, SaSpec } from "../../core/dataplane.ts";
-import { type Random, randomBelow } from "../../core/random.ts";
+import { randomBelow } from "../../core/random.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import type { TrafficSelector } from "../../core/traffic-selector.ts";
 import { type EspSuite, encrById, encrKeyBits } from "../../registry/index.ts";
@@ -63,7 +63,7 @@ export interface ChildTerms {
 /** Installs both directions, inbound first, so that nothing the peer sends can arrive too early. */
 export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
   const peer = sa.peer!;
-  const soft = softFraction(sa.host.random, sa.role === "initiator");
+  const soft = softFraction(sa);
   const encapsulation = encapsulationOf(sa);
   const row = encrById.get(terms.suite.encr)!;
   const limit = (hard: number) => ({ hard, soft: hard === 0 ? 0 : Math.floor(hard * soft) });
@@ -271,9 +271,10 @@ export function onChildTimeout(sa: IkeSa, child: ChildSa, now: Instant): void {
  * The part of a lifetime after which we rekey. The original initiator goes first and its peer, if it is one of us,
  * later: the two ranges do not meet, so two gateways do not rekey at the same moment.
  */
-export function softFraction(random: Random, initiator: boolean): number {
-  const unit = randomBelow(random, 2 ** 16) / 2 ** 16;
-  return initiator ? 0.8 + 0.06 * unit : 0.88 + 0.06 * unit;
+export function softFraction({ host, role }: IkeSa): number {
+  const { rekeyFraction } = host.limits;
+  const unit = randomBelow(host.random, 2 ** 16) / 2 ** 16;
+  return rekeyFraction + 0.06 * unit + (role === "initiator" ? 0 : 0.08);
 }
 
 function exportKeys(sa: IkeSa, { suite, keys, spiIn, spiOut }: ChildTerms): void {

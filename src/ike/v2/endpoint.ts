@@ -218,6 +218,11 @@ export class IkeEndpoint {
     return this.#drops;
   }
 
+  /** How much is kept, by kind: everything here is given back when the IKE SAs are. */
+  get kept(): { readonly sas: number; readonly requests: number; readonly deadlines: number } {
+    return { sas: this.#bySpi.size, requests: this.#byRequest.size, deadlines: this.#deadlines.size };
+  }
+
   get halfOpen(): number {
     return this.#halfOpen.size;
   }

@@ -342,6 +342,11 @@ export class IkeSa {
     return this.#outstanding?.exchange.name;
   }
 
+  /** Exchanges that wait for the window. */
+  get backlog(): number {
+    return this.#queue.length;
+  }
+
   get idle(): boolean {
     return this.#outstanding === undefined && this.#queue.length === 0;
   }

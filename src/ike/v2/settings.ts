@@ -97,6 +97,8 @@ export interface EndpointLimits {
   /** Octets of one message in fragments that are collected at most, and how long, from its first fragment. */
   readonly reassemblyBytes: number;
   readonly reassemblyMs: number;
+  /** The part of a lifetime, 0 to 0.86, after which an SA is rekeyed at the earliest: see `softFraction`. */
+  readonly rekeyFraction: number;
   /** After TEMPORARY_FAILURE or a collision, jittered. */
   readonly rekeyRetryMs: number;
   /** After a refusal that will hardly change: the longer of this and a part of what is left of the lifetime. */
@@ -129,6 +131,7 @@ export const defaultLimits: EndpointLimits = {
   fragmentIpBytes: 1280,
   reassemblyBytes: 32_768,
   reassemblyMs: 30_000,
+  rekeyFraction: 0.8,
   rekeyRetryMs: 10_000,
   refusedRetryMs: 30_000,
 };
