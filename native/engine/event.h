@@ -28,7 +28,7 @@ struct Event {
   uint16_t connection = 0;                   // acquire, probe_reply
   uint16_t id = 0;                           // probe_reply
   uint16_t sequence = 0;                     // probe_reply
-  uint32_t spi = 0;                          // lifetimes, peer_moved
+  uint32_t spi = 0;                          // lifetimes, sa_in_use, peer_moved
   uint32_t mtu = 0;                          // path_mtu
   uint32_t round_trip_us = 0;                // probe_reply
   uint64_t stamp_ns = 0;                     // when it happened: the streams of the workers are merged by it

@@ -195,7 +195,11 @@ void Inbound::open_run(const Snapshot& snapshot) {
       counters_.drop(item.drop);
     }
   }
-  if (authentic) sa.touch(reporter_.now_ms());
+  if (authentic) {
+    if (!sa.touched()) [[unlikely]]
+      reporter_.sa_in_use(*path_);
+    sa.touch(reporter_.now_ms());
+  }
   // RFC 7296 §2.23: a peer behind a NAT may move; only a packet that is authentic and newer than all others says so.
   if (moved_ && authentic && sa.totals().sequence > highest) reporter_.peer_moved(*path_, from_);
   if (sa.limits_crossed()) [[unlikely]]

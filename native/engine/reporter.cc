@@ -59,6 +59,14 @@ void Reporter::limits(Direction direction, uint32_t spi, const net::SocketAddres
   }
 }
 
+void Reporter::sa_in_use(const InboundPath& path) {
+  Event event;
+  event.kind = EventKind::sa_in_use;
+  event.spi = path.spi;
+  event.remote = path.remote.endpoint();
+  push(event);
+}
+
 void Reporter::peer_moved(const InboundPath& path, const net::SocketAddress& from) {
   InboundNotes& notes = *path.notes;
   if (notes.moved_at_ms != 0 && notes.moved_to == from && now_ms() - notes.moved_at_ms < kMovedIntervalMs) return;

@@ -22,6 +22,8 @@ class Reporter {
   void acquire(uint32_t connection, const IpPacket& packet);
   /** `crossed`: bits of take_crossed_limits. */
   void limits(Direction direction, uint32_t spi, const net::SocketAddress& remote, uint8_t crossed);
+  /** Once in the life of an inbound SA; the caller knows when. */
+  void sa_in_use(const InboundPath& path);
   /** At most one for each new address in kMovedIntervalMs. */
   void peer_moved(const InboundPath& path, const net::SocketAddress& from);
   void probe_reply(const ProbeKey& key, uint16_t sequence);

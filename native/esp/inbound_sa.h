@@ -44,6 +44,8 @@ class alignas(kCacheLineBytes) InboundSa {
   uint64_t drops(Drop reason) const { return drops_[static_cast<size_t>(reason)].read(); }
   /** Remembers when the SA was last used: monotonic milliseconds. Once per run. */
   void touch(uint64_t now_ms) { last_used_ms_.set(now_ms); }
+  /** False until the first touch. */
+  bool touched() const { return last_used_ms_.read() != 0; }
 
   /** True when take_crossed_limits has news. */
   bool limits_crossed() const { return crossed_ != reported_; }

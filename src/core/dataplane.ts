@@ -98,6 +98,8 @@ export type DataPlaneEvent =
       readonly direction: "inbound" | "outbound";
       readonly remote: IpAddress;
     }
+  /** The first packet of inbound SA `spi` was accepted: the peer has it, and with it our outbound one. */
+  | { readonly kind: "saInUse"; readonly spi: number }
   | { readonly kind: "peerMoved"; readonly spi: number; readonly remote: Endpoint }
   | {
       readonly kind: "probeReply";

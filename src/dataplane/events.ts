@@ -26,6 +26,8 @@ export function decodeEvent(event: NativeEvent): DataPlaneEvent {
         direction: event.direction,
         remote: IpAddress.fromBytes(event.remote),
       };
+    case "sa_in_use":
+      return { kind: "saInUse", spi: event.spi };
     case "peer_moved":
       return { kind: "peerMoved", spi: event.spi, remote: remote(event) };
     case "probe_reply":

@@ -172,6 +172,9 @@ export class Gateway implements GatewayMachine {
       case "hardLifetime":
         this.#endpoint.handleLifetime(now, event.spi, event.direction, event.kind === "hardLifetime");
         break;
+      case "saInUse":
+        this.#endpoint.handleSaInUse(event.spi);
+        break;
       case "peerMoved":
         this.#endpoint.handlePeerMoved(now, event.spi, event.remote);
         break;

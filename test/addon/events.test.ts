@@ -75,6 +75,36 @@ describeWithKernel("what a data plane reports", {}, () => {
     expect((await plane.call("drops"))["no_sa"]).toBe(30);
   });
 
+  it("reports the first packet that an inbound SA accepts, once, and no forgery", async () => {
+    const { bed, a, b } = await network();
+    const [left, right] = await Promise.all([
+      openPlane(bed, a.gateway, "plane A", { addresses: [a.outerAddress] }),
+      openPlane(bed, b.gateway, "plane B", { addresses: [b.outerAddress], workers: 2 }),
+    ]);
+    await left.call("installSa", manualSa("outbound", toPeer, a.outerAddress, b.outerAddress));
+    await left.call("publish", planFor([b.subnet], toPeer, b.outerAddress));
+    await routeThroughTunnel(a.gateway, [b.subnet]);
+    const pings = () =>
+      must(["sh", "-c", `ping -q -c 10 -i 0.01 -W 0.1 ${b.hostAddress} || true`], { netns: a.host });
+    // With another key, and then outside of its selectors, nothing is accepted.
+    const inbound = manualSa("inbound", toPeer, b.outerAddress, a.outerAddress);
+    await right.call("installSa", { ...inbound, encrKey: keyFor(toPeer + 1) });
+    await pings();
+    expect((await right.call("drops"))["bad_icv"]).toBe(10);
+    await right.call("removeSa", "inbound", toPeer, a.outerAddress);
+    await right.call("installSa", { ...inbound, remoteSelectors: ["10.99.0.0/16"] });
+    await pings();
+    expect((await right.call("drops"))["selector_mismatch"]).toBe(10);
+    expect(await right.events("saInUse", 0)).toEqual([]);
+    await right.call("removeSa", "inbound", toPeer, a.outerAddress);
+    await right.call("installSa", inbound);
+    await pings();
+    expect(await right.events("saInUse")).toEqual([{ kind: "saInUse", spi: toPeer }]);
+    await pings();
+    expect(await right.events("saInUse", 0)).toEqual([]);
+    expect((await right.call("counters"))["tun_packets_out"]).toBe(20);
+  });
+
   it("reports soft and hard limits once each, and stops at the hard one", async () => {
     const { bed, a, b } = await network();
     const plane = await openPlane(bed, a.gateway, "plane A", { addresses: [a.outerAddress] });

@@ -21,8 +21,10 @@ export function run(seconds: number, seed: number): void {
     });
     for (let i = 0; i < 20; i++) {
       const [name, collision] = matrix[(seed + collisions++) % matrix.length]!;
-      const { lowest, schedule, mishap } = collision;
-      attempt(`${name} ${JSON.stringify({ lowest, schedule, mishap })}`, () => collideAndGoOn(collision));
+      const { lowest, schedule, mishap, traffic } = collision;
+      attempt(`${name} ${JSON.stringify({ lowest, schedule, mishap, traffic })}`, () =>
+        collideAndGoOn(collision),
+      );
     }
   }
   const share = `${Math.min(collisions, matrix.length)} of ${matrix.length} collisions`;
@@ -47,8 +49,10 @@ function entries(): (readonly [string, Collision])[] {
   return Object.entries(collisionKinds).flatMap(([name, kind]) =>
     mishaps.flatMap((mishap) =>
       lowestNonces.flatMap((lowest) =>
-        schedules(4, 4).map(
-          (schedule) => [name, { kind, lowest, schedule, ...(mishap && { mishap }) }] as const,
+        schedules(4, 4).flatMap((schedule) =>
+          [false, true].map(
+            (traffic) => [name, { kind, lowest, schedule, traffic, ...(mishap && { mishap }) }] as const,
+          ),
         ),
       ),
     ),

@@ -23,8 +23,8 @@ function attempt(collision: Collision, run = collide) {
   try {
     return run(collision);
   } catch (error) {
-    const { lowest, schedule, mishap } = collision;
-    const where = JSON.stringify({ lowest, schedule, mishap });
+    const { lowest, schedule, mishap, traffic } = collision;
+    const where = JSON.stringify({ lowest, schedule, mishap, traffic });
     throw new Error(`${where}: ${(error as Error).message}`, { cause: error });
   }
 }
@@ -36,13 +36,18 @@ describe.each(Object.entries(collisionKinds))("%s at once", (name, kind) => {
     (lowest) => {
       expect(orders).toHaveLength(70);
       for (const schedule of orders) attempt({ lowest, schedule, kind }, collideAndGoOn);
+      if (!name.includes("CHILD_SA")) return;
+      for (const schedule of orders) attempt({ lowest, schedule, kind, traffic: true }, collideAndGoOn);
     },
   );
 
   it.each(["lost", "twice"] as const)("with one datagram %s", (mishap) => {
     for (const [i, schedule] of orders.entries()) {
       const lowest = lowestNonces[(i >> 3) % 4]!;
-      attempt({ lowest, schedule, kind, mishap: { step: i % 8, kind: mishap } }, collideAndGoOn);
+      attempt(
+        { lowest, schedule, kind, mishap: { step: i % 8, kind: mishap }, traffic: i % 2 === 0 },
+        collideAndGoOn,
+      );
     }
   });
 });

@@ -23,6 +23,8 @@ export interface Collision {
   /** What happens to the datagram that the step with this number would deliver. */
   readonly mishap?: { readonly step: number; readonly kind: "lost" | "twice" };
   readonly kind: CollisionKind;
+  /** Packets go both ways after every step, so that each side learns what the other has installed. */
+  readonly traffic?: boolean;
 }
 
 /** What the two sides begin before anything is delivered. */
@@ -89,11 +91,16 @@ function held(lowest: Lowest, { options = {} }: CollisionKind) {
 }
 
 /** Runs one collision to its end, with every invariant checked after every step. */
-export function collide({ lowest, schedule, mishap, kind }: Collision): CollidingSites {
+export function collide({ lowest, schedule, mishap, kind, traffic = false }: Collision): CollidingSites {
   const { sites, waiting, all, open } = held(lowest, kind);
   const { sim } = sites;
   const step = (act: () => void) => {
     act();
+    sim.run(0);
+    if (!kind.gap) expectCarrying(sites);
+    if (!traffic) return;
+    sim.packet(sites.a, sites.b);
+    sim.packet(sites.b, sites.a);
     sim.run(0);
     if (!kind.gap) expectCarrying(sites);
   };

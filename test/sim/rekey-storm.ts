@@ -15,6 +15,7 @@ export function rekeyStorm(seed: number, seconds = 240): { children: number; ike
   const quick = random.below(2) === 0;
   // An IKE SA whose CHILD_SAs are always being rekeyed hardly ever meets another rekey of itself.
   const ikeOnly = random.below(3) === 0;
+  const traffic = random.below(2) === 0;
   const sites = twoSites({
     both: {
       ikeLifetimeSeconds: 100,
@@ -50,6 +51,10 @@ export function rekeyStorm(seed: number, seconds = 240): { children: number; ike
     for (let left = 200 + random.below(6_000); left > 0; left -= 40) {
       sim.run(40);
       expectCarrying(sites);
+      if (traffic) {
+        sim.packet(a, b, random.below(200));
+        sim.packet(b, a, random.below(200));
+      }
       for (const node of [a, b])
         assert.ok(
           node.installed.length <= 16,

@@ -63,6 +63,49 @@ describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
     expect(tunnelStatus(sim, a).children).toHaveLength(1);
   });
 
+  it("the responder sends on the old SA until a packet on the new one shows that the initiator has it", () => {
+    const sites = up();
+    const { sim, a, b } = sites;
+    const preferred = (node: Node) => node.plan?.connections[0]?.outbound[0]?.spi;
+    const [oldOfA, oldOfB] = [preferred(a), preferred(b)];
+    // Only evidence can tell: the Delete is held up.
+    sim.network.faults.push(impair.drop("INFORMATIONAL request 3"));
+    soft(sites, a);
+    sim.run(100);
+    expect(sim.network.trace.slice(0, 2)).toEqual([
+      "A: CREATE_CHILD_SA request 2",
+      "B: CREATE_CHILD_SA response 2",
+    ]);
+    // The initiator knows that the responder has installed the new pair: it answered.
+    expect(preferred(a)).not.toBe(oldOfA);
+    expect(preferred(b)).toBe(oldOfB);
+    // What is still on its way on the old SA says nothing.
+    sim.event(b, { kind: "saInUse", spi: oldOfA! });
+    expect(preferred(b)).toBe(oldOfB);
+    sim.packet(a, b);
+    sim.run(10);
+    expect(preferred(b)).not.toBe(oldOfB);
+    expect(b.plan?.connections[0]?.outbound.map((o) => o.spi)).toContain(oldOfB);
+    sim.network.faults.length = 0;
+    runWatched(sites, 10_000);
+    expectUp(sites);
+  });
+
+  it("without a packet and without a Delete, the responder switches after a bounded time and deletes the old one", () => {
+    const sites = up({ sim: { limits: { rekeyedMs: 5_000, establishedMs: 60_000 } } });
+    const { sim, a, b } = sites;
+    const old = b.outbound[0]!.spi;
+    sim.network.faults.push(impair.drop("INFORMATIONAL request", Number.POSITIVE_INFINITY, "A"));
+    soft(sites, a);
+    runWatched(sites, 4_900);
+    expect(b.plan?.connections[0]?.outbound[0]?.spi).toBe(old);
+    runWatched(sites, 500);
+    expect(b.plan?.connections[0]?.outbound[0]?.spi).not.toBe(old);
+    sim.network.faults.length = 0;
+    runWatched(sites, 20_000);
+    expectUp(sites);
+  });
+
   it.each([
     ["without PFS", "aes128gcm16"],
     ["with PFS over x25519", "aes128gcm16-x25519"],

@@ -30,6 +30,8 @@ export class Node {
   readonly keylog: string[] = [];
   readonly resolves: string[] = [];
   keepalives = 0;
+  /** Inbound SAs that a packet has come in on. */
+  readonly used = new Set<number>();
   stopped = false;
   plan: ForwardingPlan | undefined;
   kernelRoutes: readonly string[] = [];
@@ -115,6 +117,17 @@ export class Simulation {
 
   input(node: Node, input: Parameters<Gateway["handle"]>[1]): void {
     this.#handle(node, () => node.gateway.handle(this.now, input));
+  }
+
+  /** A packet from `from` to `to` on what `from` prefers, on the way for `delayMs`: a new SA's first is reported. */
+  packet(from: Node, to: Node, delayMs = 0): void {
+    const spi = from.plan?.connections[0]?.outbound[0]?.spi;
+    if (spi === undefined || from.dead || to.used.has(spi)) return;
+    this.at(delayMs, () => {
+      if (to.used.has(spi) || !to.inbound.some((sa) => sa.spi === spi)) return;
+      to.used.add(spi);
+      this.event(to, { kind: "saInUse", spi });
+    });
   }
 
   /** Loses everything a crash loses, and starts again. */

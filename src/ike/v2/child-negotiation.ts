@@ -184,7 +184,9 @@ export function installDecision(
     { kind: "TSi", selectors: remoteSelectors },
     { kind: "TSr", selectors: localSelectors },
   ];
-  return { child: install(sa, now, terms), payloads };
+  const child = install(sa, now, terms);
+  sa.unconfirmed = child;
+  return { child, payloads };
 }
 
 /** Responder of IKE_AUTH: decides and installs. */

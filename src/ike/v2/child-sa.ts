@@ -17,8 +17,10 @@ import { encapsulationOf } from "./nat.ts";
 
 export type ChildState =
   | { readonly name: "INSTALLED" }
-  /** The peer made a successor: we send here until its Delete shows that it has installed the new pair. */
-  | { readonly name: "REKEYED"; readonly until: Instant }
+  /** The peer made `successor` (its inbound SPI here): we send here until there is evidence that the peer has it. */
+  | { readonly name: "REKEYED"; readonly until: Instant; readonly successor: number }
+  /** The peer sends on the successor, and so do we: the peer's Delete is yet to come. */
+  | { readonly name: "SUPERSEDED"; readonly until: Instant }
   /**
    * The peer made it while our own successor of the same SA was under way (§2.8.1): it stands when ours fails or
    * loses, and otherwise waits for the peer's Delete.
@@ -121,11 +123,23 @@ function packetLimit(configured: number, esn: boolean): number {
   return configured === 0 ? sequenceNumbers : Math.min(configured, sequenceNumbers);
 }
 
-/** The peer replaced `child`: it stays until the peer's Delete. */
-export function markRekeyed(sa: IkeSa, now: Instant, child: ChildSa): void {
-  child.state = { name: "REKEYED", until: now + sa.host.limits.rekeyedMs };
+/** The peer replaced `child` by `successor`: it stays until the peer's Delete. */
+export function markRekeyed(sa: IkeSa, now: Instant, child: ChildSa, successor: ChildSa): void {
+  child.state = { name: "REKEYED", until: now + sa.host.limits.rekeyedMs, successor: successor.spiIn };
   child.rekeyAt = undefined;
   sa.host.emit({ kind: "outboundChanged", sa });
+}
+
+/**
+ * The peer has `child` installed: a packet came in on it. If it is the peer's successor of an older one, nothing speaks
+ * against sending on it any more.
+ */
+export function confirmChild(sa: IkeSa, child: ChildSa): void {
+  for (const old of sa.children.values()) {
+    if (old.state.name !== "REKEYED" || old.state.successor !== child.spiIn) continue;
+    old.state = { name: "SUPERSEDED", until: old.state.until };
+    sa.host.emit({ kind: "outboundChanged", sa });
+  }
 }
 
 /** `child` is the peer's successor of `old`, whose own successor of ours is under way: both may come to be (§2.8.1). */
@@ -202,6 +216,29 @@ export function uninstall(sa: IkeSa, now: Instant, child: ChildSa, why: EndReaso
   expectChild(sa, now);
 }
 
+/**
+ * The IKE SA of these CHILD_SAs ends. When another one carries on with the same peer, it still receives for a moment,
+ * and for `untilToldMs` more, what the peer sends here; otherwise they are gone at once.
+ */
+export function giveUpChildren(sa: IkeSa, now: Instant, why: EndReason, untilToldMs: number): void {
+  const heir = sa.children.size > 0 ? sa.host.heirOf(sa) : undefined;
+  for (const child of [...sa.children.values()]) {
+    if (!heir) {
+      uninstall(sa, now, child, why);
+      continue;
+    }
+    if (child.state.name !== "LINGERING") {
+      child.state = { name: "LINGERING", until: now + untilToldMs + sa.host.limits.inboundLingerMs };
+      child.rekeyAt = undefined;
+      sa.host.emit({ kind: "childDown", sa, child, why });
+      remove(sa, child, "outbound", child.spiOut);
+    }
+    sa.children.delete(child.spiIn);
+    heir.children.set(child.spiIn, child);
+    heir.host.touch(heir);
+  }
+}
+
 function remove(sa: IkeSa, child: ChildSa, direction: SaSpec["direction"], spi: number): void {
   if (!child.refused.has(direction)) sa.host.emit({ kind: "removeSa", direction, spi, remote: child.remote });
 }
@@ -231,11 +268,12 @@ export function expectChild(sa: IkeSa, now: Instant): void {
 }
 
 /**
- * The CHILD_SAs that may carry packets, preferred first: what the peer is replacing (it surely still receives there),
- * then the newest, then what may lose against a successor of ours, last what we are deleting.
+ * The CHILD_SAs that may carry packets, preferred first: what the peer is replacing (it surely still receives there,
+ * and may not have the new pair yet), then the newest, then what may lose against a successor of ours, last what the
+ * peer or we are deleting.
  */
 export function outboundOrder(sa: IkeSa): ChildSa[] {
-  const rank = { REKEYED: 0, INSTALLED: 1, CONTENDER: 2, DELETING: 3, LINGERING: 4 };
+  const rank = { REKEYED: 0, INSTALLED: 1, CONTENDER: 2, SUPERSEDED: 3, DELETING: 4, LINGERING: 5 };
   return [...sa.children.values()]
     .filter((c) => c.state.name !== "LINGERING")
     .reverse()

@@ -24,7 +24,7 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { type ChildSa, requestChildDelete } from "./child-sa.ts";
+import { type ChildSa, confirmChild, outboundOrder, requestChildDelete } from "./child-sa.ts";
 import { CookieJar, lowerNonce } from "./cookie.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
@@ -159,6 +159,16 @@ export class IkeEndpoint {
       }
     }
     this.#settle();
+  }
+
+  /** The first packet came in on inbound SA `spi`. */
+  handleSaInUse(spi: number): void {
+    for (const sa of this.#bySpi.values()) {
+      const child = sa.children.get(spi);
+      if (!child) continue;
+      confirmChild(sa, child);
+      return;
+    }
   }
 
   /** The data plane did not take an SA: what the peer believes in does not exist, so the IKE SA goes. */
@@ -385,6 +395,7 @@ export class IkeEndpoint {
       },
       onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
       hasOther: (sa) => this.#othersOf(sa).length > 0,
+      heirOf: (sa) => this.#othersOf(sa).findLast((other) => outboundOrder(other).length > 0),
       isFirstContact: (sa) => this.#isFirstContact(sa),
       adopt: (successor) => {
         this.#bySpi.set(successor.spiLocal, successor);
@@ -419,7 +430,11 @@ export class IkeEndpoint {
    * The peer lives elsewhere now. An installed SA keeps its outer addresses, because installing its key again would
    * repeat IVs: a new pair is made for the new address.
    */
-  #followWithChildren(sa: IkeSa, now: Instant): void {
+  #followWithChildren(moved: IkeSa, now: Instant): void {
+    // The request that showed it may have replaced the IKE SA.
+    const sa = moved.established ? moved : moved.rival?.sa;
+    if (!sa?.established) return;
+
     const encapsulation = JSON.stringify(encapsulationOf(sa));
     for (const child of sa.children.values()) {
       const moved =
@@ -430,6 +445,12 @@ export class IkeEndpoint {
 
   #rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
     const exchange = rekeyChildSa(child);
+    // What the peer may not have heard of yet it would not find.
+    if (sa.unconfirmed === child) {
+      child.rekeyAt = now + this.#limits.rekeyRetryMs;
+      this.#host.touch(sa);
+      return;
+    }
     // From here on the exchange decides when to try again.
     child.rekeyAt = undefined;
     if (!sa.hasExchange(exchange.name)) sa.initiate(now, exchange);

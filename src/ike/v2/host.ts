@@ -26,6 +26,8 @@ export interface Host {
   isFirstContact(sa: IkeSa): boolean;
   /** Another authenticated IKE SA of the connection with the peer of `sa` exists. */
   hasOther(sa: IkeSa): boolean;
+  /** The newest of those that can carry packets. */
+  heirOf(sa: IkeSa): IkeSa | undefined;
   /** `successor` came out of a rekey and must be found by its SPIs from now on. */
   adopt(successor: IkeSa): void;
   /** The peer of `sa` has another outer address or port than before. */

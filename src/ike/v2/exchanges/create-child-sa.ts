@@ -126,7 +126,7 @@ function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], 
       (() => {
         if (sa.underWay === childRekeyName(replaced))
           contend(sa, now, replaced, { child, lowestNonce: lowerNonce(Ni, Nr) });
-        markRekeyed(sa, now, replaced);
+        markRekeyed(sa, now, replaced, child);
       }),
   };
 }
@@ -140,6 +140,8 @@ function onChildRekey(
   const spi = espSpiFrom(rekey.spi);
   const child =
     rekey.protocolId === ProtocolId.code.ESP && spi !== undefined ? childByOutboundSpi(sa, spi) : undefined;
+  // Perhaps the one that the peer has made for us, and whose announcement is still under way.
+  if (!child && isMakingChild(sa)) return refuse(NotifyType.code.TEMPORARY_FAILURE);
   // §2.25: the answer repeats which SA it could not find.
   if (!child)
     return { payloads: [{ ...rekey, type: NotifyType.code.CHILD_SA_NOT_FOUND, data: new Uint8Array(0) }] };
@@ -305,4 +307,7 @@ function retryRefused(sa: IkeSa, now: Instant, old: ChildSa | undefined): void {
 }
 
 export const newChildName = "create CHILD_SA";
-const childRekeyName = (child: ChildSa): string => `rekey CHILD_SA ${child.spiIn}`;
+const childRekeyPrefix = "rekey CHILD_SA ";
+const childRekeyName = (child: ChildSa): string => `${childRekeyPrefix}${child.spiIn}`;
+const isMakingChild = (sa: IkeSa): boolean =>
+  sa.underWay === newChildName || sa.underWay?.startsWith(childRekeyPrefix) === true;

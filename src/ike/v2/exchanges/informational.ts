@@ -57,7 +57,7 @@ function answerDeletes(sa: IkeSa, now: Instant, deletes: readonly DeletePayload[
       // An SPI of no SA of ours, or one whose Delete of ours is on its way, is not repeated (§1.4.1).
       if (!child) continue;
       if (child.state.name !== "DELETING") ours.add(child.spiIn);
-      const replaced = child.state.name === "REKEYED" || child.state.name === "CONTENDER";
+      const replaced = ["REKEYED", "SUPERSEDED", "CONTENDER"].includes(child.state.name);
       retire(sa, now, child, replaced ? "rekeyed" : "deleted-by-peer");
     }
   }

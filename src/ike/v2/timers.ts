@@ -1,0 +1,73 @@
+/**
+ * The clocks of an IKE SA: the end of a state, lifetimes, liveness (RFC 7296 §2.4), NAT keepalives (RFC 3948 §2.3), and
+ * those of its CHILD_SAs. Retransmission has its own, in `transport.ts`.
+ */
+import { earlier, type Instant } from "../../core/time.ts";
+import { childDeadline, onChildTimeout } from "./child-sa.ts";
+import { liveness } from "./exchanges/informational.ts";
+import type { IkeSa } from "./ike-sa.ts";
+import type { StateName } from "./states.ts";
+
+/** When `onTimers` is next needed. */
+export function timersDeadline(sa: IkeSa): Instant | undefined {
+  const { state } = sa;
+  let at: Instant | undefined = "until" in state ? state.until : undefined;
+  if (state.name !== "ESTABLISHED") return at;
+  for (const child of sa.children.values()) at = earlier(at, childDeadline(child));
+  at = earlier(at, livenessAt(sa));
+  for (const own of [sa.rekeyAt, sa.expiresAt, sa.childlessAt, sa.supersededAt, sa.keepaliveAt])
+    at = earlier(at, own);
+  return at;
+}
+
+/** Does whatever is due at `now`. */
+export function onTimers(sa: IkeSa, now: Instant): void {
+  const { state } = sa;
+  if ("until" in state && state.until <= now) {
+    expireState(sa, now, state.name);
+    return;
+  }
+  if (state.name !== "ESTABLISHED") return;
+  if (due(sa.expiresAt, now)) {
+    sa.requestDelete(now, "expired");
+    return;
+  }
+  if (due(sa.childlessAt, now)) {
+    sa.requestDelete(now, "childless");
+    return;
+  }
+  if (due(sa.supersededAt, now)) {
+    sa.supersededAt = undefined;
+    if (sa.host.hasOther(sa)) {
+      sa.requestDelete(now, "superseded");
+      return;
+    }
+  }
+  for (const child of [...sa.children.values()]) onChildTimeout(sa, child, now);
+  if (due(sa.rekeyAt, now)) {
+    sa.rekeyAt = undefined;
+    sa.host.onRekeyDue(sa, now);
+  }
+  if (due(sa.keepaliveAt, now)) {
+    sa.keepaliveAt = now + sa.peer!.natTraversal!.keepaliveMs;
+    sa.host.emit({ kind: "sendKeepalive", local: sa.local, remote: sa.remote });
+  }
+  if (due(livenessAt(sa), now)) sa.initiate(now, liveness());
+}
+
+function livenessAt(sa: IkeSa): Instant | undefined {
+  const interval = sa.peer?.livenessIntervalMs;
+  if (interval === undefined || !sa.idle) return undefined;
+  // The responder is more patient: when both sides check, one question serves both.
+  return sa.lastHeardAt + (sa.role === "initiator" ? interval : Math.ceil(interval * 1.25));
+}
+
+function expireState(sa: IkeSa, now: Instant, name: StateName): void {
+  if (name === "REKEYED" || name === "CONTENDING") sa.requestDelete(now, "rekeyed");
+  else if (name === "HALF_OPEN") sa.end(now, "unreachable");
+  else sa.host.forget(sa);
+}
+
+function due(at: Instant | undefined, now: Instant): boolean {
+  return at !== undefined && at <= now;
+}

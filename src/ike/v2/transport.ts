@@ -1,0 +1,384 @@
+/**
+ * How the messages of one IKE SA travel: two windows of one (RFC 7296 §2.3), retransmission and repeated answers
+ * (§2.1), fragments (RFC 7383), the order of our own exchanges. What the messages mean is in `exchanges/`.
+ *
+ * Invariants: at most one request of ours is outstanding; a request of the peer is processed once and its answer
+ * repeated as often as asked.
+ */
+import { compareBytes, type Endpoint } from "../../core/address.ts";
+import { WireError } from "../../core/errors.ts";
+import { earlier, type Instant } from "../../core/time.ts";
+import { ExchangeType, NotifyType } from "../../registry/index.ts";
+import {
+  type DecodedHeader,
+  type DecodedMessage,
+  decodeMessage,
+  encodeMessage,
+  findPayload,
+  findUnknownCritical,
+  type IkeHeader,
+  type PlainPayload,
+  sealFragmented,
+} from "../../wire/index.ts";
+import type { InitiatedExchange } from "./exchange.ts";
+import { failureOf } from "./failures.ts";
+import type { IkeSa } from "./ike-sa.ts";
+import { maxMessageBytes } from "./message-size.ts";
+import { notify } from "./notify.ts";
+import { violation } from "./payload-rules.ts";
+import { isFirstFragment, type Opened, Reassembly } from "./reassembly.ts";
+
+interface Outstanding {
+  readonly exchange: InitiatedExchange;
+  readonly messageId: number;
+  /** One, or the fragments of it. */
+  datagrams: readonly Uint8Array[];
+  nextAt: Instant;
+  delayMs: number;
+  giveUpAt: Instant;
+}
+
+export class Transport {
+  readonly #sa: IkeSa;
+  #nextOut = 0;
+  #nextIn = 0;
+  /** `request`: its datagram, or that of its first fragment. */
+  #lastAnswer: { readonly request: Uint8Array; readonly datagrams: readonly Uint8Array[] } | undefined;
+  readonly #requestsIn: Reassembly;
+  readonly #responsesIn: Reassembly;
+  #outstanding: Outstanding | undefined;
+  #queue: InitiatedExchange[] = [];
+
+  constructor(sa: IkeSa) {
+    this.#sa = sa;
+    this.#requestsIn = new Reassembly(sa.host.limits);
+    this.#responsesIn = new Reassembly(sa.host.limits);
+  }
+
+  // ── Messages in ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** One datagram whose header carries our SPIs. Never throws on anything a peer can send. */
+  handleDatagram(
+    now: Instant,
+    local: Endpoint,
+    remote: Endpoint,
+    header: DecodedHeader,
+    datagram: Uint8Array,
+  ): void {
+    // RFC 7296 §3.1: the I flag is set by the original initiator; the opposite means a reflected message.
+    if (header.initiator === (this.#sa.role === "initiator")) {
+      this.#sa.host.count("unexpected");
+      return;
+    }
+    const message = tryDecode(datagram);
+    if (!message) {
+      this.#sa.host.count("malformed");
+      return;
+    }
+    if (header.response) this.#handleResponse(now, local, remote, message, datagram);
+    else this.#handleRequest(now, local, remote, message, datagram);
+  }
+
+  #handleResponse(
+    now: Instant,
+    local: Endpoint,
+    remote: Endpoint,
+    message: DecodedMessage,
+    datagram: Uint8Array,
+  ): void {
+    const { header } = message;
+    const out = this.#outstanding;
+    if (!out || header.messageId !== out.messageId || header.exchangeType !== out.exchange.type) {
+      this.#sa.host.count("message_id");
+      return;
+    }
+    if (out.exchange.type === ExchangeType.code.IKE_SA_INIT) {
+      const payloads = message.payloads as readonly PlainPayload[];
+      const outcome = out.exchange.onResponse(this.#sa, now, { header, payloads, local, remote, datagram });
+      if (outcome === "done" && this.#outstanding === out) this.#outstanding = undefined;
+      this.#pump(now);
+      return;
+    }
+    const payloads = this.#open(this.#responsesIn, now, datagram, message)?.payloads;
+    if (!payloads) return;
+    this.#sa.lastHeardAt = now;
+    this.#outstanding = undefined;
+    const critical = payloads === "malformed" ? undefined : findUnknownCritical(payloads);
+    const problem =
+      payloads === "malformed"
+        ? "a response that does not decode"
+        : critical
+          ? `critical payload ${critical.type} in a response`
+          : violation(out.exchange.response, payloads);
+    if (problem !== undefined || payloads === "malformed") {
+      // §2.21.3: an authenticated response that makes no sense leaves the two sides with different ideas.
+      out.exchange.onAbandon?.(this.#sa);
+      this.#sa.fail(
+        now,
+        failureOf(this.#sa, "PEER_PROTOCOL_ERROR", { difference: `${out.exchange.name}: ${problem}` }),
+      );
+      return;
+    }
+    out.exchange.onResponse(this.#sa, now, { header, payloads, local, remote, datagram });
+    this.#pump(now);
+  }
+
+  #handleRequest(
+    now: Instant,
+    local: Endpoint,
+    remote: Endpoint,
+    message: DecodedMessage,
+    datagram: Uint8Array,
+  ): void {
+    const { header } = message;
+    if (this.#repeatAnswer(local, remote, message, datagram)) return;
+    if (header.messageId !== this.#nextIn) {
+      this.#sa.host.count("message_id");
+      return;
+    }
+    const exchange = this.#sa.host.exchange(header.exchangeType);
+    if (!exchange?.from.includes(this.#sa.state.name)) {
+      this.#sa.host.count("unexpected");
+      return;
+    }
+    const opened = this.#open(this.#requestsIn, now, datagram, message);
+    if (!opened) return;
+    const { payloads } = opened;
+    this.#sa.lastHeardAt = now;
+    this.#nextIn++;
+    const reply = (answer: readonly PlainPayload[]) => {
+      const request = Uint8Array.from(opened.datagram);
+      const ends = { local, remote };
+      const datagrams = this.#encode(ends, header.exchangeType, header.messageId, true, answer);
+      this.#lastAnswer = { request, datagrams };
+      this.#send(local, remote, datagrams);
+    };
+
+    const critical = payloads === "malformed" ? undefined : findUnknownCritical(payloads);
+    if (critical) {
+      // §2.5: the request is rejected as a whole. Only IKE_AUTH takes its IKE SA with it (§2.21.2).
+      const fatal = this.#sa.is("HALF_OPEN");
+      reply([notify(NotifyType.code.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical.type))]);
+      const difference = `${exchange.name}: critical payload ${critical.type} is unknown here`;
+      if (fatal) this.#sa.fail(now, failureOf(this.#sa, "PEER_PROTOCOL_ERROR", { difference }));
+      this.#pump(now);
+      return;
+    }
+    const problem =
+      payloads === "malformed" ? "a request that does not decode" : violation(exchange.request, payloads);
+    if (problem !== undefined || payloads === "malformed") {
+      // §2.21.3: INVALID_SYNTAX ends the IKE SA on both sides, without a Delete.
+      reply([notify(NotifyType.code.INVALID_SYNTAX)]);
+      const difference = `${exchange.name}: ${problem}`;
+      this.#sa.fail(now, failureOf(this.#sa, "PEER_PROTOCOL_ERROR", { difference }));
+      return;
+    }
+
+    this.#sa.unconfirmed = undefined;
+    // First the path, so that what this request makes is made for it.
+    const followed = this.#sa.followPeer(local, remote);
+    const answer = exchange.onRequest(this.#sa, now, { header, payloads, local, remote, datagram });
+    reply(answer.payloads);
+    const moved = this.#sa.followPeer(local, remote) || followed;
+    answer.afterwards?.();
+    if (moved) this.#sa.host.onPeerMoved(this.#sa, now);
+    this.#pump(now);
+  }
+
+  /**
+   * §2.1: a request seen before gets the very answer it got, and changes nothing. Of one in fragments, only the first
+   * asks for that, and the others are ignored (RFC 7383 §2.6.1). True when the datagram was such a repetition.
+   */
+  #repeatAnswer(local: Endpoint, remote: Endpoint, message: DecodedMessage, datagram: Uint8Array): boolean {
+    const last = this.#lastAnswer;
+    if (!last) return false;
+    if (compareBytes(last.request, datagram) !== 0) {
+      const answered = message.header.messageId === this.#nextIn - 1;
+      if (!answered || !this.#sa.fragmentation || !findPayload(message.payloads, "SKF")) return false;
+      // The peer may have cut the same request anew, after losses on the way.
+      if (!this.#sa.secured || !isFirstFragment(datagram, message, this.#sa.secured.opener)) {
+        this.#sa.host.count("fragment_repeated");
+        return true;
+      }
+    }
+    this.#send(local, remote, last.datagrams);
+    return true;
+  }
+
+  /** An authentic message; undefined when the datagram was dropped, or others are still missing. */
+  #open(from: Reassembly, now: Instant, datagram: Uint8Array, message: DecodedMessage): Opened | undefined {
+    const opening = this.#sa.secured
+      ? from.open(now, datagram, message, this.#sa.secured.opener, this.#sa.fragmentation)
+      : ({ drop: "not_authentic" } as const);
+    if (opening === "incomplete") return undefined;
+    if (!("drop" in opening)) return opening;
+    this.#sa.host.count(opening.drop);
+    return undefined;
+  }
+
+  /** The responder's first answer, which the front door built: kept for a repeated request. */
+  rememberAnswer(request: Uint8Array, datagram: Uint8Array): void {
+    this.#lastAnswer = { request: Uint8Array.from(request), datagrams: [datagram] };
+    this.#nextIn = 1;
+  }
+
+  // ── Messages out ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Queues an exchange of ours; it starts as soon as the window is free. */
+  initiate(now: Instant, exchange: InitiatedExchange): void {
+    this.#queue.push(exchange);
+    this.#queue.sort((a, b) => a.priority - b.priority);
+    this.#pump(now);
+  }
+
+  /** True when an exchange with this name waits or is under way. */
+  hasExchange(name: string): boolean {
+    return this.#outstanding?.exchange.name === name || this.#queue.some((e) => e.name === name);
+  }
+
+  /** The name of the exchange whose request is out. */
+  get underWay(): string | undefined {
+    return this.#outstanding?.exchange.name;
+  }
+
+  get backlog(): number {
+    return this.#queue.length;
+  }
+
+  get idle(): boolean {
+    return this.#outstanding === undefined && this.#queue.length === 0;
+  }
+
+  /** The request that waits for its response was built on something that no longer holds: send it anew. */
+  rebuild(now: Instant): void {
+    const out = this.#outstanding;
+    const payloads = out?.exchange.buildRequest(this.#sa, now);
+    if (!out || !payloads) return;
+    out.datagrams = this.#encode(this.#sa, out.exchange.type, out.messageId, false, payloads);
+    out.delayMs = this.#sa.host.limits.retransmitMs;
+    out.nextAt = now + out.delayMs;
+    this.#send(this.#sa.local, this.#sa.remote, out.datagrams);
+  }
+
+  /** The bytes of the outstanding IKE_SA_INIT request: RealMessage1 of §2.15. */
+  get requestBytes(): Uint8Array {
+    return this.#outstanding?.datagrams[0] ?? new Uint8Array(0);
+  }
+
+  /** Stops waiting for the outstanding response at `at`, if not before. */
+  waitUntil(at: Instant): void {
+    if (this.#outstanding) this.#outstanding.giveUpAt = Math.min(this.#outstanding.giveUpAt, at);
+  }
+
+  #pump(now: Instant): void {
+    while (!this.#outstanding && !this.#sa.is("CLOSED")) {
+      const exchange = this.#queue.shift();
+      if (!exchange) return;
+      const payloads = exchange.buildRequest(this.#sa, now);
+      if (!payloads) {
+        exchange.onAbandon?.(this.#sa);
+        continue;
+      }
+      const messageId = this.#nextOut++;
+      const datagrams = this.#encode(this.#sa, exchange.type, messageId, false, payloads);
+      const delayMs = this.#sa.host.limits.retransmitMs;
+      const giveUpAt = now + this.#patienceMs(exchange);
+      this.#outstanding = { exchange, messageId, datagrams, delayMs, nextAt: now + delayMs, giveUpAt };
+      this.#send(this.#sa.local, this.#sa.remote, datagrams);
+    }
+  }
+
+  #patienceMs(exchange: InitiatedExchange): number {
+    const { setupMs, deleteMs, establishedMs } = this.#sa.host.limits;
+    if (this.#sa.is("DELETING")) return deleteMs;
+    return exchange.type === ExchangeType.code.IKE_SA_INIT || exchange.type === ExchangeType.code.IKE_AUTH
+      ? setupMs
+      : establishedMs;
+  }
+
+  #encode(
+    path: { readonly local: Endpoint; readonly remote: Endpoint },
+    exchangeType: number,
+    messageId: number,
+    response: boolean,
+    payloads: readonly PlainPayload[],
+  ): readonly Uint8Array[] {
+    const header: IkeHeader = {
+      spiInitiator: this.#sa.spiInitiator,
+      spiResponder: this.#sa.spiResponder,
+      exchangeType,
+      initiator: this.#sa.role === "initiator",
+      response,
+      messageId,
+    };
+    if (exchangeType === ExchangeType.code.IKE_SA_INIT) return [encodeMessage({ header, payloads })];
+    const maxBytes = this.#sa.fragmentation ? maxMessageBytes(this.#sa.host, path) : Number.POSITIVE_INFINITY;
+    return sealFragmented(header, payloads, this.#sa.secured!.sealer, maxBytes);
+  }
+
+  #send(local: Endpoint, remote: Endpoint, datagrams: readonly Uint8Array[]): void {
+    for (const datagram of datagrams) this.#sa.host.emit({ kind: "send", local, remote, datagram });
+  }
+
+  // ── Time and the end ─────────────────────────────────────────────────────────────────────────────────────────
+
+  /** When `handleTimeout` is next needed. */
+  get deadline(): Instant | undefined {
+    const out = this.#outstanding;
+    const at = out && Math.min(out.nextAt, out.giveUpAt);
+    return earlier(earlier(at, this.#requestsIn.deadline), this.#responsesIn.deadline);
+  }
+
+  handleTimeout(now: Instant): void {
+    this.#retransmit(now);
+    this.#requestsIn.handleTimeout(now);
+    this.#responsesIn.handleTimeout(now);
+  }
+
+  /** True when a request of the peer was answered, and may be repeated. */
+  get hasAnswered(): boolean {
+    return this.#lastAnswer !== undefined;
+  }
+
+  /** Drops what waits; what is under way goes on. */
+  abandonQueue(): void {
+    for (const exchange of this.#queue.splice(0)) exchange.onAbandon?.(this.#sa);
+  }
+
+  /** Drops what waits and what is under way. */
+  abandonAll(): void {
+    this.abandonQueue();
+    this.#outstanding?.exchange.onAbandon?.(this.#sa);
+    this.#outstanding = undefined;
+  }
+
+  /** Forgets the fragments collected so far. */
+  discardFragments(): void {
+    this.#requestsIn.discard();
+    this.#responsesIn.discard();
+  }
+
+  #retransmit(now: Instant): void {
+    const out = this.#outstanding;
+    if (!out) return;
+    if (out.giveUpAt <= now) {
+      this.#outstanding = undefined;
+      out.exchange.onTimeout(this.#sa, now);
+      this.#pump(now);
+    } else if (out.nextAt <= now) {
+      const { retransmitBackoff, retransmitMaxMs } = this.#sa.host.limits;
+      out.delayMs = Math.min(out.delayMs * retransmitBackoff, retransmitMaxMs);
+      out.nextAt = now + out.delayMs;
+      this.#send(this.#sa.local, this.#sa.remote, out.datagrams);
+    }
+  }
+}
+
+function tryDecode(datagram: Uint8Array): DecodedMessage | undefined {
+  try {
+    return decodeMessage(datagram);
+  } catch (error) {
+    if (error instanceof WireError) return undefined;
+    throw error;
+  }
+}
