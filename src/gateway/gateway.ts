@@ -173,7 +173,7 @@ export class Gateway implements GatewayMachine {
         this.#endpoint.handleLifetime(now, event.spi, event.direction, event.kind === "hardLifetime");
         break;
       case "saInUse":
-        this.#endpoint.handleSaInUse(event.spi);
+        this.#endpoint.handleSaInUse(now, event.spi);
         break;
       case "peerMoved":
         this.#endpoint.handlePeerMoved(now, event.spi, event.remote);
@@ -432,9 +432,10 @@ export class Gateway implements GatewayMachine {
     }
   }
 
-  /** The newest IKE SA first: of several with one peer it is the one that stays. */
+  /** The newest IKE SA first: of several with one peer it is the one that stays. Last what the peer may not have yet. */
   #preferredSas(): IkeSa[] {
-    return this.#endpoint.sas().reverse();
+    const newestFirst = this.#endpoint.sas().reverse();
+    return [...newestFirst.filter((sa) => sa.proven), ...newestFirst.filter((sa) => !sa.proven)];
   }
 
   #log(level: "debug" | "info", message: string, fields: Readonly<Record<string, unknown>>): void {

@@ -68,6 +68,10 @@ function held(lowest: Lowest, { options = {} }: CollisionKind) {
   sites.sim.start(sites.a, sites.b);
   sites.sim.run(200);
   expectUp(sites);
+  // Each side knows that the other has what was made.
+  sites.sim.packet(sites.a, sites.b);
+  sites.sim.packet(sites.b, sites.a);
+  sites.sim.run(10);
   forced = true;
   const waiting: { readonly A: Packet[]; readonly B: Packet[] } = { A: [], B: [] };
   let open = false;

@@ -77,6 +77,8 @@ export function expectGone(node: Node): void {
   assert.deepEqual(node.plan?.connections.flatMap((c) => c.outbound) ?? [], []);
 }
 
+export const inboundOf = (node: Node, spi: number): InstalledSa | undefined => find(node, "inbound", spi);
+
 function find(node: Node, direction: InstalledSa["direction"], spi: number): InstalledSa | undefined {
   for (const sa of node.installed) if (sa.spi === spi && sa.direction === direction) return sa;
   return undefined;

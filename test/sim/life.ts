@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import type { DataPlaneEvent } from "../../src/core/dataplane.ts";
-import { checkStep, expectGone, isSettled, isWell } from "./life-invariants.ts";
+import { checkStep, expectGone, inboundOf, isSettled, isWell } from "./life-invariants.ts";
 import { type Choices, choose, happenings } from "./life-options.ts";
 import { fair, Nat } from "./network.ts";
 import { pooledKeyPair } from "./pooled-keys.ts";
@@ -19,6 +19,8 @@ export interface LifeReport {
   readonly children: number;
   readonly ikeSas: number;
   readonly steps: number;
+  /** Of the traffic that flows all the time, those that arrived and could be opened. */
+  readonly packets: number;
   /** Times when both had a tunnel, and then one of them sent with what the other could not open. */
   readonly interruptions: number;
   /** From the end of the bad weather until both sides agreed, ms. */
@@ -31,6 +33,7 @@ type Party = "A" | "B";
 const convergeMs = 150_000;
 const afterwardsMs = 6_000;
 const lifeMs = 60_000;
+const packetEveryMs = 200;
 const insideA = "10.99.0.1";
 const nameOfA = { kind: "fqdn", fqdn: "a.example" } as const;
 
@@ -47,7 +50,9 @@ export class Life {
   readonly #trace: Trace | undefined;
   readonly #said = new Map<Node, number>();
   #steps = 0;
+  #packets = 0;
   #interruptions = 0;
+  #ended = false;
   #wasWell = false;
   /** From now on whoever was well stays well. */
   #peaceful: boolean;
@@ -72,12 +77,12 @@ export class Life {
   run(): LifeReport {
     const { sim, a, b } = this.#sites;
     sim.start(a, b);
-    // The data planes have packets to send all the time.
     const traffic = () => {
-      for (const node of [a, b]) if (!node.plan?.connections[0]?.outbound.length) this.#acquire(node);
-      sim.at(500, traffic);
+      this.#packet(a, b);
+      this.#packet(b, a);
+      if (!this.#ended) sim.at(packetEveryMs, traffic);
     };
-    sim.at(500, traffic);
+    sim.at(packetEveryMs, traffic);
     const possible = happenings.filter((h) => !h.rough || !this.choices.calm);
     const end = sim.now + lifeMs;
     while (sim.now < end) {
@@ -94,7 +99,14 @@ export class Life {
     const { choices } = this;
     const count = (message: string) => a.logs.filter((l) => l.message === message).length;
     const made = { children: count("CHILD_SA rekeyed"), ikeSas: count("IKE SA rekeyed") };
-    return { choices, ...made, steps: this.#steps, interruptions: this.#interruptions, convergedMs };
+    return {
+      choices,
+      ...made,
+      steps: this.#steps,
+      packets: this.#packets,
+      interruptions: this.#interruptions,
+      convergedMs,
+    };
   }
 
   // ── What can happen ──────────────────────────────────────────────────────────────────────────────────────────
@@ -161,6 +173,7 @@ export class Life {
   #end(): void {
     const { sim, a, b } = this.#sites;
     this.#peaceful = false;
+    this.#ended = true;
     this.#say("the end");
     sim.command(b, "down");
     sim.command(a, "down");
@@ -188,6 +201,28 @@ export class Life {
 
   #event(node: Node, event: DataPlaneEvent): void {
     this.#sites.sim.event(node, event);
+  }
+
+  /** One packet of the traffic that flows all the time, late and lost as the weather is; it must find its SA. */
+  #packet(from: Node, to: Node): void {
+    const { sim } = this.#sites;
+    const spi = from.plan?.connections[0]?.outbound[0]?.spi;
+    if (spi === undefined) {
+      this.#acquire(from);
+      return;
+    }
+    const { loss, delayMs, jitterMs } = sim.network.weather;
+    if (this.#cutUntil > sim.now || this.#random.unit() < loss) return;
+    const wasWell = this.#wasWell;
+    sim.at(delayMs + this.#random.unit() * jitterMs, () => {
+      if (inboundOf(to, spi)) {
+        this.#packets++;
+        if (to.used.has(spi)) return;
+        to.used.add(spi);
+        this.#event(to, { kind: "saInUse", spi });
+      } else if (wasWell && this.#peaceful)
+        throw new Error(`a packet to ${to.name} finds no SA at ${sim.now}`);
+    });
   }
 
   #acquire(node: Node): void {

@@ -221,7 +221,8 @@ export function uninstall(sa: IkeSa, now: Instant, child: ChildSa, why: EndReaso
  * and for `untilToldMs` more, what the peer sends here; otherwise they are gone at once.
  */
 export function giveUpChildren(sa: IkeSa, now: Instant, why: EndReason, untilToldMs: number): void {
-  const heir = sa.children.size > 0 ? sa.host.heirOf(sa) : undefined;
+  // A peer that began anew has forgotten what it had.
+  const heir = sa.children.size > 0 && why !== "superseded" ? sa.host.heirOf(sa) : undefined;
   for (const child of [...sa.children.values()]) {
     if (!heir) {
       uninstall(sa, now, child, why);

@@ -43,6 +43,7 @@ import { type KeyPairs, ReturnableKeyPairs } from "./key-material.ts";
 import { encapsulationOf } from "./nat.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
+import { giveWay, prove } from "./proof.ts";
 import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
 
 export interface EndpointDeps {
@@ -162,13 +163,14 @@ export class IkeEndpoint {
   }
 
   /** The first packet came in on inbound SA `spi`. */
-  handleSaInUse(spi: number): void {
+  handleSaInUse(now: Instant, spi: number): void {
     for (const sa of this.#bySpi.values()) {
       const child = sa.children.get(spi);
       if (!child) continue;
-      confirmChild(sa, child);
-      return;
+      this.#onInbound(sa, child, now);
+      break;
     }
+    this.#settle();
   }
 
   /** The data plane did not take an SA: what the peer believes in does not exist, so the IKE SA goes. */
@@ -191,6 +193,7 @@ export class IkeEndpoint {
     for (const sa of this.sas()) {
       const child = sa.children.get(spiIn);
       if (!child || !sa.established || !sa.nat.remote) continue;
+      this.#onInbound(sa, child, now);
       sa.remote = remote;
       this.#followWithChildren(sa, now);
       this.#host.touch(sa);
@@ -396,6 +399,7 @@ export class IkeEndpoint {
       onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
       hasOther: (sa) => this.#othersOf(sa).length > 0,
       heirOf: (sa) => this.#othersOf(sa).findLast((other) => outboundOrder(other).length > 0),
+      onProven: (sa, now) => this.#onProven(sa, now),
       isFirstContact: (sa) => this.#isFirstContact(sa),
       adopt: (successor) => {
         this.#bySpi.set(successor.spiLocal, successor);
@@ -434,7 +438,6 @@ export class IkeEndpoint {
     // The request that showed it may have replaced the IKE SA.
     const sa = moved.established ? moved : moved.rival?.sa;
     if (!sa?.established) return;
-
     const encapsulation = JSON.stringify(encapsulationOf(sa));
     for (const child of sa.children.values()) {
       const moved =
@@ -443,10 +446,17 @@ export class IkeEndpoint {
     }
   }
 
+  /** The peer sends on `child`: it has it. */
+  #onInbound(sa: IkeSa, child: ChildSa, now: Instant): void {
+    if (sa.unconfirmed === child) sa.unconfirmed = undefined;
+    confirmChild(sa, child);
+    if (sa.established) prove(sa, now);
+  }
+
   #rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
     const exchange = rekeyChildSa(child);
-    // What the peer may not have heard of yet it would not find.
-    if (sa.unconfirmed === child) {
+    // What the peer may not have heard of yet it would not find. By `rekeyedMs` it has, or has given up.
+    if (sa.unconfirmed === child && now - child.installedAt < this.#limits.rekeyedMs) {
       child.rekeyAt = now + this.#limits.rekeyRetryMs;
       this.#host.touch(sa);
       return;
@@ -466,8 +476,8 @@ export class IkeEndpoint {
       const overlapping = state.name === "ESTABLISHED" && state.since >= sa.createdAt;
       if (overlapping && other.role !== sa.role) {
         // Both initiated at once. As in §2.8.1, the one with the lowest nonce goes, and its creator closes it.
-        const loser = compareBytes(nonceOf(sa), nonceOf(other)) < 0 ? sa : other;
-        if (loser.role === "initiator") loser.requestDelete(now, "duplicate");
+        const [loser, survivor] = compareBytes(nonceOf(sa), nonceOf(other)) < 0 ? [sa, other] : [other, sa];
+        if (loser.role === "initiator") giveWay(loser, survivor, now);
       } else if (initialContact && !overlapping) {
         // §2.4: the peer has forgotten all others.
         other.end(now, "superseded");
@@ -477,6 +487,11 @@ export class IkeEndpoint {
         this.#host.touch(other);
       }
     }
+  }
+
+  #onProven(sa: IkeSa, now: Instant): void {
+    for (const other of this.sas())
+      if (other.survivor === sa && other.established) other.requestDelete(now, "duplicate");
   }
 
   /** Another connection to the same peer counts too: INITIAL_CONTACT speaks for the identities, not for a connection. */

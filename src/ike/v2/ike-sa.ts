@@ -64,6 +64,10 @@ export class IkeSa {
   rival: { readonly sa: IkeSa; readonly lowestNonce: Uint8Array } | undefined;
   /** The CHILD_SA of our last answer, until the next request shows that the peer has that answer. */
   unconfirmed: ChildSa | undefined;
+  /** The peer is known to have this IKE SA: from the start as initiator, and from its first use as responder. */
+  proven: boolean;
+  /** Another one with the same peer, made at the same time, for which this one makes way. */
+  survivor: IkeSa | undefined;
   lastHeardAt: Instant;
   keepaliveAt: Instant | undefined;
 
@@ -75,6 +79,7 @@ export class IkeSa {
     this.role = origin.role;
     this.createdAt = origin.now;
     this.lastHeardAt = origin.now;
+    this.proven = origin.role === "initiator";
     this.spiLocal = origin.spiLocal;
     this.spiRemote = origin.spiRemote;
     this.local = origin.local;

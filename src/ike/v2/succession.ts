@@ -21,6 +21,9 @@ export function successorOf(
   const { local, remote, peer, host } = old;
   const successor = new IkeSa(host, { role, now, spiLocal, spiRemote, local, remote, peer }, state);
   successor.secured = secured;
+  // Its CHILD_SAs are those of `old`: what the peer has of them it has, whichever IKE SA it knows.
+  successor.proven = true;
+  successor.survivor = old.survivor;
   successor.nat = old.nat;
   successor.fragmentation = old.fragmentation;
   successor.localId = old.localId;

@@ -26,6 +26,7 @@ import type { IkeSa } from "./ike-sa.ts";
 import { maxMessageBytes } from "./message-size.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
+import { prove } from "./proof.ts";
 import { isFirstFragment, type Opened, Reassembly } from "./reassembly.ts";
 
 interface Outstanding {
@@ -120,6 +121,7 @@ export class Transport {
       return;
     }
     out.exchange.onResponse(this.#sa, now, { header, payloads, local, remote, datagram });
+    prove(this.#sa, now);
     this.#pump(now);
   }
 
@@ -175,12 +177,15 @@ export class Transport {
     }
 
     this.#sa.unconfirmed = undefined;
+    const wasEstablished = this.#sa.established;
     // First the path, so that what this request makes is made for it.
     const followed = this.#sa.followPeer(local, remote);
     const answer = exchange.onRequest(this.#sa, now, { header, payloads, local, remote, datagram });
     reply(answer.payloads);
     const moved = this.#sa.followPeer(local, remote) || followed;
     answer.afterwards?.();
+    // What asks for the IKE SA proves nothing about our answer to it.
+    if (wasEstablished) prove(this.#sa, now);
     if (moved) this.#sa.host.onPeerMoved(this.#sa, now);
     this.#pump(now);
   }
