@@ -57,6 +57,7 @@ export class Culvert {
     this.controlSocket = join(folder, "control.sock");
     this.keylogFile = join(folder, "keys.log");
     const argv = [process.execPath, "--enable-source-maps", program("daemon"), "--config", this.configFile];
+    argv.push("--state", join(folder, "state"));
     argv.push("--control", this.controlSocket, "--log-level", options.logLevel ?? "info");
     if (options.keylog === true) argv.push("--insecure-keylog", this.keylogFile);
     this.#start = () => bed.start(`culvertd ${options.name}`, argv, { netns: options.netns });

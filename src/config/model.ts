@@ -79,6 +79,8 @@ export interface ConnectionConfig {
     readonly mode: "main" | "aggressive";
     readonly proposals: readonly ProposalConfig[];
     readonly lifetimeSeconds: number;
+    /** RFC 6023: the first CHILD_SA after IKE_AUTH instead of in it. */
+    readonly childless: "allow" | "force" | "never";
     readonly localId: Identity | undefined;
     readonly remoteId: Identity | undefined;
   };

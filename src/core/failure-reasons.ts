@@ -12,6 +12,8 @@ export const failureReasons = {
   PEER_PROTOCOL_ERROR: "the peer broke the protocol",
   PEER_DELETED: "the peer deleted the SA",
   DPD_TIMEOUT: "the peer stopped answering liveness checks",
+  PEER_RESTARTED: "the peer restarted and has forgotten the tunnel",
+  CHILDLESS_UNSUPPORTED: "the peer makes no IKE SA without a CHILD_SA",
   DATAPLANE_ERROR: "the data plane refused the SA",
   HALF_OPEN_LIMIT: "too many half-open IKE SAs",
   OTHER_NOTIFY: "the peer answered with an error notification",

@@ -44,7 +44,7 @@ export interface DaemonParts {
   readonly openDataPlane: (onEvents: (events: readonly DataPlaneEvent[]) => void) => DataPlanePort;
   /** The mark of the data plane's outer packets. */
   readonly fwmark: number;
-  readonly createMachine: () => GatewayMachine;
+  readonly createMachine: (dataPlane: DataPlanePort) => GatewayMachine;
   /** Reads the configuration file again; undefined when it has problems, which were logged. */
   readonly reloadConfig: () => Config | undefined;
 }
@@ -113,7 +113,7 @@ export class Daemon {
     this.#server = server;
     this.#routing = routing;
     this.#dataPlane = dataPlane;
-    this.#machine = parts.createMachine();
+    this.#machine = parts.createMachine(dataPlane);
     this.#startedAtMs = parts.clock.now();
     this.#mtu = tunMtu(parts.config);
     this.ended = new Promise((resolve) => {

@@ -5,11 +5,13 @@ import { loadConfigFile } from "../api/config-file.ts";
 import { systemRandom } from "../api/system-random.ts";
 import { culvertVersion } from "../api/version.ts";
 import type { Config, ParsedConfig } from "../config/index.ts";
+import type { Secret } from "../core/secret.ts";
 import { generateKeyPair } from "../crypto/index.ts";
 import { openDataPlane, openKernel } from "../dataplane/index.ts";
 import { Gateway } from "../gateway/gateway.ts";
-import { openLog } from "../telemetry/log.ts";
+import { type Log, openLog } from "../telemetry/log.ts";
 import { systemClock } from "./clock.ts";
+import { openCrashSecret } from "./crash-secret.ts";
 import { Daemon } from "./daemon.ts";
 import { type ExitCode, exitCode } from "./exit-codes.ts";
 import { hostFacts, hostWarnings } from "./host-checks.ts";
@@ -55,6 +57,7 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
   const { workers: asked } = config.gateway;
   const workers = asked === "auto" ? Math.min(availableParallelism(), maxAutoWorkers) : asked;
   const keylog = options.insecureKeylog === undefined ? undefined : openKeylog(options.insecureKeylog);
+  const crashSecret = crashSecretOf(options.state, log);
   const keyPairs = new KeyPool({
     generate: generateKeyPair,
     groups: offeredGroups(config),
@@ -104,8 +107,15 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
       for (const notice of notices) log.write("info", "data plane does without", { notice });
       return dataPlane;
     },
-    createMachine: () =>
-      new Gateway(config, { random: systemRandom, keyPairs, workers, exportKeys: keylog !== undefined }),
+    createMachine: (dataPlane) =>
+      new Gateway(config, {
+        random: systemRandom,
+        keyPairs,
+        workers,
+        exportKeys: keylog !== undefined,
+        lastInbound: (spi, remote) => dataPlane.saTotals("inbound", spi, remote)?.lastUsedMs || undefined,
+        crashSecret,
+      }),
     reloadConfig: () => {
       const reloaded = loadConfigFile(options.config, options.state, systemRandom);
       if (reloaded.ok) {
@@ -126,6 +136,19 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
   keylog?.close();
   log.flush();
   return code;
+}
+
+/** Without the file the daemon runs, and its peers find out about a restart a little later. */
+function crashSecretOf(stateDirectory: string, log: Log): Secret | undefined {
+  try {
+    return openCrashSecret(stateDirectory, systemRandom);
+  } catch (error) {
+    log.write("warn", "no quick crash detection: its secret cannot be kept", {
+      stateDirectory,
+      error: (error as Error).message,
+    });
+    return undefined;
+  }
 }
 
 /** Every group that a handshake or a rekey may ask for. */

@@ -7,6 +7,7 @@ export interface DataPlanePort {
   /** Throws when the data plane cannot run the suite or has no room. */
   installSa(sa: SaSpec): void;
   removeSa(direction: "inbound" | "outbound", spi: number, remote: IpAddress): SaTotals | undefined;
+  saTotals(direction: "inbound" | "outbound", spi: number, remote: IpAddress): SaTotals | undefined;
   publish(plan: ForwardingPlan): void;
   sendIke(local: Endpoint, remote: Endpoint, datagram: Uint8Array): void;
   sendKeepalive(local: Endpoint, remote: Endpoint): void;

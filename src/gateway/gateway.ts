@@ -8,6 +8,7 @@ import type { IpAddress } from "../core/address.ts";
 import type { DataPlaneEvent } from "../core/dataplane.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { Random } from "../core/random.ts";
+import type { Secret } from "../core/secret.ts";
 import { earlier, type Instant } from "../core/time.ts";
 import { type ChildSa, outboundOrder } from "../ike/v2/child-sa.ts";
 import { IkeEndpoint } from "../ike/v2/endpoint.ts";
@@ -26,6 +27,7 @@ import type {
   GatewayStatus,
 } from "./contract.ts";
 import { espKeyLine, ikeKeyLine } from "./keylog-lines.ts";
+import { NameWatch } from "./name-watch.ts";
 import { peerSettings } from "./peers.ts";
 import { SpiAllocator } from "./spi-allocator.ts";
 import { type ConnectionRecord, connectionState, connectionStatus } from "./status.ts";
@@ -38,6 +40,10 @@ export interface GatewayDeps {
   readonly workers: number;
   /** Emit `keylog`: whoever has those lines reads all traffic. */
   readonly exportKeys: boolean;
+  /** When the last authentic ESP packet came on an inbound SA, on the clock of `now`; undefined: none. */
+  readonly lastInbound?: (spi: number, remote: IpAddress) => Instant | undefined;
+  /** 32 octets that survive a restart, for Quick Crash Detection (RFC 6290); without them no tokens are made. */
+  readonly crashSecret?: Secret | undefined;
   /** For tests and unusual paths; every limit has a default. */
   readonly limits?: Partial<EndpointLimits>;
 }
@@ -52,6 +58,7 @@ export class Gateway implements GatewayMachine {
   readonly #connections: ConnectionRecord[];
   readonly #tunnels = new Map<string, Tunnel>();
   readonly #resolved = new Map<string, readonly IpAddress[]>();
+  readonly #names: NameWatch;
   readonly #outputs: GatewayOutput[] = [];
   #published = "";
   #publishedRoutes: string | undefined;
@@ -67,7 +74,10 @@ export class Gateway implements GatewayMachine {
       allocateSpi: () => this.#spis.allocate(),
       releaseSpi: (spi) => this.#spis.release(spi),
       ...(deps.limits && { limits: deps.limits }),
+      ...(deps.lastInbound && { lastInbound: deps.lastInbound }),
+      crashSecret: deps.crashSecret,
     });
+    this.#names = new NameWatch(deps.random);
     const host = this.#tunnelHost(deps.random);
     this.#connections = config.connections.map((connection) => {
       const tunnels =
@@ -113,7 +123,10 @@ export class Gateway implements GatewayMachine {
     if (this.#stopping === "stopped") return;
     this.#endpoint.handleTimeout(now);
     this.#drain(now);
-    if (!this.#stopping) for (const tunnel of this.#tunnels.values()) tunnel.handleTimeout(now);
+    if (!this.#stopping) {
+      for (const tunnel of this.#tunnels.values()) tunnel.handleTimeout(now);
+      for (const name of this.#names.takeDue(now)) this.#outputs.push({ kind: "resolve", name });
+    }
     this.#drain(now);
   }
 
@@ -124,7 +137,7 @@ export class Gateway implements GatewayMachine {
   pollTimeout(): Instant | undefined {
     if (this.#stopping === "stopped") return undefined;
     if (this.#stopping) return earlier(this.#endpoint.pollTimeout(), this.#stopping.until);
-    let at = this.#endpoint.pollTimeout();
+    let at = earlier(this.#endpoint.pollTimeout(), this.#names.deadline);
     for (const tunnel of this.#tunnels.values()) at = earlier(at, tunnel.deadline);
     return at;
   }
@@ -210,8 +223,19 @@ export class Gateway implements GatewayMachine {
     if (this.#stopping) return;
     for (const tunnel of this.#tunnels.values()) {
       const { address } = tunnel.customerGateway;
-      if (address.kind === "dns" && address.name === name) tunnel.onResolved(now, addresses);
+      if (address.kind !== "dns" || address.name !== name) continue;
+      tunnel.onResolved(now, addresses);
+      this.#checkMoved(now, tunnel, addresses);
     }
+  }
+
+  /** The name of a tunnel that stands leads elsewhere: does the peer still live where we talk to it? */
+  #checkMoved(now: Instant, tunnel: Tunnel, addresses: readonly IpAddress[]): void {
+    if (!tunnel.is("UP") || addresses.length === 0) return;
+    const own = this.#endpoint.sas().filter((sa) => sa.peer?.id === tunnel.id && sa.established);
+    if (own.some((sa) => addresses.some((address) => address.equals(sa.remote.address)))) return;
+    this.#log("debug", "peer's name has moved", { connection: tunnel.connection.name, addresses });
+    this.#endpoint.checkPeer(now, tunnel.id);
   }
 
   #shutdown(now: Instant): void {
@@ -362,12 +386,21 @@ export class Gateway implements GatewayMachine {
       why,
     };
     this.#log(to === "UP" || from === "UP" ? "info" : "debug", "tunnel state", fields);
+    this.#names.watch(now, this.#namesInUse());
     const record = this.#connections.find((c) => c.connection === connection)!;
     const state = connectionState(record.tunnels);
     if (state !== record.state) {
       record.state = state;
       record.since = now;
     }
+  }
+
+  #namesInUse(): Set<string> {
+    const names = new Set<string>();
+    for (const { customerGateway, state } of this.#tunnels.values())
+      if (customerGateway.address.kind === "dns" && state.name === "UP")
+        names.add(customerGateway.address.name);
+    return names;
   }
 
   #onUnresolved(tunnel: Tunnel, now: Instant): void {

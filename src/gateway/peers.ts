@@ -25,6 +25,7 @@ export function peerSettings(
     remoteId: ike.remoteId,
     ikeProposals: ike.proposals,
     espProposals: ipsec.proposals,
+    childless: ike.childless,
     localSelectors: selectors(connection, connection.localSubnets),
     remoteSelectors: selectors(connection, connection.remoteSubnets),
     ikeLifetimeMs: ike.lifetimeSeconds * 1000,

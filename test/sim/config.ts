@@ -21,6 +21,7 @@ export interface SiteOptions {
   readonly natTraversal?: Partial<ConnectionConfig["natTraversal"]>;
   readonly dpd?: Partial<ConnectionConfig["dpd"]>;
   readonly ikeLifetimeSeconds?: number;
+  readonly childless?: ConnectionConfig["ike"]["childless"];
   readonly lifetimeSeconds?: number;
 }
 
@@ -66,6 +67,7 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       mode: "main",
       proposals: (options.ike ?? ["aes128gcm16-prfsha256-x25519"]).map(proposal("ike")),
       lifetimeSeconds: options.ikeLifetimeSeconds ?? 86400,
+      childless: options.childless ?? "allow",
       localId: options.localId,
       remoteId: options.remoteId,
     },

@@ -7,7 +7,13 @@ import {
   ProtocolId,
   TransformType,
 } from "../../src/registry/index.ts";
-import { espSpiBytes, findPayload, type NotifyPayload, type PlainPayload } from "../../src/wire/index.ts";
+import {
+  decodeMessage,
+  espSpiBytes,
+  findPayload,
+  type NotifyPayload,
+  type PlainPayload,
+} from "../../src/wire/index.ts";
 import { type Change, CraftedPeer, notifyOf, renumbered, without } from "./crafted-peer.ts";
 import { tunnelStatus } from "./simulation.ts";
 import { addressA, addressB, expectNothingLeft, twoSites } from "./two-sites.ts";
@@ -409,7 +415,10 @@ describe("requests repeated, replayed and out of order", () => {
     // Nor can the IKE SA be used after all.
     expect(peer.raw(peer.seal(X.IKE_AUTH, peer.authPayloads(), 2))).toBeUndefined();
     sim.run(60_000);
-    expect(peer.raw(request)).toBeUndefined();
+    // Forgotten: what comes now is that there is no such IKE SA, unprotected and without a token.
+    const { header, payloads } = decodeMessage(peer.raw(request)!);
+    expect(header).toMatchObject({ response: true, initiator: false, messageId: 1 });
+    expect(payloads).toEqual([notification(N.INVALID_IKE_SPI)]);
   });
 
   it("strangers who fail again and again fill counters and not the log", () => {

@@ -6,7 +6,7 @@ import type { InstalledSa, Node } from "./simulation.ts";
  * More than any order of events can need at once: an IKE SA and its successors of both sides, and closed ones that
  * keep an answer; the CHILD_SA, the successors of both sides, and replaced ones that still receive.
  */
-const most = { ikeSas: 16, installed: 16, backlog: 8, requests: 8, deadlines: 68 };
+const most = { ikeSas: 16, installed: 16, backlog: 8, requests: 8, deadlines: 68, offers: 8 };
 
 /** One gateway, at any time. What the fake data plane checks by itself is not repeated here. */
 export function checkStep(node: Node): void {
@@ -32,8 +32,8 @@ export function checkStep(node: Node): void {
   // What is offered has an SPI too: one for each exchange that is under way.
   if (spisInUse < inbound || spisInUse > inbound + asking)
     fail(node, `has ${spisInUse} SPIs in use, ${inbound} CHILD_SAs and ${asking} IKE SAs that ask`);
-  const { requests, deadlines } = ike.kept;
-  const now = { ikeSas: sas.length, installed: length, backlog: 0, requests, deadlines };
+  const { requests, deadlines, offers } = ike.kept;
+  const now = { ikeSas: sas.length, installed: length, backlog: 0, requests, deadlines, offers };
   for (const key of Object.keys(most) as (keyof typeof most)[])
     if (now[key] > most[key]) fail(node, `keeps ${now[key]} ${key}`);
 }
@@ -71,9 +71,13 @@ const theOne = (node: Node) => node.gateway.ike.sas()[0]!;
 
 export function expectGone(node: Node): void {
   const { ike, spisInUse } = node.gateway;
-  const { sas, requests } = ike.kept;
-  const left = { sas, requests, halfOpen: ike.halfOpen, spisInUse, installed: node.installed.length };
-  assert.deepEqual(left, { sas: 0, requests: 0, halfOpen: 0, spisInUse: 0, installed: 0 }, node.name);
+  const { sas, requests, offers } = ike.kept;
+  const left = { sas, requests, offers, halfOpen: ike.halfOpen, spisInUse, installed: node.installed.length };
+  assert.deepEqual(
+    left,
+    { sas: 0, requests: 0, offers: 0, halfOpen: 0, spisInUse: 0, installed: 0 },
+    node.name,
+  );
   assert.deepEqual(node.plan?.connections.flatMap((c) => c.outbound) ?? [], []);
 }
 

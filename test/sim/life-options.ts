@@ -21,6 +21,10 @@ const choices = {
   /** Octets of an IP datagram: the second cuts every message. */
   fragmentIpBytes: [1280, 1280, 250],
   cookies: [false, false, false, true],
+  /** RFC 6023. */
+  childless: ["allow", "allow", "force", "never"],
+  /** Both can prove that they have restarted (RFC 6290). */
+  crashSecret: [false, true],
   /** A NAT in front of A, which forgets its mappings now and then. */
   nat: [false, false, true],
   /** A calm life loses up to a fifth of its datagrams, and no tunnel. */

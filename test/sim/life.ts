@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import type { DataPlaneEvent } from "../../src/core/dataplane.ts";
+import { Secret } from "../../src/core/secret.ts";
 import { checkStep, expectGone, inboundOf, isSettled, isWell } from "./life-invariants.ts";
 import { type Choices, choose, happenings } from "./life-options.ts";
 import { fair, Nat } from "./network.ts";
@@ -217,6 +218,7 @@ export class Life {
     sim.at(delayMs + this.#random.unit() * jitterMs, () => {
       if (inboundOf(to, spi)) {
         this.#packets++;
+        to.lastInbound.set(spi, sim.now);
         if (to.used.has(spi)) return;
         to.used.add(spi);
         this.#event(to, { kind: "saInUse", spi });
@@ -259,11 +261,18 @@ function sitesOf(seed: number, choices: Choices, onStep: (node: Node) => void): 
       lifetimeSeconds: choices.childLifetimeSeconds,
       ikeLifetimeSeconds: choices.ikeLifetimeSeconds,
       dpd: { enabled: dpdSeconds > 0, intervalSeconds: dpdSeconds || 10, action: choices.dpdAction },
+      childless: choices.childless,
       natTraversal: { forceEncapsulation: choices.forceEncapsulation },
     },
     a: choices.nat ? { addresses: [insideA], localId: nameOfA } : {},
     b: { start: choices.startB, ...(choices.nat && { remoteId: nameOfA }) },
-    sim: { seed, keyPair: pooledKeyPair, onStep, limits: limitsOf(choices) },
+    sim: {
+      seed,
+      keyPair: pooledKeyPair,
+      onStep,
+      limits: limitsOf(choices),
+      crashSecretOf: (name) => (choices.crashSecret ? Secret.fromText(`${name}'s`.padEnd(32)) : undefined),
+    },
   });
 }
 

@@ -8,6 +8,7 @@ import { compareBytes, type Endpoint, IpAddress } from "../../src/core/address.t
 import type { DataPlaneEvent, ForwardingPlan, SaSpec } from "../../src/core/dataplane.ts";
 import type { FailureRecord } from "../../src/core/failure.ts";
 import type { Random } from "../../src/core/random.ts";
+import type { Secret } from "../../src/core/secret.ts";
 import { generateKeyPair, type KeyPair, keyPairFromPrivate } from "../../src/crypto/index.ts";
 import type { GatewayCommand, GatewayOutput, TunnelStatus } from "../../src/gateway/contract.ts";
 import { Gateway, type GatewayDeps } from "../../src/gateway/gateway.ts";
@@ -29,6 +30,8 @@ export class Node {
   readonly logs: Extract<GatewayOutput, { kind: "log" }>[] = [];
   readonly keylog: string[] = [];
   readonly resolves: string[] = [];
+  /** What the data plane says of inbound SAs: when their last packet came. */
+  readonly lastInbound = new Map<number, number>();
   keepalives = 0;
   /** Inbound SAs that a packet has come in on. */
   readonly used = new Set<number>();
@@ -72,6 +75,8 @@ export interface SimulationOptions {
   readonly keyPair?: (random: SeededRandom, group: number) => KeyPair;
   /** Called whenever a gateway has handled an input and all its outputs are carried out. */
   readonly onStep?: (node: Node) => void;
+  /** The secret of RFC 6290 that a gateway of this name finds at every start. */
+  readonly crashSecretOf?: (name: string) => Secret | undefined;
   /** The addresses that a DNS name has. */
   readonly dns?: (name: string) => readonly string[];
 }
@@ -97,7 +102,10 @@ export class Simulation {
   }
 
   add(name: string, config: Config): Node {
-    const node = new Node(name, this.#newGateway(config));
+    const node: Node = new Node(
+      name,
+      this.#newGateway(config, () => node),
+    );
     this.nodes.push(node);
     for (const address of config.gateway.addresses) this.#byAddress.set(address.toString(), node);
     return node;
@@ -134,7 +142,8 @@ export class Simulation {
   crash(node: Node, config: Config): void {
     node.installed.length = 0;
     node.plan = undefined;
-    node.gateway = this.#newGateway(config);
+    node.lastInbound.clear();
+    node.gateway = this.#newGateway(config, () => node);
     this.#timers.delete(node);
     this.start(node);
   }
@@ -185,7 +194,7 @@ export class Simulation {
     this.event(node, event);
   }
 
-  #newGateway(config: Config): Gateway {
+  #newGateway(config: Config, node: () => Node): Gateway {
     const { random } = this;
     return new Gateway(config, {
       random: this.#options.randomOf?.(config.gateway.name, random) ?? random,
@@ -197,6 +206,8 @@ export class Simulation {
           return (this.#options.keyPair ?? seededKeyPair)(random, group);
         },
       },
+      lastInbound: (spi) => node().lastInbound.get(spi),
+      crashSecret: this.#options.crashSecretOf?.(config.gateway.name),
       ...(this.#options.limits && { limits: this.#options.limits }),
     });
   }

@@ -274,11 +274,14 @@ export function expectChild(sa: IkeSa, now: Instant): void {
  * peer or we are deleting.
  */
 export function outboundOrder(sa: IkeSa): ChildSa[] {
-  const rank = { REKEYED: 0, INSTALLED: 1, CONTENDER: 2, SUPERSEDED: 3, DELETING: 4, LINGERING: 5 };
+  const rank = { REKEYED: 0, INSTALLED: 1, CONTENDER: 3, SUPERSEDED: 4, DELETING: 5, LINGERING: 6 };
+  // What the peer may not have yet stands behind what it has.
+  const rankOf = (child: ChildSa) =>
+    child === sa.unconfirmed ? Math.max(2, rank[child.state.name]) : rank[child.state.name];
   return [...sa.children.values()]
     .filter((c) => c.state.name !== "LINGERING")
     .reverse()
-    .sort((a, b) => rank[a.state.name] - rank[b.state.name]);
+    .sort((a, b) => rankOf(a) - rankOf(b));
 }
 
 export function childByOutboundSpi(sa: IkeSa, spi: number): ChildSa | undefined {

@@ -3,6 +3,7 @@ export const ikeDrops = {
   malformed: "the bytes are not an IKE message",
   wrong_version: "not IKE version 2",
   unknown_spi: "no IKE SA has these SPIs",
+  unknown_to_peer: "an unproven notification that the peer does not have this IKE SA: it was asked",
   not_authentic: "the integrity check failed, or nothing was protected",
   message_id: "neither the next message nor a repetition of the last",
   fragment: "a fragment that was not agreed on, contradicts the others, or is more than we collect",

@@ -9,6 +9,7 @@ import { compareBytes, type Endpoint, type IpAddress } from "../../core/address.
 import { WireError } from "../../core/errors.ts";
 import type { FailureRecord } from "../../core/failure.ts";
 import type { Random } from "../../core/random.ts";
+import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
 import { digest } from "../../crypto/index.ts";
 import { NotifyType } from "../../registry/index.ts";
@@ -26,6 +27,7 @@ import {
 } from "../../wire/index.ts";
 import { type ChildSa, confirmChild, outboundOrder, requestChildDelete } from "./child-sa.ts";
 import { CookieJar, lowerNonce } from "./cookie.ts";
+import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
 import type { EndReason, IkeOutput } from "./events.ts";
@@ -40,6 +42,7 @@ import { Allowance, HalfOpen } from "./half-open.ts";
 import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
 import { type KeyPairs, ReturnableKeyPairs } from "./key-material.ts";
+import { checkPeer } from "./liveness.ts";
 import { encapsulationOf } from "./nat.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
@@ -52,6 +55,10 @@ export interface EndpointDeps {
   /** Inbound ESP SPIs: unique until released. */
   allocateSpi(): number;
   releaseSpi(spi: number): void;
+  /** When the last authentic ESP packet came on an inbound SA; without it only IKE shows that a peer lives. */
+  lastInbound?(spi: number, remote: IpAddress): Instant | undefined;
+  /** At least 32 octets that survive a restart, for RFC 6290; without it no tokens are made. */
+  readonly crashSecret?: Secret | undefined;
   /** Emit `ikeKeys` and `espKeys`: for debugging with an analyser, never otherwise. */
   readonly exportKeys: boolean;
   readonly limits?: Partial<EndpointLimits>;
@@ -70,6 +77,7 @@ export class IkeEndpoint {
   readonly #touched = new Set<IkeSa>();
   #peers: readonly PeerSettings[] = [];
   readonly #bySpi = new Map<bigint, IkeSa>();
+  readonly #offeredIkeSpis = new Set<bigint>();
   /** Responder's IKE SAs by the digest of the request that made them (§2.1). */
   readonly #byRequest = new Map<string, IkeSa>();
   readonly #requestOf = new Map<IkeSa, string>();
@@ -77,12 +85,14 @@ export class IkeEndpoint {
   readonly #halfOpen = new HalfOpen();
   readonly #drops = Object.fromEntries(Object.keys(ikeDrops).map((k) => [k, 0])) as Record<IkeDrop, number>;
   readonly #complaints = new Allowance(complaintsPerMinute);
+  readonly #unknownSaAnswers: UnknownSaAnswers;
 
   constructor(deps: EndpointDeps) {
     this.#limits = { ...defaultLimits, ...deps.limits };
     this.#random = deps.random;
     this.#ikePort = deps.ikePort ?? 500;
     this.#cookies = new CookieJar(deps.random, this.#limits.cookieSecretMs);
+    this.#unknownSaAnswers = new UnknownSaAnswers(deps.crashSecret);
     this.#host = this.#makeHost(deps);
   }
 
@@ -133,6 +143,12 @@ export class IkeEndpoint {
   /** Another CHILD_SA on an IKE SA that lost its last one. */
   requestChild(now: Instant, sa: IkeSa): void {
     if (sa.established && !sa.hasExchange(newChildName)) sa.initiate(now, newChildSa());
+    this.#settle();
+  }
+
+  /** Asks a peer whether it lives, now, on each of its IKE SAs. */
+  checkPeer(now: Instant, peerId: string): void {
+    for (const sa of this.sas()) if (sa.peer?.id === peerId) checkPeer(sa, now);
     this.#settle();
   }
 
@@ -232,8 +248,9 @@ export class IkeEndpoint {
   }
 
   /** How much is kept, by kind: everything here is given back when the IKE SAs are. */
-  get kept(): { readonly sas: number; readonly requests: number; readonly deadlines: number } {
-    return { sas: this.#bySpi.size, requests: this.#byRequest.size, deadlines: this.#deadlines.size };
+  get kept(): Readonly<Record<"sas" | "requests" | "deadlines" | "offers", number>> {
+    const [sas, requests, offers] = [this.#bySpi.size, this.#byRequest.size, this.#offeredIkeSpis.size];
+    return { sas, requests, deadlines: this.#deadlines.size, offers };
   }
 
   get halfOpen(): number {
@@ -373,6 +390,11 @@ export class IkeEndpoint {
     const fits = sa && (sa.spiRemote === theirs || (sa.is("INIT_SENT") && header.response));
     if (!fits) {
       this.#host.count("unknown_spi");
+      // An SPI that is in use here, in whatever role: nothing about it may be given away.
+      const used = (spi: bigint) => this.#bySpi.has(spi) || this.#offeredIkeSpis.has(spi);
+      if (used(spiInitiator) || used(spiResponder)) return;
+      const answer = this.#unknownSaAnswers.to(now, header);
+      if (answer) this.#outputs.push({ kind: "send", local, remote, datagram: answer });
       return;
     }
     this.#host.touch(sa);
@@ -389,9 +411,12 @@ export class IkeEndpoint {
       keyPairs: new ReturnableKeyPairs(deps.keyPairs),
       exportKeys: deps.exportKeys,
       nattPort: deps.nattPort ?? 4500,
+      crashSecret: deps.crashSecret,
+      lastInbound: (spi, from) => deps.lastInbound?.(spi, from),
       allocateSpi: () => deps.allocateSpi(),
       releaseSpi: (spi) => deps.releaseSpi(spi),
       newIkeSpi: () => this.#newIkeSpi(),
+      offeredIkeSpis: this.#offeredIkeSpis,
       emit: (output) => this.#emit(output),
       count: (drop) => {
         this.#drops[drop]++;
@@ -448,7 +473,10 @@ export class IkeEndpoint {
 
   /** The peer sends on `child`: it has it. */
   #onInbound(sa: IkeSa, child: ChildSa, now: Instant): void {
-    if (sa.unconfirmed === child) sa.unconfirmed = undefined;
+    if (sa.unconfirmed === child) {
+      sa.unconfirmed = undefined;
+      this.#emit({ kind: "outboundChanged", sa });
+    }
     confirmChild(sa, child);
     if (sa.established) prove(sa, now);
   }

@@ -20,6 +20,8 @@ export type EndReason =
   | "dead-peer"
   /** A negotiation failed; a failure record says how. */
   | "failed"
+  /** It proved that it has lost the IKE SA (RFC 6290). */
+  | "peer-restarted"
   /** The hard lifetime passed before a rekey succeeded. */
   | "expired"
   /** A successor carries on: nothing is lost. */

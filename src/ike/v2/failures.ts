@@ -59,6 +59,9 @@ export const remedies: Readonly<Record<FailureCode, string>> = {
   PEER_PROTOCOL_ERROR: "look at the peer's log, and report the exchange if the peer is a current release",
   PEER_DELETED: "look at the peer's log: it closed the tunnel on purpose",
   DPD_TIMEOUT: "check the path to the peer and whether it still runs",
+  PEER_RESTARTED: "nothing: the tunnel is set up again",
+  CHILDLESS_UNSUPPORTED:
+    "set ike.childless to allow here, or let the peer allow childless IKE SAs (RFC 6023)",
   DATAPLANE_ERROR: "look at the daemon's log for the data plane's own message",
   HALF_OPEN_LIMIT: "somebody floods UDP 500: filter that source, or wait",
   OTHER_NOTIFY: "look at the peer's log for why it refused",

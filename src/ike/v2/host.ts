@@ -1,4 +1,6 @@
+import type { IpAddress } from "../../core/address.ts";
 import type { Random } from "../../core/random.ts";
+import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
 import type { ChildSa } from "./child-sa.ts";
 import type { IkeDrop } from "./drops.ts";
@@ -15,9 +17,15 @@ export interface Host {
   readonly keyPairs: ReturnableKeyPairs;
   readonly exportKeys: boolean;
   readonly nattPort: number;
+  /** What our tokens of RFC 6290 are made of; undefined: none are made. */
+  readonly crashSecret: Secret | undefined;
+  /** When the last authentic ESP packet came on an inbound SA, on the clock of `now`; undefined: none, or unknown. */
+  lastInbound(spi: number, remote: IpAddress): Instant | undefined;
   allocateSpi(): number;
   releaseSpi(spi: number): void;
   newIkeSpi(): bigint;
+  /** Our SPIs of successors whose requests are under way: the peer may have them, and use them, before we do. */
+  readonly offeredIkeSpis: Set<bigint>;
   emit(output: IkeOutput): void;
   count(drop: IkeDrop): void;
   /** `sa` is authenticated: settle what other IKE SAs with the same peer become. */

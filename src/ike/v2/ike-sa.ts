@@ -6,6 +6,7 @@
  */
 import type { Endpoint } from "../../core/address.ts";
 import type { FailureRecord } from "../../core/failure.ts";
+import type { Secret } from "../../core/secret.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import type { DecodedHeader } from "../../wire/index.ts";
 import { type ChildSa, giveUpChildren } from "./child-sa.ts";
@@ -69,6 +70,10 @@ export class IkeSa {
   /** Another one with the same peer, made at the same time, for which this one makes way. */
   survivor: IkeSa | undefined;
   lastHeardAt: Instant;
+  /** The last unproven word that the peer has lost this IKE SA. */
+  hintedAt: Instant | undefined;
+  /** What proves that it has (RFC 6290). */
+  peerToken: Secret | undefined;
   keepaliveAt: Instant | undefined;
 
   #state: IkeSaState;
@@ -243,6 +248,8 @@ export class IkeSa {
     this.transition({ name: "CLOSED", until: now + this.host.limits.lingerMs }, why);
     this.secured?.wipe();
     this.secured = undefined;
+    this.peerToken?.wipe();
+    this.peerToken = undefined;
     this.#transport.discardFragments();
     if (from !== "HALF_OPEN") this.host.emit({ kind: "ended", sa: this, why, from });
     if (!keepAnswer) this.host.forget(this);

@@ -10,6 +10,8 @@ export interface PayloadRules {
   readonly required: readonly PayloadKind[];
   /** At most once each. */
   readonly optional: readonly PayloadKind[];
+  /** All of them or none. */
+  readonly together?: readonly PayloadKind[];
 }
 
 /** What is wrong with the set of payloads, e.g. `no Nonce payload`; undefined when it is legal. */
@@ -20,5 +22,9 @@ export function violation(rules: PayloadRules, payloads: readonly Payload[]): st
     if (n !== 1) return n === 0 ? `no ${kind} payload` : `${n} ${kind} payloads`;
   }
   for (const kind of rules.optional) if (count(kind) > 1) return `${count(kind)} ${kind} payloads`;
+  const { together = [] } = rules;
+  const there = together.filter((kind) => count(kind) > 0);
+  if (there.length > 0 && there.length < together.length)
+    return `no ${together.find((kind) => !there.includes(kind))} payload`;
   return undefined;
 }

@@ -44,6 +44,8 @@ export interface PeerSettings {
   readonly remoteId: Identity | undefined;
   readonly ikeProposals: readonly ProposalSettings[];
   readonly espProposals: readonly ProposalSettings[];
+  /** RFC 6023. `force`: as initiator the first CHILD_SA is made after IKE_AUTH, with the PFS of its proposals. */
+  readonly childless: "allow" | "force" | "never";
   readonly localSelectors: readonly TrafficSelector[];
   readonly remoteSelectors: readonly TrafficSelector[];
   readonly ikeLifetimeMs: number;

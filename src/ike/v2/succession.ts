@@ -6,6 +6,7 @@ import type { Instant } from "../../core/time.ts";
 import { moveChildren } from "./child-sa.ts";
 import { startLifetime } from "./exchanges/ike-auth.ts";
 import { exportIkeKeys } from "./exchanges/ike-sa-init.ts";
+import { presentToken } from "./exchanges/informational.ts";
 import { IkeSa } from "./ike-sa.ts";
 import type { Secured } from "./key-material.ts";
 import type { IkeSaState, Role } from "./states.ts";
@@ -46,6 +47,8 @@ export function inherit(old: IkeSa, successor: IkeSa, now: Instant): void {
   successor.host.touch(successor);
   successor.host.emit({ kind: "rekeyed", sa: old, successor });
   moveChildren(old, successor, now);
+  // RFC 6290 §4.3: new SPIs, new token. Only to a peer that knows what to do with it.
+  if (old.peerToken && successor.host.crashSecret) successor.initiate(now, presentToken());
 }
 
 /** The peer's successor of `old` stands, and the peer will delete `old`. */

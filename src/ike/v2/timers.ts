@@ -4,8 +4,8 @@
  */
 import { earlier, type Instant } from "../../core/time.ts";
 import { childDeadline, onChildTimeout } from "./child-sa.ts";
-import { liveness } from "./exchanges/informational.ts";
 import type { IkeSa } from "./ike-sa.ts";
+import { livenessAt, onLivenessDue } from "./liveness.ts";
 import type { StateName } from "./states.ts";
 
 /** When `onTimers` is next needed. */
@@ -52,14 +52,7 @@ export function onTimers(sa: IkeSa, now: Instant): void {
     sa.keepaliveAt = now + sa.peer!.natTraversal!.keepaliveMs;
     sa.host.emit({ kind: "sendKeepalive", local: sa.local, remote: sa.remote });
   }
-  if (due(livenessAt(sa), now)) sa.initiate(now, liveness());
-}
-
-function livenessAt(sa: IkeSa): Instant | undefined {
-  const interval = sa.peer?.livenessIntervalMs;
-  if (interval === undefined || !sa.idle) return undefined;
-  // The responder is more patient: when both sides check, one question serves both.
-  return sa.lastHeardAt + (sa.role === "initiator" ? interval : Math.ceil(interval * 1.25));
+  if (due(livenessAt(sa), now)) onLivenessDue(sa, now);
 }
 
 function expireState(sa: IkeSa, now: Instant, name: StateName): void {

@@ -20,6 +20,7 @@ import {
   type PlainPayload,
   sealFragmented,
 } from "../../wire/index.ts";
+import { onUnprotected } from "./crash-detection.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
@@ -76,6 +77,7 @@ export class Transport {
       this.#sa.host.count("malformed");
       return;
     }
+    if (onUnprotected(this.#sa, now, message.payloads)) return;
     if (header.response) this.#handleResponse(now, local, remote, message, datagram);
     else this.#handleRequest(now, local, remote, message, datagram);
   }
@@ -176,6 +178,7 @@ export class Transport {
       return;
     }
 
+    const confirmed = this.#sa.unconfirmed !== undefined;
     this.#sa.unconfirmed = undefined;
     const wasEstablished = this.#sa.established;
     // First the path, so that what this request makes is made for it.
@@ -186,6 +189,7 @@ export class Transport {
     answer.afterwards?.();
     // What asks for the IKE SA proves nothing about our answer to it.
     if (wasEstablished) prove(this.#sa, now);
+    if (confirmed) this.#sa.host.emit({ kind: "outboundChanged", sa: this.#sa });
     if (moved) this.#sa.host.onPeerMoved(this.#sa, now);
     this.#pump(now);
   }

@@ -149,6 +149,7 @@ export class FakeDataPlane implements DataPlanePort {
     this.told.push({ removeSa: spi });
     return { packets: 3, bytes: 300, sequence: 3, lastUsedMs: 5 };
   }
+  saTotals(): undefined {}
   publish(plan: unknown): void {
     this.told.push({ publish: plan });
   }

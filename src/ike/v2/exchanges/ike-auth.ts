@@ -23,6 +23,7 @@ import {
   offerChild,
 } from "../child-negotiation.ts";
 import { expectChild, softFraction } from "../child-sa.ts";
+import { ownToken, takeToken } from "../crash-detection.ts";
 import type { Answer, Exchange, InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
 import { failureOf } from "../failures.ts";
@@ -34,10 +35,18 @@ import { type PayloadRules, violation } from "../payload-rules.ts";
 import { narrow, sameSelectors } from "../selectors.ts";
 import type { Identity, PeerSettings } from "../settings.ts";
 import type { SignedMessages } from "../states.ts";
+import { newChildSa } from "./create-child-sa.ts";
 import { refuseIkeSa } from "./informational.ts";
 
-/** Without AUTH the initiator asks for EAP (§2.16): told apart by hand, because the refusal differs. */
-const request: PayloadRules = { required: ["IDi", "SA", "TSi", "TSr"], optional: ["IDr", "AUTH"] };
+/**
+ * Without AUTH the initiator asks for EAP (§2.16): told apart by hand, because the refusal differs. Without `SA, TSi,
+ * TSr` it wants no CHILD_SA yet (RFC 6023 §3).
+ */
+const request: PayloadRules = {
+  required: ["IDi"],
+  optional: ["IDr", "AUTH", "SA", "TSi", "TSr"],
+  together: ["SA", "TSi", "TSr"],
+};
 const answer: PayloadRules = { required: ["IDr", "AUTH"], optional: ["SA", "TSi", "TSr"] };
 const type = ExchangeType.code.IKE_AUTH;
 
@@ -68,13 +77,15 @@ class IkeAuth implements InitiatedExchange {
     // InitiatorSignedOctets = RealMessage1 | NonceRData | MACedIDForI
     const octets = { message: this.#signed.request, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi) };
     const data = pskAuth(sa.secured!, "initiator", peer.psk, octets);
-    this.#child ??= offerChild(sa, peer);
+    const childless = peer.childless === "force";
+    if (!childless) this.#child ??= offerChild(sa, peer);
     sa.localId = formatIdPayload(idi);
     return [
       idi,
       ...(expected ? [identityPayload("IDr", expected)] : []),
       { kind: "AUTH", method: AuthMethod.code.SHARED_KEY_MIC, data },
-      ...childOfferPayloads(this.#child),
+      ...ownToken(sa),
+      ...(this.#child ? childOfferPayloads(this.#child) : []),
       // §2.4: only when this is all that we have with the peer.
       ...(sa.host.isFirstContact(sa) ? [notify(NotifyType.code.INITIAL_CONTACT)] : []),
     ];
@@ -116,7 +127,14 @@ class IkeAuth implements InitiatedExchange {
       sa.requestDelete(now, abandoned);
       return "done";
     }
-    const accepted = acceptChild(sa, now, this.#child!, payloads);
+    takeToken(sa, payloads);
+    if (!this.#child) {
+      expectChild(sa, now);
+      sa.host.onEstablished(sa, now, false);
+      sa.initiate(now, newChildSa());
+      return "done";
+    }
+    const accepted = acceptChild(sa, now, this.#child, payloads);
     this.#child = undefined;
     if (!accepted.ok) {
       // §1.2: the IKE SA stands without its CHILD_SA, but we have no use for it.
@@ -225,6 +243,12 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
     return refuse("AUTHENTICATION_FAILED", authDetails(auth));
   }
 
+  const childless = !findPayload(payloads, "SA");
+  if (childless && peer.childless === "never") {
+    const difference = "IKE_AUTH without a CHILD_SA, which ike.childless forbids here";
+    const afterwards = () => sa.fail(now, failureOf(sa, "PEER_PROTOCOL_ERROR", { difference }));
+    return { payloads: [notify(NotifyType.code.INVALID_SYNTAX)], afterwards };
+  }
   sa.peer = peer;
   sa.candidates = [];
   const ourId = identityPayload("IDr", localIdentity(sa, peer));
@@ -232,18 +256,18 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   const octets = { message: signed.response, peerNonce: Ni, restOfIdPayload: restOfIdPayload(ourId) };
   const data = pskAuth(sa.secured!, "responder", peer.psk, octets);
   establish(sa, now);
+  takeToken(sa, payloads);
   const initialContact = findNotify(payloads, NotifyType.code.INITIAL_CONTACT) !== undefined;
-  const child = answerChild(sa, now, payloads);
-  if (!child.ok) {
-    sa.host.emit({ kind: "failure", sa, record: child.error.record });
-    expectChild(sa, now);
-  }
+  const child = childless ? undefined : answerChild(sa, now, payloads);
+  if (child && !child.ok) sa.host.emit({ kind: "failure", sa, record: child.error.record });
+  if (!child?.ok) expectChild(sa, now);
   return {
     payloads: [
       ourId,
       { kind: "AUTH", method: AuthMethod.code.SHARED_KEY_MIC, data },
+      ...ownToken(sa),
       // §1.2: without a CHILD_SA the IKE SA still stands.
-      ...(child.ok ? child.value : [notify(child.error.notify)]),
+      ...(child ? (child.ok ? child.value : [notify(child.error.notify)]) : []),
     ],
     afterwards: () => sa.host.onEstablished(sa, now, initialContact),
   };
@@ -272,8 +296,8 @@ function bestBySelectors(
   peers: readonly PeerSettings[],
   payloads: readonly PlainPayload[],
 ): PeerSettings | undefined {
-  const TSi = findPayload(payloads, "TSi")!.selectors;
-  const TSr = findPayload(payloads, "TSr")!.selectors;
+  const TSi = findPayload(payloads, "TSi")?.selectors ?? [];
+  const TSr = findPayload(payloads, "TSr")?.selectors ?? [];
   const equal = (p: PeerSettings) =>
     sameSelectors(p.remoteSelectors, TSi) && sameSelectors(p.localSelectors, TSr);
   const shares = (p: PeerSettings) =>

@@ -52,6 +52,7 @@ export const ikeSaInit = {
 const vendorId: PlainPayload = { kind: "V", data: new TextEncoder().encode("culvert") };
 /** RFC 7383 §2.3: from IKE_AUTH on, we take and send what is large in fragments. */
 const fragmentationSupported = notify(NotifyType.code.IKEV2_FRAGMENTATION_SUPPORTED);
+const childlessSupported = notify(NotifyType.code.CHILDLESS_IKEV2_SUPPORTED);
 const nonceBytes = 32;
 /** A responder asks for a cookie once, or again after rotating its secret; more is somebody playing with us. */
 const maxCookies = 4;
@@ -175,6 +176,8 @@ class IkeSaInit implements InitiatedExchange {
     const ke = findPayload(payloads, "KE")!;
     if (suite.value.group !== this.#group || ke.dhGroup !== this.#group)
       return refuse(`KE is for ${groupKeyword(ke.dhGroup)}, chosen was ${groupKeyword(suite.value.group)}`);
+    if (this.#peer.childless === "force" && !findNotify(payloads, NotifyType.code.CHILDLESS_IKEV2_SUPPORTED))
+      return this.#doubt(sa, now, failureOf(sa, "CHILDLESS_UNSUPPORTED"));
     const shared = sharedSecret(this.#keyPair!, ke.data);
     if (!shared) {
       sa.host.count("key_exchange");
@@ -287,6 +290,8 @@ export function onIkeSaInitRequest(
       // A peer that does not ask for NAT traversal is not offered it.
       ...(nat.supported ? natDetectionNotifies(host.random, path, natTraversal) : []),
       ...(supportsFragmentation(payloads) ? [fragmentationSupported] : []),
+      // RFC 6023 §3: said by the responder only.
+      ...(peers.some((p) => p.childless !== "never") ? [childlessSupported] : []),
       vendorId,
     ],
   });

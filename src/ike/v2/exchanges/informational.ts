@@ -8,6 +8,7 @@ import type { Instant } from "../../../core/time.ts";
 import { ExchangeType, isErrorNotify, NotifyType, ProtocolId } from "../../../registry/index.ts";
 import { type DeletePayload, findPayload, type Payload, type PlainPayload } from "../../../wire/index.ts";
 import { type ChildSa, childByOutboundSpi, retire } from "../child-sa.ts";
+import { ownToken, takeToken } from "../crash-detection.ts";
 import type { Answer, Exchange, InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
 import { failureOf } from "../failures.ts";
@@ -44,6 +45,7 @@ function onRequest(sa: IkeSa, now: Instant, { payloads }: Received): Answer {
     return { payloads: [], afterwards: () => sa.end(now, why) };
   }
   confirmContender(sa, now);
+  takeToken(sa, payloads);
   return { payloads: answerDeletes(sa, now, deletes) };
 }
 
@@ -76,10 +78,21 @@ function fatalNotify(payloads: readonly Payload[]): number | undefined {
   return undefined;
 }
 
+export const livenessName = "liveness";
+
+/** `HDR, SK {N(QUICK_CRASH_DETECTION)}`: the token of an IKE SA that came out of a rekey (RFC 6290 §4.3). */
+export function presentToken(): InitiatedExchange {
+  return {
+    ...liveness(),
+    name: "present token",
+    buildRequest: (sa) => (sa.established ? ownToken(sa) : undefined),
+  };
+}
+
 /** `HDR, SK {}`: is anybody there? (§2.4) */
 export function liveness(): InitiatedExchange {
   return {
-    name: "liveness",
+    name: livenessName,
     type,
     priority: priorities.liveness,
     response: anything,

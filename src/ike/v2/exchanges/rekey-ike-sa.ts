@@ -20,6 +20,7 @@ import {
   type Proposal,
 } from "../../../wire/index.ts";
 import { lowerNonce } from "../cookie.ts";
+import { takeToken } from "../crash-detection.ts";
 import { type Answer, type InitiatedExchange, priorities, type Received } from "../exchange.ts";
 import { failureOf, mismatchDetails } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
@@ -104,6 +105,7 @@ class IkeRekey implements InitiatedExchange {
     if (!sa.established) return undefined;
     const { ikeProposals } = sa.peer!;
     this.#spiLocal = sa.host.newIkeSpi();
+    sa.host.offeredIkeSpis.add(this.#spiLocal);
     this.#Ni = sa.host.random.bytes(nonceBytes);
     this.#proposals = offer(rekeyedIkeSa, ikeProposals, ikeSpiBytes(this.#spiLocal));
     this.#keyPair = sa.host.keyPairs.take(this.#wantedGroup ?? groupsOf(ikeProposals)[0]!);
@@ -117,6 +119,7 @@ class IkeRekey implements InitiatedExchange {
   onResponse(sa: IkeSa, now: Instant, { payloads }: Received): "done" {
     const keyPair = this.#keyPair!;
     this.#keyPair = undefined;
+    sa.host.offeredIkeSpis.delete(this.#spiLocal);
     const error = payloads.find((p): p is NotifyPayload => p.kind === "N" && isErrorNotify(p.type));
     if (!sa.established && !sa.is("REKEYED")) {
       keyPair.wipe();
@@ -158,6 +161,7 @@ class IkeRekey implements InitiatedExchange {
     });
     const since = { name: "ESTABLISHED", since: now } as const;
     const made = successorOf(sa, now, { role: "initiator", spiLocal, spiRemote, secured }, since);
+    takeToken(made, payloads);
     // §2.8.2: the one with the lowest of the four nonces goes, unless the peer has closed or used the other already.
     const { rival } = sa;
     const lower =
@@ -199,7 +203,7 @@ class IkeRekey implements InitiatedExchange {
   }
 
   onTimeout(sa: IkeSa, now: Instant): void {
-    this.onAbandon();
+    this.onAbandon(sa);
     // The peer may have done with this one, its Delete lost: what it made of it is where it answers.
     if (sa.rival) {
       this.#failed(sa, now);
@@ -214,7 +218,8 @@ class IkeRekey implements InitiatedExchange {
     else retryIkeLater(sa, now);
   }
 
-  onAbandon(): void {
+  onAbandon(sa: IkeSa): void {
+    sa.host.offeredIkeSpis.delete(this.#spiLocal);
     this.#keyPair?.wipe();
     this.#keyPair = undefined;
   }
