@@ -188,7 +188,7 @@ export class Life {
     if (this.#trace) this.#sayLogs(node);
     checkStep(node);
     const well = isWell(a, b);
-    if (this.#wasWell && !well) {
+    if (this.#wasWell && !well && !this.#ended) {
       this.#say("interrupted");
       this.#interruptions++;
       assert.ok(!this.#peaceful, `the tunnel is interrupted at ${sim.now}`);
