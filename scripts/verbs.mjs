@@ -26,7 +26,7 @@ const verbs = {
     run: (args) => node("dist/bench/main.js", args),
   },
   soak: {
-    packages: () => ["base", "check"],
+    packages: () => ["base", "traffic", "strongswan", "check"],
     run: soak,
   },
 };

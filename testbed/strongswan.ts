@@ -24,6 +24,8 @@ export interface StrongSwanOptions {
   readonly espProposals: readonly string[];
   /** Octets of an IP datagram above which charon sends an IKE message in fragments; its own default is 1280. */
   readonly fragmentSize?: number;
+  /** charon's own scale, −1 to 4; 1 when absent. */
+  readonly logLevel?: number;
   /** Lines for the connection and for the child, e.g. `rekey_time = 20s`. */
   readonly extraConnection?: readonly string[];
   readonly extraChild?: readonly string[];
@@ -37,6 +39,8 @@ export function strongSwanMissing(): boolean {
 export class StrongSwan {
   readonly program: Program;
   readonly logFile: string;
+  /** Path of its control socket. */
+  readonly viciSocket: string;
   readonly #uri: string;
   readonly #netns: string;
   readonly #binary: string;
@@ -44,12 +48,13 @@ export class StrongSwan {
 
   private constructor(
     program: Program,
-    at: { uri: string; netns: string; swanctl: string; logFile: string },
+    at: { socket: string; netns: string; swanctl: string; logFile: string },
     environment: Readonly<Record<string, string>>,
   ) {
     this.program = program;
     this.logFile = at.logFile;
-    this.#uri = at.uri;
+    this.viciSocket = at.socket;
+    this.#uri = `unix://${at.socket}`;
     this.#netns = at.netns;
     this.#binary = at.swanctl;
     this.#environment = environment;
@@ -74,7 +79,7 @@ export class StrongSwan {
       ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /run && exec "$0"', binaries.charon],
       { netns: options.netns, env: environment },
     );
-    const at = { uri: `unix://${socket}`, netns: options.netns, swanctl: binaries.swanctl, logFile };
+    const at = { socket, netns: options.netns, swanctl: binaries.swanctl, logFile };
     const self = new StrongSwan(program, at, environment);
     await self.#loaded(connectionFile);
     return self;
@@ -126,7 +131,7 @@ export async function libipsecDeviceIsUp(netns: string): Promise<boolean> {
   return (await must(["ip", "-n", netns, "-br", "link"])).includes("ipsec0");
 }
 
-function daemonConf(socket: string, logFile: string, { fragmentSize }: StrongSwanOptions): string {
+function daemonConf(socket: string, logFile: string, { fragmentSize, logLevel }: StrongSwanOptions): string {
   return `
 charon-systemd {
   load = random nonce openssl aes sha1 sha2 hmac kdf gmp curve25519 gcm ctr ccm chapoly kernel-libipsec kernel-netlink socket-default vici updown
@@ -143,7 +148,7 @@ charon-systemd {
   filelog {
     main {
       path = ${logFile}
-      default = 1
+      default = ${logLevel ?? 1}
       flush_line = yes
     }
   }

@@ -36,6 +36,44 @@ export async function udpTrial(bed: Testbed, path: UdpPath, pps: number, ms: num
   return { sent: sender.sent, received, pps: sender.sent / sender.seconds, lossPercent };
 }
 
+export interface UdpStream {
+  readonly sent: number;
+  /** Different datagrams that arrived; what is missing to `sent` was lost. */
+  readonly distinct: number;
+  /** Arrived behind one that was sent later, or twice. */
+  readonly late: number;
+  readonly lost: number;
+  /** Where numbers were missing when a later one came, even if they came late: the first 64. */
+  readonly gaps: readonly { readonly first: number; readonly count: number; readonly atMs: number }[];
+}
+
+/** Sends numbered datagrams at `pps` for `ms`, and accounts for each of them. Streams of one bed need their own ports. */
+export async function udpStream(
+  bed: Testbed,
+  path: UdpPath & { readonly port: number },
+  pps: number,
+  ms: number,
+): Promise<UdpStream> {
+  const tool = await builtTool();
+  const port = `${path.port}`;
+  const sink = bed.start(`udp sink ${port}`, [tool, "receive", port, `${path.bytes}`], { netns: path.to });
+  await sink.waitForLine(/^ready$/);
+  const argv = [tool, "send", path.address, port, `${path.bytes}`, `${pps}`, `${ms}`];
+  const { sent } = JSON.parse(await must(argv, { netns: path.from, timeoutMs: ms + 60_000 })) as {
+    sent: number;
+  };
+  // What is still in queues may arrive.
+  await delay(500);
+  await sink.stop();
+  const { distinct, late, gaps } = JSON.parse(sink.lines.at(-1) ?? "{}") as {
+    distinct: number;
+    late: number;
+    gaps: [number, number, number][];
+  };
+  const named = gaps.map(([first, count, atMs]) => ({ first, count, atMs }));
+  return { sent, distinct, late, lost: sent - distinct, gaps: named };
+}
+
 export interface UdpLimit {
   /** Highest rate seen with less loss than the limit, packets per second. */
   readonly pps: number;
@@ -80,8 +118,15 @@ export async function udpLimit(
   return { pps: good, senderLimited: false };
 }
 
+let tool: Promise<string> | undefined;
+
+function builtTool(): Promise<string> {
+  tool ??= buildTool();
+  return tool;
+}
+
 /** Compiles bench/native/udp_stream.cc when it is newer than the last build. */
-async function builtTool(): Promise<string> {
+async function buildTool(): Promise<string> {
   const source = join(repository, "bench/native/udp_stream.cc");
   const tool = join(repository, "build/bench/udp_stream");
   if (existsSync(tool) && statSync(tool).mtimeMs > statSync(source).mtimeMs) return tool;

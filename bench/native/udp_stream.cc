@@ -2,8 +2,12 @@
 // one system call per datagram and is itself the limit at 64 bytes; this sends and receives up to 64 in one call,
 // without segmentation offload: each datagram goes its own way, as from many hosts.
 //
-//   udp_stream receive PORT BYTES              prints "ready", then on SIGTERM {"received": N}
+//   udp_stream receive PORT BYTES              prints "ready", then on SIGTERM {"received": N, …}
 //   udp_stream send ADDRESS PORT BYTES PPS MS  prints {"sent": N, "seconds": S}
+//
+// A datagram of 8 bytes or more begins with its number, from 0. The sink says how many different ones it saw
+// (`distinct`), how many came behind a later one (`late`), and where numbers were missing when a later one came
+// (`gaps`: first number, how many, at which millisecond since the first datagram).
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/prctl.h>
@@ -31,6 +35,53 @@ double now() {
   clock_gettime(CLOCK_MONOTONIC, &t);
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
 }
+
+/** Which numbers were seen. */
+class Numbers {
+ public:
+  void take(const char* data) {
+    uint64_t number;
+    std::memcpy(&number, data, sizeof number);
+    if (number >= kMost) return;
+    if (distinct_ == 0) started_ = now();
+    uint64_t& word = seen_[number / 64];
+    const uint64_t bit = uint64_t{1} << (number % 64);
+    distinct_ += (word & bit) == 0 ? 1 : 0;
+    word |= bit;
+    if (number < next_) {
+      ++late_;
+      return;
+    }
+    if (number > next_ && gap_count_ < kMaxGaps) gaps_[gap_count_++] = {next_, number - next_, now() - started_};
+    next_ = number + 1;
+  }
+
+  void print() const {
+    std::printf("\"distinct\": %llu, \"late\": %llu, \"gaps\": [", static_cast<unsigned long long>(distinct_),
+                static_cast<unsigned long long>(late_));
+    for (unsigned i = 0; i < gap_count_; ++i) {
+      std::printf("%s[%llu, %llu, %.0f]", i == 0 ? "" : ", ", static_cast<unsigned long long>(gaps_[i].first),
+                  static_cast<unsigned long long>(gaps_[i].count), gaps_[i].seconds * 1000);
+    }
+    std::printf("]");
+  }
+
+ private:
+  static constexpr uint64_t kMost = uint64_t{1} << 28;
+  static constexpr unsigned kMaxGaps = 64;
+  struct Gap {
+    uint64_t first;
+    uint64_t count;
+    double seconds;
+  };
+  uint64_t* seen_ = static_cast<uint64_t*>(std::calloc(kMost / 64, sizeof(uint64_t)));
+  uint64_t next_ = 0;
+  uint64_t distinct_ = 0;
+  uint64_t late_ = 0;
+  double started_ = 0;
+  Gap gaps_[kMaxGaps];
+  unsigned gap_count_ = 0;
+};
 
 struct Batch {
   char buffers[kBatch][kMaxBytes];
@@ -64,11 +115,18 @@ int receive(uint16_t port, size_t bytes) {
   static Batch batch;
   prepare(batch, kMaxBytes);
   uint64_t received = 0;
+  static Numbers numbers;
   while (stopped == 0) {
     const int got = recvmmsg(fd, batch.messages, kBatch, MSG_WAITFORONE, nullptr);
-    for (int i = 0; i < got; ++i) received += batch.messages[i].msg_len == bytes ? 1 : 0;
+    for (int i = 0; i < got; ++i) {
+      if (batch.messages[i].msg_len != bytes) continue;
+      ++received;
+      if (bytes >= sizeof(uint64_t)) numbers.take(batch.buffers[i]);
+    }
   }
-  std::printf("{\"received\": %llu}\n", static_cast<unsigned long long>(received));
+  std::printf("{\"received\": %llu, ", static_cast<unsigned long long>(received));
+  numbers.print();
+  std::puts("}");
   return 0;
 }
 
@@ -92,7 +150,12 @@ int send(const char* address, uint16_t port, size_t bytes, double rate, double s
       clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, nullptr);
       continue;
     }
-    const int done = sendmmsg(fd, batch.messages, due < kBatch ? static_cast<unsigned>(due) : kBatch, 0);
+    const unsigned wanted = due < kBatch ? static_cast<unsigned>(due) : kBatch;
+    for (unsigned i = 0; bytes >= sizeof sent && i < wanted; ++i) {
+      const uint64_t number = sent + i;
+      std::memcpy(batch.buffers[i], &number, sizeof number);
+    }
+    const int done = sendmmsg(fd, batch.messages, wanted, 0);
     if (done > 0) sent += static_cast<uint64_t>(done);
   }
   std::printf("{\"sent\": %llu, \"seconds\": %.6f}\n", static_cast<unsigned long long>(sent), now() - started);

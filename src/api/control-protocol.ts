@@ -21,6 +21,8 @@ export const maxAnswerBytes = 64 * 1024 * 1024;
 export type ControlCommand =
   | { readonly verb: "status" }
   | { readonly verb: "up" | "down" | "reset"; readonly connection: string }
+  /** The CHILD_SAs, or with `ike` the IKE SA; `NOT_UP` when the connection has none. */
+  | { readonly verb: "rekey"; readonly connection: string; readonly ike: boolean }
   /** `lines`: how many recent records, 0 to 1000. */
   | { readonly verb: "log"; readonly lines: number; readonly follow: boolean }
   | { readonly verb: "counters" }
@@ -50,6 +52,7 @@ export type ControlErrorCode =
   | "BAD_REQUEST"
   | "UNSUPPORTED_VERSION"
   | "UNKNOWN_CONNECTION"
+  | "NOT_UP"
   | "TOO_MANY_CLIENTS"
   | "UNAVAILABLE"
   | "INTERNAL";
@@ -107,7 +110,7 @@ export interface CountersResult {
   readonly drops: readonly DropCount[];
 }
 
-/** Answer to `up`, `down` and `reset`: taken note of; `status` tells how it goes. */
+/** Answer to `up`, `down`, `reset` and `rekey`: taken note of; `status` tells how it goes. */
 export interface CommandResult {
   readonly acceptedAtMs: number;
 }

@@ -61,17 +61,42 @@ function program(version: string, output: Output): Command {
       withDaemon(options, (client) => status(client, output, connection, options.json === true)),
     );
 
-  for (const [verb, description] of Object.entries(verbs) as [Verb, string][]) {
+  for (const [verb, description] of Object.entries(verbs) as [keyof typeof verbs, string][]) {
     talking(root.command(verb))
       .description(description)
       .argument("<connection>", "a connection's name")
       .option("--timeout <seconds>", "how long to wait for the result", seconds, 30)
       .action((connection: string, options: Common & { timeout: number }) =>
         withDaemon(options, (client) =>
-          changeConnection(client, output, verb, connection, waitFor(options.timeout), options.json === true),
+          changeConnection(
+            client,
+            output,
+            { verb },
+            connection,
+            waitFor(options.timeout),
+            options.json === true,
+          ),
         ),
       );
   }
+
+  talking(root.command("rekey"))
+    .description("replace a connection's CHILD_SAs now; no packet is lost")
+    .argument("<connection>", "a connection's name")
+    .option("--ike", "replace its IKE SA instead")
+    .option("--timeout <seconds>", "how long to wait for the result", seconds, 30)
+    .action((connection: string, options: Common & { ike?: true; timeout: number }) =>
+      withDaemon(options, (client) =>
+        changeConnection(
+          client,
+          output,
+          { verb: "rekey", ike: options.ike === true },
+          connection,
+          waitFor(options.timeout),
+          options.json === true,
+        ),
+      ),
+    );
 
   talking(root.command("log"))
     .description("show what the daemon logged last")
@@ -136,7 +161,7 @@ function lineCount(text: string): number {
   return value;
 }
 
-const verbs: Readonly<Record<Verb, string>> = {
+const verbs: Readonly<Record<Exclude<Verb, "rekey">, string>> = {
   up: "bring a connection up and keep it up",
   down: "take a connection down and keep it down",
   reset: "take a connection down and bring it up again",

@@ -9,6 +9,7 @@ const connection = z.string().min(1).max(100);
 const schema = z.discriminatedUnion("verb", [
   z.strictObject({ ...envelope, verb: z.literal("status") }),
   z.strictObject({ ...envelope, verb: z.enum(["up", "down", "reset"]), connection }),
+  z.strictObject({ ...envelope, verb: z.literal("rekey"), connection, ike: z.boolean() }),
   z.strictObject({
     ...envelope,
     verb: z.literal("log"),

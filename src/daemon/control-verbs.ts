@@ -9,7 +9,7 @@ import type {
   LogResult,
 } from "../api/control-protocol.ts";
 import { err, ok, type Result } from "../core/result.ts";
-import type { GatewayInput, GatewayMachine } from "../gateway/contract.ts";
+import type { GatewayCommand, GatewayInput, GatewayMachine } from "../gateway/contract.ts";
 import { ikeDrops } from "../ike/v2/drops.ts";
 import type { LogRing } from "../telemetry/log-ring.ts";
 import type { DataPlanePort } from "./ports.ts";
@@ -37,7 +37,9 @@ export function answerControl(request: ControlRequest, on: ControlSubject): Resu
     case "up":
     case "down":
     case "reset":
-      return command(request.verb, request.connection, on);
+      return command({ verb: request.verb, connection: request.connection }, on);
+    case "rekey":
+      return command({ verb: request.verb, connection: request.connection, ike: request.ike }, on);
     case "log":
       return ok<LogResult>({ records: on.ring.recent(request.lines).map((line) => JSON.parse(line)) });
     case "counters":
@@ -60,19 +62,22 @@ function status(on: ControlSubject): DaemonStatus {
   };
 }
 
-function command(
-  verb: "up" | "down" | "reset",
-  connection: string,
-  on: ControlSubject,
-): Result<CommandResult, ControlError> {
+function command(command: GatewayCommand, on: ControlSubject): Result<CommandResult, ControlError> {
   if (on.stopping) return err({ code: "UNAVAILABLE", message: "the daemon is shutting down" });
   const acceptedAtMs = on.clock.now();
-  const names = on.machine.status(acceptedAtMs).connections.map(({ name }) => name);
-  if (!names.includes(connection)) {
+  const { connection } = command;
+  const { connections } = on.machine.status(acceptedAtMs);
+  const found = connections.find(({ name }) => name === connection);
+  if (!found) {
+    const names = connections.map(({ name }) => name);
     const message = `no connection is named ${connection}; configured: ${names.join(", ") || "none"}`;
     return err({ code: "UNKNOWN_CONNECTION", message });
   }
-  on.feed({ kind: "command", command: { verb, connection } });
+  if (command.verb === "rekey" && found.state !== "up") {
+    const message = `${connection} is ${found.state}: there is nothing to rekey; culvert up ${connection}`;
+    return err({ code: "NOT_UP", message });
+  }
+  on.feed({ kind: "command", command });
   return ok({ acceptedAtMs });
 }
 

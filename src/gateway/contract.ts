@@ -26,7 +26,10 @@ export type GatewayInput =
   /** Delete every SA politely, then report `stopped`. */
   | { readonly kind: "shutdown" };
 
-export type GatewayCommand = { readonly verb: "up" | "down" | "reset"; readonly connection: string };
+export type GatewayCommand =
+  | { readonly verb: "up" | "down" | "reset"; readonly connection: string }
+  /** Replaces the CHILD_SAs, or with `ike` the IKE SA, of each tunnel that is up; one that is being replaced is not again. */
+  | { readonly verb: "rekey"; readonly connection: string; readonly ike: boolean };
 
 export type GatewayOutput =
   | {

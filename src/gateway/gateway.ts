@@ -7,10 +7,12 @@ import type { Config } from "../config/model.ts";
 import type { IpAddress } from "../core/address.ts";
 import type { DataPlaneEvent } from "../core/dataplane.ts";
 import type { FailureRecord } from "../core/failure.ts";
+import { Queue } from "../core/queue.ts";
 import type { Random } from "../core/random.ts";
 import type { Secret } from "../core/secret.ts";
 import { earlier, type Instant } from "../core/time.ts";
 import { type ChildSa, outboundOrder } from "../ike/v2/child-sa.ts";
+import { Deadlines } from "../ike/v2/deadlines.ts";
 import { IkeEndpoint } from "../ike/v2/endpoint.ts";
 import type { IkeOutput } from "../ike/v2/events.ts";
 import { failureOf } from "../ike/v2/failures.ts";
@@ -18,7 +20,6 @@ import type { IkeSa } from "../ike/v2/ike-sa.ts";
 import type { KeyPairs } from "../ike/v2/key-material.ts";
 import type { EndpointLimits } from "../ike/v2/settings.ts";
 import { formatSuite } from "../registry/index.ts";
-import { buildPlan } from "../routing/plan.ts";
 import type {
   GatewayCommand,
   GatewayInput,
@@ -26,11 +27,12 @@ import type {
   GatewayOutput,
   GatewayStatus,
 } from "./contract.ts";
+import { Forwarding } from "./forwarding.ts";
 import { espKeyLine, ikeKeyLine } from "./keylog-lines.ts";
 import { NameWatch } from "./name-watch.ts";
 import { peerSettings } from "./peers.ts";
 import { SpiAllocator } from "./spi-allocator.ts";
-import { type ConnectionRecord, connectionState, connectionStatus } from "./status.ts";
+import { type ConnectionRecord, connectionState, connectionStatus, weakWords } from "./status.ts";
 import { Tunnel, type TunnelHost, type TunnelState } from "./tunnel.ts";
 
 export interface GatewayDeps {
@@ -55,13 +57,15 @@ export class Gateway implements GatewayMachine {
   readonly #config: Config;
   readonly #spis: SpiAllocator;
   readonly #endpoint: IkeEndpoint;
+  /** By connection number. */
   readonly #connections: ConnectionRecord[];
+  readonly #connectionsByName: ReadonlyMap<string, ConnectionRecord>;
   readonly #tunnels = new Map<string, Tunnel>();
   readonly #resolved = new Map<string, readonly IpAddress[]>();
   readonly #names: NameWatch;
-  readonly #outputs: GatewayOutput[] = [];
-  #published = "";
-  #publishedRoutes: string | undefined;
+  readonly #outputs = new Queue<GatewayOutput>();
+  readonly #forwarding: Forwarding;
+  readonly #deadlines = new Deadlines<Tunnel>();
   #stopping: { readonly until: Instant } | "stopped" | undefined;
 
   constructor(config: Config, deps: GatewayDeps) {
@@ -87,7 +91,14 @@ export class Gateway implements GatewayMachine {
               (_, i) => new Tunnel(host, connection, i, peerSettings(config, connection, i, [])),
             );
       for (const tunnel of tunnels) this.#tunnels.set(tunnel.id, tunnel);
-      return { connection, tunnels, state: connectionState(tunnels), since: 0, lastFailure: undefined };
+      const state = connectionState(tunnels);
+      return { connection, tunnels, weak: weakWords(connection), state, since: 0, lastFailure: undefined };
+    });
+    this.#connectionsByName = new Map(this.#connections.map((record) => [record.connection.name, record]));
+    this.#forwarding = new Forwarding({
+      config,
+      sasOf: (peer) => this.#endpoint.sasOf(peer),
+      emit: (output) => this.#outputs.push(output),
     });
     this.#updatePeers();
   }
@@ -124,7 +135,7 @@ export class Gateway implements GatewayMachine {
     this.#endpoint.handleTimeout(now);
     this.#drain(now);
     if (!this.#stopping) {
-      for (const tunnel of this.#tunnels.values()) tunnel.handleTimeout(now);
+      this.#handleTunnelTimeouts(now);
       for (const name of this.#names.takeDue(now)) this.#outputs.push({ kind: "resolve", name });
     }
     this.#drain(now);
@@ -137,9 +148,8 @@ export class Gateway implements GatewayMachine {
   pollTimeout(): Instant | undefined {
     if (this.#stopping === "stopped") return undefined;
     if (this.#stopping) return earlier(this.#endpoint.pollTimeout(), this.#stopping.until);
-    let at = earlier(this.#endpoint.pollTimeout(), this.#names.deadline);
-    for (const tunnel of this.#tunnels.values()) at = earlier(at, tunnel.deadline);
-    return at;
+    const own = earlier(this.#deadlines.next(), this.#names.deadline);
+    return earlier(earlier(this.#endpoint.pollTimeout(), own), this.#forwarding.deadline);
   }
 
   /** What IKE holds, for whoever checks that nothing is lost or kept for ever. Only to be read. */
@@ -152,23 +162,34 @@ export class Gateway implements GatewayMachine {
   }
 
   status(now: Instant): GatewayStatus {
-    const sas = this.#preferredSas();
     return {
       name: this.#config.gateway.name,
       ike: {
         halfOpen: this.#endpoint.halfOpen,
-        sas: sas.length,
+        sas: this.#endpoint.size,
         inboundSpis: this.#spis.inUse,
         drops: { ...this.#endpoint.drops },
       },
-      connections: this.#connections.map((record) => connectionStatus(record, now, sas)),
+      connections: this.#connections.map((record) =>
+        connectionStatus(record, now, (peer) => this.#endpoint.sasOf(peer)),
+      ),
     };
   }
 
   #start(now: Instant): void {
     for (const record of this.#connections) record.since = now;
-    this.#publish();
+    this.#forwarding.start();
     for (const tunnel of this.#tunnels.values()) tunnel.start(now);
+  }
+
+  #handleTunnelTimeouts(now: Instant): void {
+    // Each once: whatever sets a new deadline in the past waits for the next call.
+    const due: Tunnel[] = [];
+    for (let t = this.#deadlines.takeDue(now); t; t = this.#deadlines.takeDue(now)) due.push(t);
+    for (const tunnel of due) {
+      tunnel.handleTimeout(now);
+      this.#deadlines.set(tunnel, tunnel.deadline);
+    }
   }
 
   #onDataPlane(now: Instant, event: DataPlaneEvent): void {
@@ -178,8 +199,7 @@ export class Gateway implements GatewayMachine {
         break;
       case "acquire":
         if (this.#stopping) break;
-        for (const tunnel of this.#tunnels.values())
-          if (tunnel.connection.index === event.connection) tunnel.onTraffic(now);
+        for (const tunnel of this.#connections[event.connection]?.tunnels ?? []) tunnel.onTraffic(now);
         break;
       case "softLifetime":
       case "hardLifetime":
@@ -198,11 +218,16 @@ export class Gateway implements GatewayMachine {
     }
   }
 
-  #onCommand(now: Instant, { verb, connection }: GatewayCommand): void {
-    const record = this.#connections.find((c) => c.connection.name === connection);
+  #onCommand(now: Instant, command: GatewayCommand): void {
+    const { verb, connection } = command;
+    const record = this.#connectionsByName.get(connection);
     if (!record || this.#stopping) return;
-    this.#log("info", "command", { verb, connection });
+    this.#log("info", "command", { ...command });
     for (const tunnel of record.tunnels) {
+      if (command.verb === "rekey") {
+        this.#endpoint.rekeyPeer(now, tunnel.id, command.ike);
+        continue;
+      }
       const inUse = tunnel.is("UP", "CONNECTING", "RESOLVING");
       if (verb === "up") {
         tunnel.commandUp(now);
@@ -251,9 +276,9 @@ export class Gateway implements GatewayMachine {
   #drain(now: Instant): void {
     for (let output = this.#endpoint.pollOutput(); output; output = this.#endpoint.pollOutput())
       this.#onIke(now, output);
+    this.#forwarding.flush(now, this.#stopping !== undefined);
     if (this.#stopping && this.#stopping !== "stopped") {
-      const waiting = this.#endpoint.sas().some((sa) => !sa.is("CLOSED"));
-      if (!waiting || this.#stopping.until <= now) {
+      if (this.#endpoint.silent || this.#stopping.until <= now) {
         this.#stopping = "stopped";
         this.#outputs.push({ kind: "stopped" });
       }
@@ -267,8 +292,10 @@ export class Gateway implements GatewayMachine {
         break;
       case "sendKeepalive":
       case "installSa":
-      case "removeSa":
         this.#outputs.push(output);
+        break;
+      case "removeSa":
+        this.#forwarding.remove(output);
         break;
       case "state":
         this.#onState(output);
@@ -289,7 +316,7 @@ export class Gateway implements GatewayMachine {
         this.#onChildDown(now, output.sa, output.child, output.why);
         break;
       case "outboundChanged":
-        this.#publish();
+        this.#forwarding.change(output.sa.peer!.connectionIndex);
         break;
       case "failure":
         this.#onFailure(now, output.record);
@@ -321,14 +348,14 @@ export class Gateway implements GatewayMachine {
   }
 
   #onChildUp(now: Instant, sa: IkeSa, child: ChildSa, rekeyOf: number | undefined): void {
-    this.#publish();
+    this.#forwarding.change(sa.peer!.connectionIndex);
     const message = rekeyOf === undefined ? "CHILD_SA up" : "CHILD_SA rekeyed";
     this.#log("info", message, { ...about(sa), ...spis(child), suite: formatSuite(child.suite) });
     this.#tunnelOf(sa)?.onUp(now);
   }
 
   #onChildDown(now: Instant, sa: IkeSa, child: ChildSa, why: Parameters<Tunnel["onDown"]>[1]): void {
-    this.#publish();
+    this.#forwarding.change(sa.peer!.connectionIndex);
     this.#log(why === "rekeyed" ? "debug" : "info", "CHILD_SA down", { ...about(sa), ...spis(child), why });
     this.#settle(now, sa, why);
   }
@@ -344,14 +371,14 @@ export class Gateway implements GatewayMachine {
   #settle(now: Instant, sa: IkeSa, why: Parameters<Tunnel["onDown"]>[1]): void {
     const tunnel = this.#tunnelOf(sa);
     if (!tunnel) return;
-    const own = this.#endpoint.sas().filter((s) => s.peer?.id === tunnel.id);
+    const own = this.#endpoint.sasOf(tunnel.id);
     const carries = own.some((s) => s.established && outboundOrder(s).length > 0);
     const connecting = own.some((s) => s.is("INIT_SENT", "AUTH_SENT"));
     if (!carries && !connecting) tunnel.onDown(now, why);
   }
 
   #onFailure(now: Instant, record: FailureRecord): void {
-    const connection = this.#connections.find((c) => c.connection.name === record.connection);
+    const connection = this.#connectionsByName.get(record.connection ?? "");
     if (connection) connection.lastFailure = { record, at: now };
     this.#outputs.push({ kind: "failure", record });
   }
@@ -362,6 +389,7 @@ export class Gateway implements GatewayMachine {
     return {
       random,
       onTunnelState: (tunnel, now, from, why) => this.#onTunnelState(tunnel, now, from, why),
+      onDeadline: (tunnel) => this.#deadlines.set(tunnel, tunnel.deadline),
       resolve: (name) => this.#outputs.push({ kind: "resolve", name }),
       connect: (tunnel, now, remote) => this.#connect(tunnel, now, remote),
       onUnresolved: (tunnel, now) => this.#onUnresolved(tunnel, now),
@@ -369,7 +397,7 @@ export class Gateway implements GatewayMachine {
   }
 
   #connect(tunnel: Tunnel, now: Instant, remote: IpAddress): boolean {
-    const standing = this.#endpoint.sas().find((sa) => sa.peer?.id === tunnel.id && sa.established);
+    const standing = this.#endpoint.sasOf(tunnel.id).find((sa) => sa.established);
     if (!standing) return this.#endpoint.initiate(now, tunnel.peer, remote) !== undefined;
     this.#endpoint.requestChild(now, standing);
     return true;
@@ -386,8 +414,10 @@ export class Gateway implements GatewayMachine {
       why,
     };
     this.#log(to === "UP" || from === "UP" ? "info" : "debug", "tunnel state", fields);
-    this.#names.watch(now, this.#namesInUse());
-    const record = this.#connections.find((c) => c.connection === connection)!;
+    // Only a name whose tunnel comes up or goes down changes what is watched.
+    if (tunnel.customerGateway.address.kind === "dns" && (to === "UP" || from === "UP"))
+      this.#names.watch(now, this.#namesInUse());
+    const record = this.#connections[connection.index]!;
     const state = connectionState(record.tunnels);
     if (state !== record.state) {
       record.state = state;
@@ -432,43 +462,6 @@ export class Gateway implements GatewayMachine {
 
   #tunnelOf(sa: IkeSa): Tunnel | undefined {
     return sa.peer && this.#tunnels.get(sa.peer.id);
-  }
-
-  // ── Forwarding ───────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** Publishes the forwarding plan and the kernel's routes, each when it differs from what was published last. */
-  #publish(): void {
-    const sas = this.#preferredSas();
-    const connections = this.#connections.map(({ connection, tunnels }) => {
-      const outbound = tunnels
-        .flatMap((tunnel) => sas.filter((sa) => sa.peer?.id === tunnel.id))
-        .flatMap(outboundOrder)
-        .map(({ spiOut, remote }) => ({ spi: spiOut, remote }));
-      const { index, name, localSubnets, remoteSubnets } = connection;
-      const flows =
-        connection.routing === "protected-data-flows"
-          ? { local: localSubnets, remote: remoteSubnets }
-          : undefined;
-      return { index, name, usable: outbound.length > 0, outbound, flows };
-    });
-    const { destination, policy } = this.#config.routes;
-    const routing = buildPlan({ destinationRoutes: destination, policyRoutes: policy, connections });
-    const plan = JSON.stringify(routing.plan);
-    if (plan !== this.#published) {
-      this.#published = plan;
-      this.#outputs.push({ kind: "publish", plan: routing.plan });
-    }
-    const routes = JSON.stringify(routing.published);
-    if (routes !== this.#publishedRoutes) {
-      this.#publishedRoutes = routes;
-      this.#outputs.push({ kind: "kernelRoutes", destinations: routing.published });
-    }
-  }
-
-  /** The newest IKE SA first: of several with one peer it is the one that stays. Last what the peer may not have yet. */
-  #preferredSas(): IkeSa[] {
-    const newestFirst = this.#endpoint.sas().reverse();
-    return [...newestFirst.filter((sa) => sa.proven), ...newestFirst.filter((sa) => !sa.proven)];
   }
 
   #log(level: "debug" | "info", message: string, fields: Readonly<Record<string, unknown>>): void {

@@ -15,6 +15,7 @@ import type { Tunnel, TunnelState } from "./tunnel.ts";
 export interface ConnectionRecord {
   readonly connection: ConnectionConfig;
   readonly tunnels: readonly Tunnel[];
+  readonly weak: readonly string[];
   state: ConnectionStatus["state"];
   since: Instant;
   lastFailure: { readonly record: FailureRecord; readonly at: Instant } | undefined;
@@ -27,25 +28,25 @@ export function connectionState(tunnels: readonly Tunnel[]): ConnectionStatus["s
   return (["up", "connecting", "waiting", "down"] as const).find((s) => states.includes(s))!;
 }
 
+/** `sasOf`: a peer's IKE SAs that are not closed, the newest last. */
 export function connectionStatus(
   record: ConnectionRecord,
   now: Instant,
-  sas: readonly IkeSa[],
+  sasOf: (peerId: string) => readonly IkeSa[],
 ): ConnectionStatus {
-  const { connection, tunnels, state, since, lastFailure } = record;
+  const { connection, tunnels, weak, state, since, lastFailure } = record;
   return {
     name: connection.name,
     state,
     sinceMs: since,
-    weak: weakWords(connection),
-    tunnels: tunnels.map((tunnel) => tunnelStatus(tunnel, now, sas)),
+    weak,
+    tunnels: tunnels.map((tunnel) => tunnelStatus(tunnel, now, sasOf(tunnel.id).toReversed())),
     lastFailure: lastFailure && { ...lastFailure.record, atMs: lastFailure.at },
   };
 }
 
-/** `sas`: those of the tunnel and perhaps others, the preferred first. */
-function tunnelStatus(tunnel: Tunnel, now: Instant, sas: readonly IkeSa[]): TunnelStatus {
-  const own = sas.filter((sa) => sa.peer?.id === tunnel.id && !sa.is("CLOSED"));
+/** `own`: its IKE SAs that are not closed, the preferred first. */
+function tunnelStatus(tunnel: Tunnel, now: Instant, own: readonly IkeSa[]): TunnelStatus {
   const sa = own.find((s) => s.established) ?? own[0];
   const { localId, remoteId } = tunnel.peer;
   return {
@@ -96,7 +97,7 @@ function natWord({ nat }: IkeSa): NonNullable<TunnelStatus["ike"]>["nat"] {
 }
 
 /** Words of the connection's proposals that work and are in no default, each once. */
-function weakWords({ ike, ipsec }: ConnectionConfig): string[] {
+export function weakWords({ ike, ipsec }: ConnectionConfig): string[] {
   const words = [
     ...ike.proposals.flatMap((p) => parseProposal(p.text, "ike").weak),
     ...ipsec.proposals.flatMap((p) => parseProposal(p.text, "esp").weak),

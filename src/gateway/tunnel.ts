@@ -28,6 +28,8 @@ export type TunnelState =
 export interface TunnelHost {
   readonly random: Random;
   onTunnelState(tunnel: Tunnel, now: Instant, from: TunnelState["name"], why: string): void;
+  /** `deadline` may have changed. */
+  onDeadline(tunnel: Tunnel): void;
   resolve(name: string): void;
   /** Starts a CHILD_SA on an IKE SA that stands, or else a new IKE SA. False when there is nothing to start from. */
   connect(tunnel: Tunnel, now: Instant, remote: IpAddress): boolean;
@@ -71,6 +73,7 @@ export class Tunnel {
   #transition(to: TunnelState, now: Instant, why: string): void {
     const from = this.#state.name;
     this.#state = to;
+    this.#host.onDeadline(this);
     if (from !== to.name) this.#host.onTunnelState(this, now, from, why);
   }
 

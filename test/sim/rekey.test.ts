@@ -217,6 +217,36 @@ describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
   });
 });
 
+describe("culvert rekey", () => {
+  it("replaces the CHILD_SA, or the IKE SA, once however often it is asked, and does nothing where nothing is up", () => {
+    const sites = twoSites();
+    const { sim, a, b } = sites;
+    sim.start(b);
+    sim.rekey(b);
+    sim.rekey(b, { ike: true });
+    sim.run(1_000);
+    expect(sim.network.trace).toEqual([]);
+    sim.start(a);
+    sim.run(1_000);
+    expectUp(sites);
+    for (const [node, ike, message] of [
+      [a, false, "CHILD_SA rekeyed"],
+      [b, false, "CHILD_SA rekeyed"],
+      [a, true, "IKE SA rekeyed"],
+      [b, true, "IKE SA rekeyed"],
+    ] as const) {
+      const made = () => node.logs.filter((l) => l.message === message).length;
+      const before = made();
+      for (let i = 0; i < 3; i++) sim.rekey(node, { ike });
+      runWatched(sites, 10_000);
+      expectUp(sites);
+      expect(made()).toBe(before + 1);
+    }
+    expect(a.failures).toEqual([]);
+    expect(b.failures).toEqual([]);
+  });
+});
+
 describe("rekey IKE SA (RFC 7296 §2.18)", () => {
   const short = { both: { ikeLifetimeSeconds: 100, dpd: { enabled: false } } } as const;
 

@@ -115,8 +115,12 @@ export class Simulation {
     for (const node of nodes) this.#handle(node, () => node.gateway.handle(this.now, { kind: "start" }));
   }
 
-  command(node: Node, verb: GatewayCommand["verb"], connection = "site"): void {
+  command(node: Node, verb: Exclude<GatewayCommand["verb"], "rekey">, connection = "site"): void {
     this.input(node, { kind: "command", command: { verb, connection } });
+  }
+
+  rekey(node: Node, { ike = false } = {}): void {
+    this.input(node, { kind: "command", command: { verb: "rekey", connection: "site", ike } });
   }
 
   event(node: Node, event: DataPlaneEvent): void {

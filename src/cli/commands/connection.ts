@@ -1,5 +1,5 @@
 /**
- * `culvert up|down|reset CONNECTION`: tells the daemon, then watches the status until the connection is where it
+ * `culvert up|down|reset|rekey CONNECTION`: tells the daemon, then watches the status until the connection is where it
  * should be, failed, or `--timeout` passed. The daemon goes on trying after a failure: desired state is up.
  */
 import type { CommandResult, DaemonStatus } from "../../api/control-protocol.ts";
@@ -11,7 +11,13 @@ import { renderFailure } from "../render-failure.ts";
 import { printable } from "../table.ts";
 import { findConnection } from "./status.ts";
 
-export type Verb = "up" | "down" | "reset";
+export type Verb = "up" | "down" | "reset" | "rekey";
+
+/** `ike`: of `rekey`, the IKE SA in place of the CHILD_SAs. */
+export interface Action {
+  readonly verb: Verb;
+  readonly ike?: boolean;
+}
 
 export interface Wait {
   readonly timeoutMs: number;
@@ -23,18 +29,21 @@ export interface Wait {
 export async function changeConnection(
   client: ControlClient,
   output: Output,
-  verb: Verb,
+  action: Action,
   name: string,
   wait: Wait,
   json: boolean,
 ): Promise<void> {
   const before = findConnection(await client.ask<DaemonStatus>({ verb: "status" }), name);
-  const { acceptedAtMs } = await client.ask<CommandResult>({ verb, connection: name });
+  const { verb, ike = false } = action;
+  const request =
+    verb === "rekey" ? ({ verb, connection: name, ike } as const) : ({ verb, connection: name } as const);
+  const { acceptedAtMs } = await client.ask<CommandResult>(request);
   const deadline = wait.now() + wait.timeoutMs;
   for (;;) {
     const status = await client.ask<DaemonStatus>({ verb: "status" });
     const connection = findConnection(status, name);
-    const outcome = judge(verb, before, connection, acceptedAtMs);
+    const outcome = judge(action, before, connection, acceptedAtMs);
     if (outcome !== "pending") return report(output, verb, outcome, connection, status, json);
     if (wait.now() >= deadline) {
       if (json) printJson(output, { connection: name, verb, outcome: "timeout", status: connection });
@@ -52,22 +61,26 @@ type Outcome = "done" | "failed" | "pending";
 
 /** Where the command stands, from the status before it, the status now, and when the daemon took it. */
 export function judge(
-  verb: Verb,
+  { verb, ike = false }: Action,
   before: ConnectionStatus,
   now: ConnectionStatus,
   acceptedAtMs: number,
 ): Outcome {
   if (verb === "down") return now.state === "down" || now.state === "disabled" ? "done" : "pending";
-  // `reset` is done when it is up again with SAs that are not the old ones.
-  if (now.state === "up" && (verb === "up" || isNew(before, now))) return "done";
+  // `reset` and `rekey` are done when it is up with SAs that are not the old ones.
+  const sas = verb === "rekey" && !ike ? childSas : ikeSas;
+  if (now.state === "up" && (verb === "up" || isNew(sas(before), sas(now)))) return "done";
   if (now.lastFailure && now.lastFailure.atMs >= acceptedAtMs) return "failed";
   return "pending";
 }
 
-function isNew(before: ConnectionStatus, now: ConnectionStatus): boolean {
-  const old = new Set(ikeSas(before));
-  return ikeSas(now).every((sa) => !old.has(sa));
+function isNew(before: readonly string[], now: readonly string[]): boolean {
+  const old = new Set(before);
+  return now.every((sa) => !old.has(sa));
 }
+
+const childSas = (connection: ConnectionStatus): string[] =>
+  connection.tunnels.flatMap(({ children }) => children.map(({ spiIn }) => `${spiIn}`));
 
 const ikeSas = (connection: ConnectionStatus): string[] =>
   connection.tunnels.flatMap(({ ike }) => (ike ? [`${ike.spiInitiator} ${ike.spiResponder}`] : []));

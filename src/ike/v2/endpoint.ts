@@ -8,6 +8,7 @@
 import { compareBytes, type Endpoint, type IpAddress } from "../../core/address.ts";
 import { WireError } from "../../core/errors.ts";
 import type { FailureRecord } from "../../core/failure.ts";
+import { Queue } from "../../core/queue.ts";
 import type { Random } from "../../core/random.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
@@ -36,7 +37,7 @@ import { createChildSa, newChildName, newChildSa, rekeyChildSa } from "./exchang
 import { ikeAuth } from "./exchanges/ike-auth.ts";
 import { ikeSaInit, initiateIkeSa, onIkeSaInitRequest } from "./exchanges/ike-sa-init.ts";
 import { informational } from "./exchanges/informational.ts";
-import { rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
+import { ikeRekeyName, rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
 import { failureOf } from "./failures.ts";
 import { Allowance, HalfOpen } from "./half-open.ts";
 import type { Host } from "./host.ts";
@@ -46,7 +47,9 @@ import { checkPeer } from "./liveness.ts";
 import { encapsulationOf } from "./nat.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
+import { PeerTable } from "./peer-table.ts";
 import { giveWay, prove } from "./proof.ts";
+import { SaTable } from "./sa-table.ts";
 import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
 
 export interface EndpointDeps {
@@ -72,11 +75,11 @@ export class IkeEndpoint {
   readonly #ikePort: number;
   readonly #host: Host;
   readonly #cookies: CookieJar;
-  readonly #outputs: IkeOutput[] = [];
+  readonly #outputs = new Queue<IkeOutput>();
   readonly #deadlines = new Deadlines<IkeSa>();
   readonly #touched = new Set<IkeSa>();
-  #peers: readonly PeerSettings[] = [];
-  readonly #bySpi = new Map<bigint, IkeSa>();
+  #peers = new PeerTable();
+  readonly #sas = new SaTable();
   readonly #offeredIkeSpis = new Set<bigint>();
   /** Responder's IKE SAs by the digest of the request that made them (§2.1). */
   readonly #byRequest = new Map<string, IkeSa>();
@@ -100,7 +103,7 @@ export class IkeEndpoint {
 
   /** Replaces the peers. IKE SAs that exist keep the settings they were made with. */
   setPeers(peers: readonly PeerSettings[]): void {
-    this.#peers = peers;
+    this.#peers = new PeerTable(peers);
   }
 
   /** One UDP payload, without non-ESP marker. Never throws on what a network can bring. */
@@ -134,7 +137,7 @@ export class IkeEndpoint {
     const spiLocal = this.#host.newIkeSpi();
     const origin = { role: "initiator", now, spiLocal, spiRemote: 0n, ...ends, peer } as const;
     const sa = new IkeSa(this.#host, origin, { name: "INIT_SENT" });
-    this.#bySpi.set(spiLocal, sa);
+    this.#sas.add(sa);
     sa.initiate(now, initiateIkeSa(peer));
     this.#settle();
     return sa;
@@ -146,15 +149,28 @@ export class IkeEndpoint {
     this.#settle();
   }
 
+  /** Replaces the CHILD_SAs of a peer, or its IKE SA, now rather than when their lifetimes ask for it. */
+  rekeyPeer(now: Instant, peerId: string, ike: boolean): void {
+    for (const sa of this.#sas.ofPeer(peerId)) {
+      if (!sa.established) continue;
+      this.#host.touch(sa);
+      if (ike) rekeyNow(sa, now);
+      else
+        for (const child of sa.children.values())
+          if (child.state.name === "INSTALLED") this.#rekeyChild(sa, child, now);
+    }
+    this.#settle();
+  }
+
   /** Asks a peer whether it lives, now, on each of its IKE SAs. */
   checkPeer(now: Instant, peerId: string): void {
-    for (const sa of this.sas()) if (sa.peer?.id === peerId) checkPeer(sa, now);
+    for (const sa of this.#sas.ofPeer(peerId)) checkPeer(sa, now);
     this.#settle();
   }
 
   /** Ends every IKE SA of a peer, politely. */
   closePeer(now: Instant, peerId: string, why: EndReason): void {
-    for (const sa of this.sas()) if (sa.peer?.id === peerId) sa.requestDelete(now, why);
+    for (const sa of this.#sas.ofPeer(peerId)) sa.requestDelete(now, why);
     this.#settle();
   }
 
@@ -166,7 +182,7 @@ export class IkeEndpoint {
 
   /** The data plane counted an SA's bytes or packets past a limit. */
   handleLifetime(now: Instant, spi: number, direction: "inbound" | "outbound", hard: boolean): void {
-    for (const sa of this.sas()) {
+    for (const sa of this.#sas.all()) {
       for (const child of sa.children.values()) {
         if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi) continue;
         if (child.state.name !== "INSTALLED") continue;
@@ -180,7 +196,7 @@ export class IkeEndpoint {
 
   /** The first packet came in on inbound SA `spi`. */
   handleSaInUse(now: Instant, spi: number): void {
-    for (const sa of this.#bySpi.values()) {
+    for (const sa of this.#sas.all()) {
       const child = sa.children.get(spi);
       if (!child) continue;
       this.#onInbound(sa, child, now);
@@ -191,7 +207,7 @@ export class IkeEndpoint {
 
   /** The data plane did not take an SA: what the peer believes in does not exist, so the IKE SA goes. */
   handleRefusedSa(now: Instant, spi: number, direction: "inbound" | "outbound", reason: string): void {
-    for (const sa of this.sas()) {
+    for (const sa of this.#sas.all()) {
       for (const child of [...sa.children.values()]) {
         if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi || child.refused.has(direction))
           continue;
@@ -206,7 +222,7 @@ export class IkeEndpoint {
 
   /** An authentic ESP packet of the peer came from elsewhere: its NAT gave it a new address (§2.23). */
   handlePeerMoved(now: Instant, spiIn: number, remote: Endpoint): void {
-    for (const sa of this.sas()) {
+    for (const sa of this.#sas.all()) {
       const child = sa.children.get(spiIn);
       if (!child || !sa.established || !sa.nat.remote) continue;
       this.#onInbound(sa, child, now);
@@ -238,8 +254,25 @@ export class IkeEndpoint {
     return this.#deadlines.next();
   }
 
+  /** IKE SAs in any state, also those that only keep an answer for a repeated request. */
+  get size(): number {
+    return this.#sas.size;
+  }
+
+  /** Every IKE SA, in the order in which they came. */
   sas(): IkeSa[] {
-    return [...this.#bySpi.values()];
+    return [...this.#sas.all()];
+  }
+
+  /** A peer's IKE SAs that are not closed, the newest last. */
+  sasOf(peerId: string): IkeSa[] {
+    return this.#sas.ofPeer(peerId);
+  }
+
+  /** Nothing is left but answers that a peer may want repeated. */
+  get silent(): boolean {
+    for (const sa of this.#sas.all()) if (!sa.is("CLOSED")) return false;
+    return true;
   }
 
   /** Datagrams that were dropped, by reason. */
@@ -249,7 +282,7 @@ export class IkeEndpoint {
 
   /** How much is kept, by kind: everything here is given back when the IKE SAs are. */
   get kept(): Readonly<Record<"sas" | "requests" | "deadlines" | "offers", number>> {
-    const [sas, requests, offers] = [this.#bySpi.size, this.#byRequest.size, this.#offeredIkeSpis.size];
+    const [sas, requests, offers] = [this.#sas.size, this.#byRequest.size, this.#offeredIkeSpis.size];
     return { sas, requests, deadlines: this.#deadlines.size, offers };
   }
 
@@ -293,7 +326,7 @@ export class IkeEndpoint {
       return;
     }
     if (!this.#mayOpen(now, local, remote, message)) return;
-    const candidates = this.#candidates(local.address, remote.address);
+    const candidates = this.#peers.candidates(local.address, remote.address);
     if (candidates.length === 0) {
       this.#host.count("no_connection");
       const record = failureOf({ peer: undefined, candidates, remote }, "NO_CONNECTION_MATCHES");
@@ -311,7 +344,7 @@ export class IkeEndpoint {
       return;
     }
     const { sa, response } = outcome;
-    this.#bySpi.set(sa.spiLocal, sa);
+    this.#sas.add(sa);
     this.#byRequest.set(requestKey, sa);
     this.#requestOf.set(sa, requestKey);
     this.#halfOpen.add(sa, remote.address);
@@ -337,12 +370,6 @@ export class IkeEndpoint {
     this.#host.count(full ? "half_open_limit" : "half_open_limit_address");
     this.#complain(failureOf({ peer: undefined, candidates: [], remote }, "HALF_OPEN_LIMIT"));
     return false;
-  }
-
-  #candidates(local: IpAddress, remote: IpAddress): PeerSettings[] {
-    const here = this.#peers.filter((p) => p.local.some((a) => a.equals(local)));
-    const byAddress = here.filter((p) => p.remote.some((a) => a.equals(remote)));
-    return [...byAddress, ...here.filter((p) => p.roaming && !byAddress.includes(p))];
   }
 
   #answerWithoutState(
@@ -386,12 +413,12 @@ export class IkeEndpoint {
   ): void {
     const { spiInitiator, spiResponder } = header;
     const [ours, theirs] = header.initiator ? [spiResponder, spiInitiator] : [spiInitiator, spiResponder];
-    const sa = this.#bySpi.get(ours);
+    const sa = this.#sas.get(ours);
     const fits = sa && (sa.spiRemote === theirs || (sa.is("INIT_SENT") && header.response));
     if (!fits) {
       this.#host.count("unknown_spi");
       // An SPI that is in use here, in whatever role: nothing about it may be given away.
-      const used = (spi: bigint) => this.#bySpi.has(spi) || this.#offeredIkeSpis.has(spi);
+      const used = (spi: bigint) => this.#sas.get(spi) !== undefined || this.#offeredIkeSpis.has(spi);
       if (used(spiInitiator) || used(spiResponder)) return;
       const answer = this.#unknownSaAnswers.to(now, header);
       if (answer) this.#outputs.push({ kind: "send", local, remote, datagram: answer });
@@ -427,11 +454,11 @@ export class IkeEndpoint {
       onProven: (sa, now) => this.#onProven(sa, now),
       isFirstContact: (sa) => this.#isFirstContact(sa),
       adopt: (successor) => {
-        this.#bySpi.set(successor.spiLocal, successor);
+        this.#sas.add(successor);
         this.#host.touch(successor);
       },
       onPeerMoved: (sa, now) => this.#followWithChildren(sa, now),
-      onRekeyDue: (sa, now) => sa.initiate(now, rekeyIkeSa()),
+      onRekeyDue: rekeyNow,
       onChildRekeyDue: (sa, child, now) => this.#rekeyChild(sa, child, now),
       touch: (sa) => {
         this.#touched.add(sa);
@@ -442,7 +469,10 @@ export class IkeEndpoint {
   }
 
   #emit(output: IkeOutput): void {
-    if (output.kind === "established") this.#halfOpen.delete(output.sa);
+    if (output.kind === "established") {
+      this.#halfOpen.delete(output.sa);
+      this.#sas.onPeerKnown(output.sa);
+    } else if (output.kind === "ended") this.#sas.onClosed(output.sa);
     // Whoever has not authenticated is a stranger, however far it came.
     if (output.kind === "failure" && output.sa?.is("HALF_OPEN")) this.#complain(output.record);
     else this.#outputs.push(output);
@@ -451,7 +481,7 @@ export class IkeEndpoint {
   #newIkeSpi(): bigint {
     for (;;) {
       const spi = this.#random.bytes(8).reduce((value, byte) => (value << 8n) | BigInt(byte), 0n);
-      if (spi !== 0n && !this.#bySpi.has(spi)) return spi;
+      if (spi !== 0n && !this.#sas.get(spi)) return spi;
     }
   }
 
@@ -497,8 +527,7 @@ export class IkeEndpoint {
   /** Settles what becomes of other IKE SAs with the same peer, in a way on which both sides agree. */
   #onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void {
     // The peer got through to us while our own first message was on its way: nobody loses anything if we let it be.
-    for (const other of this.sas())
-      if (other.is("INIT_SENT") && other.peer?.id === sa.peer?.id) other.end(now, "duplicate");
+    for (const other of this.#sas.ofPeer(sa.peer!.id)) if (other.is("INIT_SENT")) other.end(now, "duplicate");
     for (const other of this.#othersOf(sa)) {
       const state = other.state;
       const overlapping = state.name === "ESTABLISHED" && state.since >= sa.createdAt;
@@ -518,30 +547,29 @@ export class IkeEndpoint {
   }
 
   #onProven(sa: IkeSa, now: Instant): void {
-    for (const other of this.sas())
+    for (const other of this.#sas.ofPeer(sa.peer!.id))
       if (other.survivor === sa && other.established) other.requestDelete(now, "duplicate");
   }
 
   /** Another connection to the same peer counts too: INITIAL_CONTACT speaks for the identities, not for a connection. */
   #isFirstContact(sa: IkeSa): boolean {
-    return !this.sas().some(
-      (other) => other !== sa && other.established && other.remote.address.equals(sa.remote.address),
-    );
+    for (const other of this.#sas.all())
+      if (other !== sa && other.established && other.remote.address.equals(sa.remote.address)) return false;
+    return true;
   }
 
   #othersOf(sa: IkeSa): IkeSa[] {
-    return this.sas().filter(
+    return this.#sas.ofPeer(sa.peer!.id).filter(
       (other) =>
         other !== sa &&
         other.established &&
-        other.peer?.id === sa.peer?.id &&
         // Behind one roaming connection there may be many peers.
         (!sa.peer?.roaming || other.remoteId === sa.remoteId || sa.remoteId === undefined),
     );
   }
 
   #forget(sa: IkeSa): void {
-    this.#bySpi.delete(sa.spiLocal);
+    this.#sas.delete(sa);
     const requestKey = this.#requestOf.get(sa);
     if (requestKey !== undefined) this.#byRequest.delete(requestKey);
     this.#requestOf.delete(sa);
@@ -551,13 +579,17 @@ export class IkeEndpoint {
   }
 
   #settle(): void {
-    for (const sa of this.#touched)
-      this.#deadlines.set(sa, this.#bySpi.get(sa.spiLocal) === sa ? sa.deadline : undefined);
+    for (const sa of this.#touched) this.#deadlines.set(sa, this.#sas.has(sa) ? sa.deadline : undefined);
     this.#touched.clear();
   }
 }
 
 const complaintsPerMinute = 6;
+
+function rekeyNow(sa: IkeSa, now: Instant): void {
+  sa.rekeyAt = undefined;
+  if (!sa.hasExchange(ikeRekeyName)) sa.initiate(now, rekeyIkeSa());
+}
 
 function nonceOf(sa: IkeSa): Uint8Array {
   return lowerNonce(sa.secured!.Ni, sa.secured!.Nr);

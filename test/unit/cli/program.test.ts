@@ -280,7 +280,7 @@ describe("culvert status", () => {
   });
 });
 
-describe("culvert up, down, reset", () => {
+describe("culvert up, down, reset, rekey", () => {
   const down: ConnectionStatus = { ...up, state: "down", tunnels: [] };
   const connecting: ConnectionStatus = { ...up, state: "connecting", tunnels: [] };
   const fresh: ConnectionStatus = {
@@ -349,6 +349,23 @@ describe("culvert up, down, reset", () => {
     );
     expect((await culvert("reset", "hq-branch", "--control", socket)).code).toBe(exitCode.ok);
     expect(asked.map(({ verb }) => verb)).toEqual(["status", "reset", "status", "status", "status"]);
+  });
+
+  it("rekey is done when the old CHILD_SAs are gone, or with --ike the old IKE SA", async () => {
+    const children = up.tunnels[0]!.children;
+    const tunnel = (change: object) => ({ ...up, tunnels: [{ ...up.tunnels[0]!, ...change }] });
+    const newer = children.map((child) => ({ ...child, spiIn: child.spiIn + 1 }));
+    const both = withConnection(tunnel({ children: [...newer, ...children] }));
+    const done = withConnection(tunnel({ children: newer }));
+    const asked = await daemon(withConnection(up), withConnection(up), both, done);
+    expect((await culvert("rekey", "hq-branch", "--control", socket)).code).toBe(exitCode.ok);
+    expect(asked.map(({ verb }) => verb)).toEqual(["status", "rekey", "status", "status", "status"]);
+    expect(asked[1]).toMatchObject({ connection: "hq-branch", ike: false });
+    server?.close();
+    const again = await daemon(withConnection(up), done, withConnection(fresh));
+    expect((await culvert("rekey", "hq-branch", "--ike", "--control", socket)).code).toBe(exitCode.ok);
+    expect(again[1]).toMatchObject({ ike: true });
+    expect(again).toHaveLength(4);
   });
 
   it("down waits until it is down", async () => {

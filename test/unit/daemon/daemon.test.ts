@@ -395,6 +395,25 @@ describe("control verbs", () => {
     },
   );
 
+  it("rekey reaches the gateway when the connection is up, and is refused otherwise", async () => {
+    const { machine, controlPath, start } = setUp();
+    await start();
+    const rekey = { verb: "rekey", connection: "hq-branch", ike: true };
+    machine.connections = [connection("hq-branch", "waiting")];
+    expect(await ask(controlPath, rekey)).toMatchObject({
+      error: {
+        code: "NOT_UP",
+        message: "hq-branch is waiting: there is nothing to rekey; culvert up hq-branch",
+      },
+    });
+    machine.connections = [connection("hq-branch", "up")];
+    expect(await ask(controlPath, rekey)).toMatchObject({ result: { acceptedAtMs: 1000 } });
+    expect(await ask(controlPath, { verb: "rekey", connection: "hq-branch" })).toMatchObject({
+      error: { code: "BAD_REQUEST" },
+    });
+    expect(machine.inputs.slice(1)).toEqual([{ kind: "command", command: rekey }]);
+  });
+
   it("log: the newest records; counters and dump: what the data plane says", async () => {
     const { log, controlPath, start } = setUp();
     await start();

@@ -32,6 +32,7 @@ import type { IkeSa } from "../ike-sa.ts";
 import { pskAuth, type Signed, verifyPskAuth } from "../key-material.ts";
 import { notify } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
+import { mayExpect } from "../peer-table.ts";
 import { narrow, sameSelectors } from "../selectors.ts";
 import type { Identity, PeerSettings } from "../settings.ts";
 import type { SignedMessages } from "../states.ts";
@@ -220,7 +221,7 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
     afterwards: () => sa.fail(now, failureOf(sa, code, details)),
   });
 
-  const fitting = sa.candidates.filter((peer) => acceptsIdentities(sa, peer, idi, idr));
+  const fitting = mayExpect(sa.candidates, idi).filter((peer) => acceptsIdentities(sa, peer, idi, idr));
   const first = sa.candidates[0]!;
   if (fitting.length === 0) {
     sa.candidates = [first];

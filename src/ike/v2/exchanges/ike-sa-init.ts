@@ -29,6 +29,7 @@ import { detectNat, encapsulates, natDetectionNotifies } from "../nat.ts";
 import { groupData, notify } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import {
+  type Choice,
   checkAnswer,
   choose,
   firstIkeSa,
@@ -317,29 +318,37 @@ function supportsFragmentation(payloads: readonly PlainPayload[]): boolean {
 /** The first candidate that can agree decides; whoever else would have chosen the same stays in the running. */
 function chooseAmong(candidates: readonly PeerSettings[], offered: readonly Proposal[]) {
   let mismatch: Mismatch | undefined;
-  const results = candidates.map((peer) => ({
-    peer,
-    result: choose(firstIkeSa, peer.ikeProposals, offered),
-  }));
-  for (const { result } of results) {
-    if (!result.ok) {
-      mismatch ??= result.error;
-      continue;
-    }
-    const { suite, proposal } = result.value;
-    const peers = results
-      .filter((r) => r.result.ok && sameSuite(r.result.value.suite, suite))
-      .map((r) => r.peer);
-    return { suite, proposal, peers };
+  // Thousands of peers may be behind few different lists of proposals.
+  const outcomes = new Map<string, { readonly suite: string | undefined }>();
+  let decided: { readonly text: string; readonly value: Choice<"ike"> } | undefined;
+  for (const { ikeProposals } of candidates) {
+    const key = proposalsKey(ikeProposals);
+    if (outcomes.has(key)) continue;
+    const result = choose(firstIkeSa, ikeProposals, offered);
+    outcomes.set(key, { suite: result.ok ? JSON.stringify(result.value.suite) : undefined });
+    if (!result.ok) mismatch ??= result.error;
+    else decided ??= { text: JSON.stringify(result.value.suite), value: result.value };
   }
-  return {
-    mismatch: mismatch ?? { ours: [], theirs: offered.map(formatOffer), difference: "no connection" },
-  };
+  if (!decided)
+    return {
+      mismatch: mismatch ?? { ours: [], theirs: offered.map(formatOffer), difference: "no connection" },
+    };
+  const { text, value } = decided;
+  const agrees = (peer: PeerSettings) => outcomes.get(proposalsKey(peer.ikeProposals))!.suite === text;
+  const all = [...outcomes.values()].every(({ suite }) => suite === text);
+  return { ...value, peers: all ? candidates : candidates.filter(agrees) };
 }
 
-function sameSuite(a: object, b: object): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
+function proposalsKey(proposals: PeerSettings["ikeProposals"]): string {
+  let key = proposalKeys.get(proposals);
+  if (key === undefined) {
+    key = JSON.stringify(proposals);
+    proposalKeys.set(proposals, key);
+  }
+  return key;
 }
+
+const proposalKeys = new WeakMap<PeerSettings["ikeProposals"], string>();
 
 /** For an analyser; only when the operator asked for it. */
 export function exportIkeKeys({ host, spiInitiator, spiResponder, secured }: IkeSa): void {

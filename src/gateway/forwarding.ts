@@ -1,0 +1,143 @@
+/**
+ * From the IKE SAs that stand to the forwarding plan and the kernel's routes, each emitted when it differs from the
+ * last one. It keeps the order that loses no packet: a plan stops naming an outbound SA before the SA is removed.
+ *
+ * A plan is the whole forwarding state, so a change costs what all connections cost. Changes are therefore collected:
+ * within one input always, and with many connections for a little longer, with the removals that wait for the plan.
+ */
+import type { Config } from "../config/model.ts";
+import type { ForwardingPlan } from "../core/dataplane.ts";
+import type { Instant } from "../core/time.ts";
+import { outboundOrder } from "../ike/v2/child-sa.ts";
+import type { IkeSa } from "../ike/v2/ike-sa.ts";
+import { buildPlan, type Routing, type RoutingConnection } from "../routing/plan.ts";
+import type { GatewayOutput } from "./contract.ts";
+import { peerId } from "./peers.ts";
+
+type RemoveSa = Extract<GatewayOutput, { kind: "removeSa" }>;
+
+export interface ForwardingDeps {
+  readonly config: Config;
+  /** A peer's IKE SAs that are not closed, the newest last. */
+  readonly sasOf: (peerId: string) => readonly IkeSa[];
+  readonly emit: (output: GatewayOutput) => void;
+}
+
+export class Forwarding {
+  readonly #deps: ForwardingDeps;
+  readonly #intervalMs: number;
+  /** By connection number. */
+  readonly #rows: RoutingConnection[];
+  /** True when two routes compete for one row of the plan: only then does it matter who is usable. */
+  readonly #contested: boolean;
+  readonly #changed = new Set<number>();
+  #removals: RemoveSa[] = [];
+  #routing: Routing | undefined;
+  #nextAt: Instant = Number.NEGATIVE_INFINITY;
+
+  constructor(deps: ForwardingDeps) {
+    this.#deps = deps;
+    const { connections, routes } = deps.config;
+    this.#intervalMs = Math.floor(connections.length / connectionsPerMs);
+    this.#rows = connections.map((_, number) => this.#row(number));
+    const { policyRoutes, destinationRoutes } = this.#build().plan;
+    const flows = this.#rows.reduce((sum, { flows }) => sum + flowPairs(flows), 0);
+    this.#contested =
+      policyRoutes.length < routes.policy.length + flows ||
+      destinationRoutes.length < routes.destination.length;
+  }
+
+  /** The outbound SAs of a connection may have changed. */
+  change(connection: number): void {
+    this.#changed.add(connection);
+  }
+
+  /** Emits the removal, after the plan that no longer names the SA. */
+  remove(removal: RemoveSa): void {
+    if (removal.direction === "outbound" && this.#changed.size > 0) this.#removals.push(removal);
+    else this.#deps.emit(removal);
+  }
+
+  /** When `flush` has something to emit. */
+  get deadline(): Instant | undefined {
+    return this.#changed.size > 0 ? this.#nextAt : undefined;
+  }
+
+  /** Emits what has changed, when it is time; `force`: now. */
+  flush(now: Instant, force = false): void {
+    if (this.#changed.size === 0 || (now < this.#nextAt && !force)) return;
+    this.#nextAt = now + this.#intervalMs;
+    let differs = false;
+    for (const number of this.#changed) {
+      const row = this.#row(number);
+      if (sameOutbound(row, this.#rows[number]!)) continue;
+      this.#rows[number] = row;
+      differs = true;
+    }
+    this.#changed.clear();
+    if (differs) this.#publish();
+    for (const removal of this.#removals.splice(0)) this.#deps.emit(removal);
+  }
+
+  /** The first plan, and the kernel's routes: a published route stays while its connection is configured. */
+  start(): void {
+    this.#publish();
+    this.#deps.emit({ kind: "kernelRoutes", destinations: this.#routing!.published });
+  }
+
+  #publish(): void {
+    if (!this.#routing || this.#contested) this.#routing = this.#build();
+    const connections = this.#rows.map(({ index, outbound }) => ({ connection: index, outbound }));
+    const plan: ForwardingPlan = { ...this.#routing.plan, connections };
+    this.#deps.emit({ kind: "publish", plan });
+  }
+
+  #build(): Routing {
+    const { destination, policy } = this.#deps.config.routes;
+    return buildPlan({
+      destinationRoutes: destination,
+      policyRoutes: policy,
+      connections: this.#rows,
+    });
+  }
+
+  #row(number: number): RoutingConnection {
+    const connection = this.#deps.config.connections[number]!;
+    const { index, name, localSubnets, remoteSubnets, tunnels } = connection;
+    const outbound = tunnels
+      .flatMap((_, tunnel) => preferred(this.#deps.sasOf(peerId(connection, tunnel))))
+      .flatMap(outboundOrder)
+      .map(({ spiOut, remote }) => ({ spi: spiOut, remote }));
+    const flows =
+      connection.routing === "protected-data-flows"
+        ? { local: localSubnets, remote: remoteSubnets }
+        : undefined;
+    return { index, name, usable: outbound.length > 0, outbound, flows };
+  }
+}
+
+/** The newest IKE SA first: of several with one peer it is the one that stays. Last what the peer may not have yet. */
+function preferred(sas: readonly IkeSa[]): IkeSa[] {
+  const newestFirst = sas.toReversed();
+  return [...newestFirst.filter((sa) => sa.proven), ...newestFirst.filter((sa) => !sa.proven)];
+}
+
+function sameOutbound(a: RoutingConnection, b: RoutingConnection): boolean {
+  return (
+    a.outbound.length === b.outbound.length &&
+    a.outbound.every(
+      ({ spi, remote }, i) => spi === b.outbound[i]!.spi && remote.equals(b.outbound[i]!.remote),
+    )
+  );
+}
+
+function flowPairs(flows: RoutingConnection["flows"]): number {
+  if (!flows) return 0;
+  const pairs = (family: 4 | 6) =>
+    flows.local.filter((p) => p.family === family).length *
+    flows.remote.filter((p) => p.family === family).length;
+  return pairs(4) + pairs(6);
+}
+
+/** Plans follow each other at this distance: below 125 connections at once, with 10,000 in steps of 80 ms. */
+const connectionsPerMs = 125;
