@@ -24,6 +24,8 @@ export interface StrongSwanOptions {
   readonly espProposals: readonly string[];
   /** Octets of an IP datagram above which charon sends an IKE message in fragments; its own default is 1280. */
   readonly fragmentSize?: number;
+  /** How often a request is repeated before the peer counts as dead; 4, about 20 s, by default. */
+  readonly retransmitTries?: number;
   /** charon's own scale, −1 to 4; 1 when absent. */
   readonly logLevel?: number;
   /** Lines for the connection and for the child, e.g. `rekey_time = 20s`. */
@@ -131,13 +133,14 @@ export async function libipsecDeviceIsUp(netns: string): Promise<boolean> {
   return (await must(["ip", "-n", netns, "-br", "link"])).includes("ipsec0");
 }
 
-function daemonConf(socket: string, logFile: string, { fragmentSize, logLevel }: StrongSwanOptions): string {
+function daemonConf(socket: string, logFile: string, options: StrongSwanOptions): string {
+  const { fragmentSize, retransmitTries = 4, logLevel } = options;
   return `
 charon-systemd {
   load = random nonce openssl aes sha1 sha2 hmac kdf gmp curve25519 gcm ctr ccm chapoly kernel-libipsec kernel-netlink socket-default vici updown
   # The first retransmission after a second: a lost handshake message must not cost a test four.
   retransmit_timeout = 1.0
-  retransmit_tries = 4
+  retransmit_tries = ${retransmitTries}
   install_virtual_ip = no
   ${fragmentSize === undefined ? "" : `fragment_size = ${fragmentSize}`}
   plugins {

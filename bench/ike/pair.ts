@@ -92,6 +92,7 @@ function endpoint(local: string, remote: string, ikeProposal: string) {
     childLifetimeBytes: 0,
     childLifetimePackets: 0,
     replayWindow: 4096,
+    answerTimeoutMs: 30_000,
     livenessIntervalMs: undefined,
     natTraversal: { forceEncapsulation: false, keepaliveMs: 20_000 },
   };

@@ -63,7 +63,12 @@ function explainConnection(connection: ConnectionConfig) {
       lifetimePackets: ipsec.lifetimePackets,
       perSubnetPair: ipsec.perSubnetPair,
     },
-    dpd: { enabled: dpd.enabled, intervalSeconds: dpd.intervalSeconds, action: dpd.action },
+    dpd: {
+      enabled: dpd.enabled,
+      intervalSeconds: dpd.intervalSeconds,
+      timeoutSeconds: dpd.timeoutSeconds,
+      action: dpd.action,
+    },
     natTraversal: {
       enabled: natTraversal.enabled,
       forceEncapsulation: natTraversal.forceEncapsulation,

@@ -94,6 +94,7 @@ export interface ConnectionConfig {
   readonly dpd: {
     readonly enabled: boolean;
     readonly intervalSeconds: number;
+    readonly timeoutSeconds: number;
     readonly action: "restart" | "clear";
   };
   readonly natTraversal: {

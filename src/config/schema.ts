@@ -120,6 +120,7 @@ export const connectionSchema = z.strictObject({
     .strictObject({
       enabled: flag().prefault(true),
       intervalSeconds: integer([1, 3600]).prefault(10),
+      timeoutSeconds: integer([5, 600]).prefault(30),
       action: oneOf("restart", "clear").prefault("restart"),
     })
     .prefault({}),

@@ -10,6 +10,7 @@ import type { ForwardingPlan } from "../core/dataplane.ts";
 import type { Instant } from "../core/time.ts";
 import { outboundOrder } from "../ike/v2/child-sa.ts";
 import type { IkeSa } from "../ike/v2/ike-sa.ts";
+import { isSure } from "../ike/v2/siblings.ts";
 import { buildPlan, type Routing, type RoutingConnection } from "../routing/plan.ts";
 import type { GatewayOutput } from "./contract.ts";
 import { peerId } from "./peers.ts";
@@ -119,7 +120,7 @@ export class Forwarding {
 /** The newest IKE SA first: of several with one peer it is the one that stays. Last what the peer may not have yet. */
 function preferred(sas: readonly IkeSa[]): IkeSa[] {
   const newestFirst = sas.toReversed();
-  return [...newestFirst.filter((sa) => sa.proven), ...newestFirst.filter((sa) => !sa.proven)];
+  return [...newestFirst.filter(isSure), ...newestFirst.filter((sa) => !isSure(sa))];
 }
 
 function sameOutbound(a: RoutingConnection, b: RoutingConnection): boolean {

@@ -118,7 +118,7 @@ class Conversation {
     else if (kind === 1 && this.#sent.length > 0) this.#deliver(this.#pick(this.#sent));
     else if (kind === 2 && this.#sent.length > 0) this.#deliver(this.#flip(this.#pick(this.#sent)));
     else if (kind === 3 && keyed) this.#answerOne();
-    else if (keyed && this.#weCall) this.#request();
+    else if (keyed) this.#request();
   }
 
   /** A request of ours, mostly with the next message ID. */

@@ -78,7 +78,7 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       lifetimePackets: 0,
       perSubnetPair: "auto",
     },
-    dpd: { enabled: true, intervalSeconds: 10, action: "restart", ...options.dpd },
+    dpd: { enabled: true, intervalSeconds: 10, timeoutSeconds: 30, action: "restart", ...options.dpd },
     natTraversal: { enabled: true, forceEncapsulation: false, keepaliveSeconds: 20, ...options.natTraversal },
     healthCheck: {
       enabled: false,

@@ -75,6 +75,8 @@ export class CraftedPeer {
   #sealer!: SkCipher;
   #opener!: SkCipher;
   #nextId = 0;
+  /** In IKE_SA_INIT; what it says there as responder it says so itself. */
+  #role: "initiator" | "responder" = "initiator";
 
   constructor(sim: Simulation, node: Node, options: { own: string; node: string; group?: number }) {
     this.#sim = sim;
@@ -235,7 +237,7 @@ export class CraftedPeer {
   /** Answers any protected request. */
   answer(request: Uint8Array, payloads: readonly PlainPayload[]): void {
     const { exchangeType, messageId } = decodeHeader(request);
-    const header = { ...this.#header(exchangeType, messageId, true), initiator: false };
+    const header = this.#header(exchangeType, messageId, true);
     this.#sim.deliver(this.#own, this.#node, sealMessage(header, payloads, this.#sealer));
   }
 
@@ -330,10 +332,12 @@ export class CraftedPeer {
 
   #header(exchangeType: number, messageId: number, response: boolean) {
     const { spiInitiator, spiResponder } = this;
-    return { spiInitiator, spiResponder, exchangeType, initiator: true, response, messageId };
+    const initiator = this.#role === "initiator";
+    return { spiInitiator, spiResponder, exchangeType, initiator, response, messageId };
   }
 
   #derive(peerPublic: Uint8Array, role: "initiator" | "responder"): void {
+    this.#role = role;
     const shared = this.keyPair.computeSharedSecret(peerPublic);
     const seed = skeyseed(this.suite.prf, this.Ni, this.#Nr, shared);
     const spis = { SPIi: this.spiInitiator, SPIr: this.spiResponder };

@@ -100,6 +100,18 @@ describe("liveness (RFC 7296 §2.4)", () => {
     }
   });
 
+  it("repeats an unanswered question for as long as the connection says", () => {
+    for (const timeoutSeconds of [5, 30, 600]) {
+      const { sim, a, b } = up({ both: { dpd: { timeoutSeconds } } });
+      b.dead = true;
+      // Ten seconds of silence came before the question.
+      sim.run((timeoutSeconds + 8) * 1000);
+      expect(codes(a)).toEqual([]);
+      sim.run(3_000);
+      expect(codes(a)).toEqual(["DPD_TIMEOUT"]);
+    }
+  });
+
   it("tries for ever, at most a minute and a quarter between the ends of attempts, and never in step", () => {
     const sites = up();
     const { sim, a, b } = sites;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Secret } from "../../src/core/secret.ts";
 import { fair } from "./network.ts";
 import { SeededRandom } from "./random.ts";
 import { type Node, pairsOf, type SimulationOptions, tunnelStatus } from "./simulation.ts";
@@ -22,8 +23,16 @@ export function storm(seed: number, limits: SimulationOptions["limits"] = {}): v
       dpd: { enabled: watchful, intervalSeconds: pick([5, 10]) },
       natTraversal: { forceEncapsulation: pick([false, false, true]) },
     },
-    b: { start: pick(["passive", "immediately", "on-traffic"] as const) },
-    sim: { seed, limits: { ...pick([{}, { cookieThreshold: 0 }]), ...limits } },
+    a: { childless: pick(["allow", "force"]) },
+    b: {
+      start: pick(["passive", "immediately", "on-traffic"] as const),
+      childless: pick(["allow", "force"]),
+    },
+    sim: {
+      seed,
+      limits: { ...pick([{}, { cookieThreshold: 0 }]), ...limits },
+      crashSecretOf: pick([() => undefined, (name: string) => Secret.fromText(`${name}: it survives`)]),
+    },
   });
   const { sim, a, b, configA, configB } = sites;
   const soften = (node: Node) => {

@@ -112,6 +112,11 @@ export function acceptChild(
     return answer;
   }
   const { suite, spiOut, local, remote } = answer.value;
+  if (sa.deletedEarly.has(spiOut)) {
+    sa.host.releaseSpi(o.spiIn);
+    const difference = "the peer deleted the CHILD_SA before its answer arrived";
+    return err(failureOf(sa, "PEER_DELETED", { difference }));
+  }
   const { toInitiator, toResponder } = childKeys(sa.secured!, suite, seed);
   const keys = { inbound: toInitiator, outbound: toResponder };
   const terms = { spiIn: o.spiIn, spiOut, suite, keys, localSelectors: local, remoteSelectors: remote };

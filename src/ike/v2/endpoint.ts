@@ -5,7 +5,7 @@
  * meets the front door: repeated → the same answer; too many half-open → cookie, then refusal; and only then work.
  * Nobody who has not returned a cookie can make us keep more than `halfOpenTotal` small states.
  */
-import { compareBytes, type Endpoint, type IpAddress } from "../../core/address.ts";
+import type { Endpoint, IpAddress } from "../../core/address.ts";
 import { WireError } from "../../core/errors.ts";
 import type { FailureRecord } from "../../core/failure.ts";
 import { Queue } from "../../core/queue.ts";
@@ -27,7 +27,7 @@ import {
   type PlainPayload,
 } from "../../wire/index.ts";
 import { type ChildSa, confirmChild, outboundOrder, requestChildDelete } from "./child-sa.ts";
-import { CookieJar, lowerNonce } from "./cookie.ts";
+import { CookieJar } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
@@ -48,9 +48,9 @@ import { encapsulationOf } from "./nat.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
 import { PeerTable } from "./peer-table.ts";
-import { giveWay, prove } from "./proof.ts";
 import { SaTable } from "./sa-table.ts";
 import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
+import { closeLosers, prove, settleSiblings } from "./siblings.ts";
 
 export interface EndpointDeps {
   readonly random: Random;
@@ -451,7 +451,7 @@ export class IkeEndpoint {
       onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
       hasOther: (sa) => this.#othersOf(sa).length > 0,
       heirOf: (sa) => this.#othersOf(sa).findLast((other) => outboundOrder(other).length > 0),
-      onProven: (sa, now) => this.#onProven(sa, now),
+      onUse: (sa, now) => closeLosers(sa, this.#othersOf(sa), now),
       isFirstContact: (sa) => this.#isFirstContact(sa),
       adopt: (successor) => {
         this.#sas.add(successor);
@@ -508,7 +508,9 @@ export class IkeEndpoint {
       this.#emit({ kind: "outboundChanged", sa });
     }
     confirmChild(sa, child);
-    if (sa.established) prove(sa, now);
+    if (!sa.established) return;
+    prove(sa);
+    this.#host.onUse(sa, now);
   }
 
   #rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
@@ -528,27 +530,7 @@ export class IkeEndpoint {
   #onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void {
     // The peer got through to us while our own first message was on its way: nobody loses anything if we let it be.
     for (const other of this.#sas.ofPeer(sa.peer!.id)) if (other.is("INIT_SENT")) other.end(now, "duplicate");
-    for (const other of this.#othersOf(sa)) {
-      const state = other.state;
-      const overlapping = state.name === "ESTABLISHED" && state.since >= sa.createdAt;
-      if (overlapping && other.role !== sa.role) {
-        // Both initiated at once. As in §2.8.1, the one with the lowest nonce goes, and its creator closes it.
-        const [loser, survivor] = compareBytes(nonceOf(sa), nonceOf(other)) < 0 ? [sa, other] : [other, sa];
-        if (loser.role === "initiator") giveWay(loser, survivor, now);
-      } else if (initialContact && !overlapping) {
-        // §2.4: the peer has forgotten all others.
-        other.end(now, "superseded");
-      } else if (sa.role === "responder") {
-        // A peer that authenticates anew closes the old one itself; this is for those that do not.
-        other.supersededAt ??= now + this.#limits.lingerMs;
-        this.#host.touch(other);
-      }
-    }
-  }
-
-  #onProven(sa: IkeSa, now: Instant): void {
-    for (const other of this.#sas.ofPeer(sa.peer!.id))
-      if (other.survivor === sa && other.established) other.requestDelete(now, "duplicate");
+    settleSiblings(sa, this.#othersOf(sa), now, initialContact);
   }
 
   /** Another connection to the same peer counts too: INITIAL_CONTACT speaks for the identities, not for a connection. */
@@ -589,10 +571,6 @@ const complaintsPerMinute = 6;
 function rekeyNow(sa: IkeSa, now: Instant): void {
   sa.rekeyAt = undefined;
   if (!sa.hasExchange(ikeRekeyName)) sa.initiate(now, rekeyIkeSa());
-}
-
-function nonceOf(sa: IkeSa): Uint8Array {
-  return lowerNonce(sa.secured!.Ni, sa.secured!.Nr);
 }
 
 function attempt<T>(decode: () => T): T | undefined {

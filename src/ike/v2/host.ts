@@ -30,8 +30,8 @@ export interface Host {
   count(drop: IkeDrop): void;
   /** `sa` is authenticated: settle what other IKE SAs with the same peer become. */
   onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void;
-  /** The peer is known to have `sa`. */
-  onProven(sa: IkeSa, now: Instant): void;
+  /** The peer has used `sa`, or one of its CHILD_SAs. */
+  onUse(sa: IkeSa, now: Instant): void;
   /** No other authenticated IKE SA with that peer exists, in any connection. */
   isFirstContact(sa: IkeSa): boolean;
   /** Another authenticated IKE SA of the connection with the peer of `sa` exists. */

@@ -69,6 +69,10 @@ export class IkeSa {
   proven: boolean;
   /** Another one with the same peer, made at the same time, for which this one makes way. */
   survivor: IkeSa | undefined;
+  /** The IKE SA that inherited from this one. */
+  successor: IkeSa | undefined;
+  /** The peer's SPIs that it deleted before we knew them: the answer that made them was lost and will be repeated. */
+  readonly deletedEarly = new Set<number>();
   lastHeardAt: Instant;
   /** The last unproven word that the peer has lost this IKE SA. */
   hintedAt: Instant | undefined;

@@ -57,6 +57,11 @@ export interface PeerSettings {
   readonly replayWindow: number;
   /** undefined: no liveness checks. */
   readonly livenessIntervalMs: number | undefined;
+  /**
+   * How long an unanswered request on an established IKE SA is repeated before the peer counts as dead.
+   * DEVIATION: RFC 7296 §2.4 suggests several minutes. A gateway that should be up gains more by starting anew.
+   */
+  readonly answerTimeoutMs: number;
   /** undefined: no NAT detection, ESP always as IP protocol 50. */
   readonly natTraversal: { readonly forceEncapsulation: boolean; readonly keepaliveMs: number } | undefined;
 }
@@ -73,12 +78,9 @@ export interface EndpointLimits {
   readonly retransmitMs: number;
   readonly retransmitBackoff: number;
   readonly retransmitMaxMs: number;
-  /**
-   * How long an unanswered request is repeated: while setting up, and on an established IKE SA.
-   * DEVIATION: RFC 7296 §2.4 suggests several minutes. A gateway that should be up gains more by starting anew.
-   */
+  /** How long an unanswered request is repeated while setting up, and in place of every peer's `answerTimeoutMs`. */
   readonly setupMs: number;
-  readonly establishedMs: number;
+  readonly establishedMs?: number;
   /** A Delete is a courtesy: how long it is repeated. */
   readonly deleteMs: number;
   /** An unauthenticated error leaves this long for a genuine answer (§2.21.1). */
@@ -88,8 +90,8 @@ export interface EndpointLimits {
   /** How long an inbound SA that was replaced still receives packets that are on their way. */
   readonly inboundLingerMs: number;
   /**
-   * How long a rekeyed SA waits for its creator's Delete before we act ourselves; longer than `establishedMs`, so that
-   * a creator that never got our answer still gets it repeated.
+   * How long a rekeyed SA waits for its creator's Delete before we act ourselves; longer than the usual
+   * `answerTimeoutMs`, so that a creator that never got our answer still gets it repeated.
    */
   readonly rekeyedMs: number;
   /** An IKE SA that never got, or has lost, its CHILD_SA is closed by its responder after this time. */
@@ -121,7 +123,6 @@ export const defaultLimits: EndpointLimits = {
   retransmitBackoff: 1.8,
   retransmitMaxMs: 8_000,
   setupMs: 30_000,
-  establishedMs: 30_000,
   deleteMs: 3_000,
   graceAfterErrorMs: 3_000,
   lingerMs: 10_000,

@@ -24,7 +24,6 @@ export function successorOf(
   successor.secured = secured;
   // Its CHILD_SAs are those of `old`: what the peer has of them it has, whichever IKE SA it knows.
   successor.proven = true;
-  successor.survivor = old.survivor;
   successor.nat = old.nat;
   successor.fragmentation = old.fragmentation;
   successor.localId = old.localId;
@@ -43,6 +42,9 @@ export function inherit(old: IkeSa, successor: IkeSa, now: Instant): void {
   successor.nat = old.nat;
   successor.keepaliveAt = old.keepaliveAt;
   successor.childlessAt = old.childlessAt;
+  successor.supersededAt = old.supersededAt;
+  successor.survivor = old.survivor;
+  old.successor = successor;
   startLifetime(successor, now);
   successor.host.touch(successor);
   successor.host.emit({ kind: "rekeyed", sa: old, successor });

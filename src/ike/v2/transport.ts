@@ -27,8 +27,8 @@ import type { IkeSa } from "./ike-sa.ts";
 import { maxMessageBytes } from "./message-size.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
-import { prove } from "./proof.ts";
 import { isFirstFragment, type Opened, Reassembly } from "./reassembly.ts";
+import { prove } from "./siblings.ts";
 
 interface Outstanding {
   readonly exchange: InitiatedExchange;
@@ -123,7 +123,9 @@ export class Transport {
       return;
     }
     out.exchange.onResponse(this.#sa, now, { header, payloads, local, remote, datagram });
-    prove(this.#sa, now);
+    prove(this.#sa);
+    this.#sa.host.onUse(this.#sa, now);
+    this.#sa.deletedEarly.clear();
     this.#pump(now);
   }
 
@@ -188,8 +190,9 @@ export class Transport {
     const moved = this.#sa.followPeer(local, remote) || followed;
     answer.afterwards?.();
     // What asks for the IKE SA proves nothing about our answer to it.
-    if (wasEstablished) prove(this.#sa, now);
+    if (wasEstablished) prove(this.#sa);
     if (confirmed) this.#sa.host.emit({ kind: "outboundChanged", sa: this.#sa });
+    if (wasEstablished) this.#sa.host.onUse(this.#sa, now);
     if (moved) this.#sa.host.onPeerMoved(this.#sa, now);
     this.#pump(now);
   }
@@ -298,11 +301,11 @@ export class Transport {
   }
 
   #patienceMs(exchange: InitiatedExchange): number {
-    const { setupMs, deleteMs, establishedMs } = this.#sa.host.limits;
+    const { setupMs, deleteMs, establishedMs = this.#sa.peer?.answerTimeoutMs } = this.#sa.host.limits;
     if (this.#sa.is("DELETING")) return deleteMs;
     return exchange.type === ExchangeType.code.IKE_SA_INIT || exchange.type === ExchangeType.code.IKE_AUTH
       ? setupMs
-      : establishedMs;
+      : (establishedMs ?? setupMs);
   }
 
   #encode(

@@ -103,7 +103,7 @@ describe("explainConfig", () => {
         lifetimePackets: 0,
         perSubnetPair: "auto",
       },
-      dpd: { enabled: true, intervalSeconds: 10, action: "restart" },
+      dpd: { enabled: true, intervalSeconds: 10, timeoutSeconds: 30, action: "restart" },
       natTraversal: { enabled: true, forceEncapsulation: false, keepaliveSeconds: 20 },
       healthCheck: { enabled: false, intervalSeconds: 3, retries: 3, switchRoute: true },
       bgp: { enabled: false },

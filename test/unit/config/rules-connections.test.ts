@@ -205,11 +205,15 @@ check("connections", inConnection, [
     good: [
       "dpd: {enabled: false}",
       "dpd: {intervalSeconds: 1, action: clear}",
+      "dpd: {timeoutSeconds: 5}",
+      "dpd: {timeoutSeconds: 600}",
       "dpd: {intervalSeconds: 3600, action: restart}",
     ],
     bad: [
       ['dpd: {enabled: "true"}', 'connections.hq-branch.dpd.enabled: "true": true or false'],
       ["dpd: {enabled: yes}", "connections.hq-branch.dpd.enabled: yes: true or false"],
+      ["dpd: {timeoutSeconds: 4}", "connections.hq-branch.dpd.timeoutSeconds: 4: 5 to 600"],
+      ["dpd: {timeoutSeconds: 601}", "connections.hq-branch.dpd.timeoutSeconds: 601: 5 to 600"],
       ["dpd: {intervalSeconds: 0}", "connections.hq-branch.dpd.intervalSeconds: 0: 1 to 3600"],
       ["dpd: {action: hold}", "connections.hq-branch.dpd.action: hold: restart or clear"],
     ],

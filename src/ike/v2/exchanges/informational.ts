@@ -18,6 +18,8 @@ import { confirmContender, hurryRival, inheritRival } from "../succession.ts";
 
 const anything = { required: [], optional: [] };
 const type = ExchangeType.code.INFORMATIONAL;
+/** One exchange of ours makes one CHILD_SA; the rest is room for a peer that deletes what never was. */
+const maxDeletedEarly = 16;
 
 export const informational: Exchange = {
   name: "INFORMATIONAL",
@@ -57,7 +59,11 @@ function answerDeletes(sa: IkeSa, now: Instant, deletes: readonly DeletePayload[
     for (const spi of d.spis) {
       const child = childByOutboundSpi(sa, spi);
       // An SPI of no SA of ours, or one whose Delete of ours is on its way, is not repeated (§1.4.1).
-      if (!child) continue;
+      if (!child) {
+        // The answer that would have told us of it may be late or lost: what it makes is gone already.
+        if (sa.underWay !== undefined && sa.deletedEarly.size < maxDeletedEarly) sa.deletedEarly.add(spi);
+        continue;
+      }
       if (child.state.name !== "DELETING") ours.add(child.spiIn);
       const replaced = ["REKEYED", "SUPERSEDED", "CONTENDER"].includes(child.state.name);
       retire(sa, now, child, replaced ? "rekeyed" : "deleted-by-peer");

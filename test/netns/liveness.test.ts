@@ -1,0 +1,157 @@
+import { expect, it } from "vitest";
+import { Culvert, type CulvertOptions } from "../../testbed/culvert.ts";
+import { must } from "../../testbed/exec.ts";
+import { StrongSwan, type StrongSwanOptions } from "../../testbed/strongswan.ts";
+import type { Testbed } from "../../testbed/testbed.ts";
+import type { Topology } from "../../testbed/topology.ts";
+import { ping, waitForPing } from "../../testbed/traffic.ts";
+import { describeInNamespaces, espProposal, gatewayOn, ikeProposal, network, sharedKey } from "./support.ts";
+
+/** A second of silence, five without an answer: what an operator in a hurry sets. */
+const quick = { connection: { dpd: { intervalSeconds: 1, timeoutSeconds: 5 } } } as const;
+/** charon's: a second of silence, then about six without an answer; then it starts again, for ever. */
+const quickPeer = {
+  retransmitTries: 2,
+  extraConnection: ["dpd_delay = 1s", "keyingtries = 0"],
+  extraChild: ["dpd_action = restart", "close_action = start"],
+} as const;
+
+describeInNamespaces("culvert and strongSwan that lose each other", ["strongswan"], () => {
+  it("come back after kill -9 of strongSwan, culvert initiating", async () => {
+    const { bed, a, b } = await network();
+    const peer = await strongSwanOnB(bed, { a, b });
+    const culvert = await Culvert.start(bed, encapsulated({ a, b }, quick));
+    await culvert.waitUp();
+    await waitForPing(a.host, b.hostAddress);
+    peer.program.signal("SIGKILL");
+    await peer.program.exited;
+    await culvert.waitFor("found out", ({ lastFailure }) => lastFailure?.code === "DPD_TIMEOUT");
+    await strongSwanOnB(bed, { a, b }, { name: "again" });
+    await culvert.waitUp(60_000);
+    await waitForPing(a.host, b.hostAddress);
+    expect(await ping(b.host, a.hostAddress)).toMatchObject({ lossPercent: 0 });
+  });
+
+  it("come back after kill -9 of strongSwan, strongSwan initiating", async () => {
+    const { bed, a, b } = await network();
+    const culvert = await Culvert.start(bed, encapsulated({ a, b }, { ...quick, start: "passive" }));
+    const peer = await strongSwanOnB(bed, { a, b });
+    expect(await peer.initiate()).toMatchObject({ code: 0 });
+    const before = await culvert.waitUp();
+    peer.program.signal("SIGKILL");
+    await peer.program.exited;
+    // It is back before culvert has missed it, and begins anew.
+    const again = await strongSwanOnB(bed, { a, b }, { name: "again" });
+    expect(await again.initiate()).toMatchObject({ code: 0 });
+    await culvert.waitFor("up anew", ({ state, tunnels }) => {
+      const spi = tunnels[0]?.ike?.spiInitiator;
+      return state === "up" && spi !== before.tunnels[0]?.ike?.spiInitiator;
+    });
+    await waitForPing(b.host, a.hostAddress);
+    expect(await ping(a.host, b.hostAddress)).toMatchObject({ lossPercent: 0 });
+  });
+
+  it("come back after kill -9 of culvert, strongSwan initiating", async () => {
+    const { bed, a, b } = await network();
+    const culvert = await Culvert.start(bed, encapsulated({ a, b }, { ...quick, start: "passive" }));
+    const peer = await strongSwanOnB(bed, { a, b }, quickPeer);
+    expect(await peer.initiate()).toMatchObject({ code: 0 });
+    await culvert.waitUp();
+    culvert.program.signal("SIGKILL");
+    await culvert.program.exited;
+    await culvert.restart();
+    await culvert.waitUp(60_000);
+    await waitForPing(b.host, a.hostAddress);
+    expect(await ping(a.host, b.hostAddress)).toMatchObject({ lossPercent: 0 });
+  });
+
+  it.each(["culvert", "strongSwan"] as const)(
+    "come back after the path was cut for longer than both wait, %s initiating",
+    async (initiator) => {
+      const { bed, a, b } = await network();
+      const start = initiator === "culvert" ? "immediately" : "passive";
+      const culvert = await Culvert.start(bed, encapsulated({ a, b }, { ...quick, start }));
+      const peer = await strongSwanOnB(bed, { a, b }, initiator === "culvert" ? {} : quickPeer);
+      if (initiator === "strongSwan") expect(await peer.initiate()).toMatchObject({ code: 0 });
+      await culvert.waitUp(60_000);
+      await waitForPing(a.host, b.hostAddress);
+      await must(["nft", "-f", "-"], { netns: b.gateway, input: cut });
+      await culvert.waitFor("found out", ({ lastFailure }) => lastFailure?.code === "DPD_TIMEOUT");
+      await must(["nft", "delete", "table", "inet", "cut"], { netns: b.gateway });
+      await culvert.waitUp(60_000);
+      await waitForPing(a.host, b.hostAddress);
+      expect(await ping(b.host, a.hostAddress)).toMatchObject({ lossPercent: 0 });
+    },
+  );
+});
+
+describeInNamespaces("two culverts", [], () => {
+  it("notice at the next question that the peer has restarted (RFC 6290), not after its timeout", async () => {
+    const { bed, a, b } = await network();
+    const passive = await Culvert.start(bed, gatewayOn(b, a, "b", { start: "passive" }));
+    const patient = { connection: { dpd: { intervalSeconds: 1, timeoutSeconds: 600 } } };
+    const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", patient));
+    await culvert.waitUp();
+    passive.program.signal("SIGKILL");
+    await passive.program.exited;
+    await passive.restart();
+    await culvert.waitFor("told", ({ lastFailure }) => lastFailure?.code === "PEER_RESTARTED");
+    await culvert.waitUp();
+    await waitForPing(a.host, b.hostAddress);
+  });
+
+  it("count arriving ESP as a sign of life: no IKE message passes while packets do", async () => {
+    const { bed, a, b } = await network();
+    await Culvert.start(bed, gatewayOn(b, a, "b", { start: "passive", ...quick }));
+    const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", quick));
+    await culvert.waitUp();
+    await waitForPing(a.host, b.hostAddress);
+    const before = await counter(culvert, "ike_datagrams_in");
+    expect(before).toBeGreaterThan(0);
+    expect(await ping(a.host, b.hostAddress, { count: 30, intervalMs: 100 })).toMatchObject({
+      lossPercent: 0,
+    });
+    expect(await counter(culvert, "ike_datagrams_in")).toBe(before);
+  });
+});
+
+async function counter(culvert: Culvert, name: string): Promise<number> {
+  const { stdout } = await culvert.cli(["counters", "--json"]);
+  return (JSON.parse(stdout) as { counters: Record<string, number> }).counters[name]!;
+}
+
+function encapsulated(
+  { a, b }: Pick<Topology, "a" | "b">,
+  overrides: Partial<CulvertOptions>,
+): CulvertOptions {
+  return gatewayOn(a, b, "a", { forceEncapsulation: true, ...overrides });
+}
+
+function strongSwanOnB(
+  bed: Testbed,
+  { a, b }: Pick<Topology, "a" | "b">,
+  overrides: Partial<StrongSwanOptions> = {},
+): Promise<StrongSwan> {
+  return StrongSwan.start(bed, {
+    netns: b.gateway,
+    name: "strongswan",
+    localAddress: b.outerAddress,
+    remoteAddress: a.seenAddress,
+    localId: b.outerAddress,
+    remoteId: a.outerAddress,
+    localSubnets: [b.subnet],
+    remoteSubnets: [a.subnet],
+    psk: sharedKey,
+    ikeProposals: [ikeProposal],
+    espProposals: [espProposal],
+    ...overrides,
+  });
+}
+
+/** Nothing of the outer network passes, in either direction. */
+const cut = `
+table inet cut {
+  chain in { type filter hook prerouting priority -300; iifname "wan" drop; }
+  chain out { type filter hook postrouting priority 300; oifname "wan" drop; }
+}
+`;
