@@ -13,6 +13,7 @@ import { type ChildSa, giveUpChildren } from "./child-sa.ts";
 import type { EndReason } from "./events.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { deleteIkeSa } from "./exchanges/informational.ts";
+import { ikeRekeyName } from "./exchanges/rekey-ike-sa.ts";
 import { failureOf } from "./failures.ts";
 import type { Host } from "./host.ts";
 import type { Secured } from "./key-material.ts";
@@ -221,7 +222,8 @@ export class IkeSa {
     // Until the peer has the Delete, it may send there.
     giveUpChildren(this, now, why, this.host.limits.deleteMs);
     // In AUTH_SENT the Delete has to wait for the answer: until then we cannot know whether the peer has the IKE SA.
-    this.waitUntil(now + this.host.limits.deleteMs);
+    // A rekey has to wait for its own: else the peer would be left alone with the successor.
+    if (this.underWay !== ikeRekeyName) this.waitUntil(now + this.host.limits.deleteMs);
     if (state !== "AUTH_SENT") this.initiate(now, deleteIkeSa());
   }
 

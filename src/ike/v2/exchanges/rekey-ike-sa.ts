@@ -121,10 +121,7 @@ class IkeRekey implements InitiatedExchange {
     this.#keyPair = undefined;
     sa.host.offeredIkeSpis.delete(this.#spiLocal);
     const error = payloads.find((p): p is NotifyPayload => p.kind === "N" && isErrorNotify(p.type));
-    if (!sa.established && !sa.is("REKEYED")) {
-      keyPair.wipe();
-      return "done";
-    }
+    // One that is being closed has made a successor all the same, which the peer has, with the CHILD_SAs: it goes too.
     if (error && !findPayload(payloads, "SA")) {
       this.#onRefusal(sa, now, error);
     } else {
@@ -177,6 +174,7 @@ class IkeRekey implements InitiatedExchange {
   }
 
   #onRefusal(sa: IkeSa, now: Instant, error: NotifyPayload): void {
+    if (sa.is("DELETING")) return;
     if (sa.rival) {
       this.#failed(sa, now);
       return;
