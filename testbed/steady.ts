@@ -72,7 +72,7 @@ export async function steadyTraffic(bed: Testbed, { a, b }: Topology, o: SteadyO
     };
     const begun = performance.now();
     for (let turn = 0; ; turn++) {
-      await delay(Math.max(0, begun + (turn + 1) * everyMs - performance.now()));
+      while (!over && performance.now() < begun + (turn + 1) * everyMs) await delay(10);
       if (over) return;
       const those = parties[turn % parties.length]!;
       const ask = async () => {

@@ -153,6 +153,8 @@ charon-systemd {
       path = ${logFile}
       default = ${logLevel ?? 1}
       flush_line = yes
+      time_format = %T
+      time_add_ms = yes
     }
   }
 }

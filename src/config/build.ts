@@ -36,6 +36,7 @@ function buildConnection(file: FileConfig, name: string, index: number, psk: Sec
       proposals: ike.proposals,
       lifetimeSeconds: ike.lifetimeSeconds || defaultLifetimeSeconds,
       childless: ike.childless,
+      mobike: ike.mobike,
       localId: ike.localId,
       remoteId: ike.remoteId,
     },

@@ -54,6 +54,7 @@ function explainConnection(connection: ConnectionConfig) {
       proposals: ike.proposals.map((proposal) => proposal.text),
       lifetimeSeconds: ike.lifetimeSeconds,
       childless: ike.childless,
+      mobike: ike.mobike,
       ...optional({ localId: formatIdentity(ike.localId), remoteId: formatIdentity(ike.remoteId) }),
     },
     ipsec: {

@@ -100,6 +100,7 @@ export const connectionSchema = z.strictObject({
       proposals: proposals("ike", ikeDefaults),
       lifetimeSeconds: lifetimeSeconds(),
       childless: oneOf("allow", "force", "never").prefault("allow"),
+      mobike: flag().prefault(true),
       localId: identity().optional(),
       remoteId: identity().optional(),
     })

@@ -10,6 +10,7 @@ import { generateKeyPair } from "../crypto/index.ts";
 import { openDataPlane, openKernel } from "../dataplane/index.ts";
 import { Gateway } from "../gateway/gateway.ts";
 import { type Log, openLog } from "../telemetry/log.ts";
+import { hostAddresses } from "./address-watch.ts";
 import { systemClock } from "./clock.ts";
 import { openCrashSecret } from "./crash-secret.ts";
 import { Daemon } from "./daemon.ts";
@@ -116,6 +117,7 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
         lastInbound: (spi, remote) => dataPlane.saTotals("inbound", spi, remote)?.lastUsedMs || undefined,
         crashSecret,
       }),
+    hostAddresses,
     reloadConfig: () => {
       const reloaded = loadConfigFile(options.config, options.state, systemRandom);
       if (reloaded.ok) {

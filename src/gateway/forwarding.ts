@@ -80,6 +80,22 @@ export class Forwarding {
     for (const removal of this.#removals.splice(0)) this.#deps.emit(removal);
   }
 
+  /** Removals that wait for a plan: what they are about is still installed. */
+  get leaving(): readonly RemoveSa[] {
+    return this.#removals;
+  }
+
+  /** True when a connection is not as it was published although nobody said that it changed; `flush` publishes it. */
+  recheck(): boolean {
+    let stale = false;
+    for (const [number, published] of this.#rows.entries()) {
+      if (this.#changed.has(number) || sameOutbound(this.#row(number), published)) continue;
+      this.#changed.add(number);
+      stale = true;
+    }
+    return stale;
+  }
+
   /** The first plan, and the kernel's routes: a published route stays while its connection is configured. */
   start(): void {
     this.#publish();

@@ -21,8 +21,12 @@ export interface SiteOptions {
   readonly natTraversal?: Partial<ConnectionConfig["natTraversal"]>;
   readonly dpd?: Partial<ConnectionConfig["dpd"]>;
   readonly ikeLifetimeSeconds?: number;
+  readonly mobike?: boolean;
   readonly childless?: ConnectionConfig["ike"]["childless"];
   readonly lifetimeSeconds?: number;
+  readonly perSubnetPair?: boolean | "auto";
+  readonly lifetimeKilobytes?: number;
+  readonly lifetimePackets?: number;
 }
 
 /** A configuration with one connection, as the schema would produce it. */
@@ -68,15 +72,16 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       proposals: (options.ike ?? ["aes128gcm16-prfsha256-x25519"]).map(proposal("ike")),
       lifetimeSeconds: options.ikeLifetimeSeconds ?? 86400,
       childless: options.childless ?? "allow",
+      mobike: options.mobike ?? true,
       localId: options.localId,
       remoteId: options.remoteId,
     },
     ipsec: {
       proposals: (options.esp ?? ["aes128gcm16"]).map(proposal("esp")),
       lifetimeSeconds: options.lifetimeSeconds ?? 86400,
-      lifetimeKilobytes: 0,
-      lifetimePackets: 0,
-      perSubnetPair: "auto",
+      lifetimeKilobytes: options.lifetimeKilobytes ?? 0,
+      lifetimePackets: options.lifetimePackets ?? 0,
+      perSubnetPair: options.perSubnetPair ?? "auto",
     },
     dpd: { enabled: true, intervalSeconds: 10, timeoutSeconds: 30, action: "restart", ...options.dpd },
     natTraversal: { enabled: true, forceEncapsulation: false, keepaliveSeconds: 20, ...options.natTraversal },

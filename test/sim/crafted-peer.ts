@@ -67,8 +67,9 @@ export class CraftedPeer {
   /** Datagrams that the node sent and nobody has looked at yet. */
   readonly received: Uint8Array[] = [];
   readonly #sim: Simulation;
-  readonly #own: Endpoint;
-  readonly #node: Endpoint;
+  /** The path of what it sends; it may move. */
+  #own: Endpoint;
+  #node: Endpoint;
   #initRequest = new Uint8Array(0);
   #initResponse = new Uint8Array(0);
   #Nr = new Uint8Array(0);
@@ -98,6 +99,12 @@ export class CraftedPeer {
       this.received.push(packet.datagram);
       return "drop";
     });
+  }
+
+  /** What it sends from now on comes from and goes to elsewhere. */
+  moveTo(own: Endpoint, node: Endpoint = this.#node): void {
+    this.#own = own;
+    this.#node = node;
   }
 
   // ── As initiator ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -135,6 +142,11 @@ export class CraftedPeer {
       { kind: "KE", dhGroup: this.suite.group, data: this.keyPair.publicValue },
       { kind: "Nonce", nonce: this.Ni },
     ];
+  }
+
+  /** The IKE_SA_INIT request that was sent last. */
+  get initBytes(): Uint8Array {
+    return this.#initRequest;
   }
 
   /** Sends IKE_SA_INIT; with a full answer the keys are there afterwards. */

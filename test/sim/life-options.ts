@@ -25,6 +25,8 @@ const choices = {
   childless: ["allow", "allow", "force", "never"],
   /** Both can prove that they have restarted (RFC 6290). */
   crashSecret: [false, true],
+  /** RFC 4555; with it the SAs follow no NAT by themselves (§3.8), so that a life behind one goes without. */
+  mobike: [true, false],
   /** A NAT in front of A, which forgets its mappings now and then. */
   nat: [false, false, true],
   /** A calm life loses up to a fifth of its datagrams, and no tunnel. */

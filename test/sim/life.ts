@@ -262,6 +262,7 @@ function sitesOf(seed: number, choices: Choices, onStep: (node: Node) => void): 
       ikeLifetimeSeconds: choices.ikeLifetimeSeconds,
       dpd: { enabled: dpdSeconds > 0, intervalSeconds: dpdSeconds || 10, action: choices.dpdAction },
       childless: choices.childless,
+      mobike: choices.mobike && !choices.nat,
       natTraversal: { forceEncapsulation: choices.forceEncapsulation },
     },
     a: choices.nat ? { addresses: [insideA], localId: nameOfA } : {},

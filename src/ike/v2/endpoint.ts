@@ -12,6 +12,7 @@ import { Queue } from "../../core/queue.ts";
 import type { Random } from "../../core/random.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
+import type { PacketFlow } from "../../core/traffic-selector.ts";
 import { digest } from "../../crypto/index.ts";
 import { NotifyType } from "../../registry/index.ts";
 import {
@@ -26,31 +27,31 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { type ChildSa, confirmChild, outboundOrder, requestChildDelete } from "./child-sa.ts";
+import { type ChildSa, exhaust, outboundOrder, requestChildDelete } from "./child-sa.ts";
 import { CookieJar } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
 import type { EndReason, IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
-import { createChildSa, newChildName, newChildSa, rekeyChildSa } from "./exchanges/create-child-sa.ts";
+import { createChildSa, newChildSa, rekeyChildSa } from "./exchanges/create-child-sa.ts";
 import { ikeAuth } from "./exchanges/ike-auth.ts";
 import { ikeSaInit, initiateIkeSa, onIkeSaInitRequest } from "./exchanges/ike-sa-init.ts";
 import { informational } from "./exchanges/informational.ts";
 import { ikeRekeyName, rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
+import { onLocalAddresses } from "./exchanges/update-addresses.ts";
 import { failureOf } from "./failures.ts";
 import { Allowance, HalfOpen } from "./half-open.ts";
 import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
 import { type KeyPairs, ReturnableKeyPairs } from "./key-material.ts";
 import { checkPeer } from "./liveness.ts";
-import { encapsulationOf } from "./nat.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
 import { PeerTable } from "./peer-table.ts";
 import { SaTable } from "./sa-table.ts";
 import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
-import { closeLosers, prove, settleSiblings } from "./siblings.ts";
+import { closeLosers, onInbound, settleSiblings } from "./siblings.ts";
 
 export interface EndpointDeps {
   readonly random: Random;
@@ -58,6 +59,8 @@ export interface EndpointDeps {
   /** Inbound ESP SPIs: unique until released. */
   allocateSpi(): number;
   releaseSpi(spi: number): void;
+  /** The tunnel with this peer is kept up by this side. */
+  keepsUp(peerId: string): boolean;
   /** When the last authentic ESP packet came on an inbound SA; without it only IKE shows that a peer lives. */
   lastInbound?(spi: number, remote: IpAddress): Instant | undefined;
   /** At least 32 octets that survive a restart, for RFC 6290; without it no tokens are made. */
@@ -81,6 +84,8 @@ export class IkeEndpoint {
   #peers = new PeerTable();
   readonly #sas = new SaTable();
   readonly #offeredIkeSpis = new Set<bigint>();
+  /** undefined: all that were configured. */
+  #localAddresses: readonly IpAddress[] | undefined;
   /** Responder's IKE SAs by the digest of the request that made them (§2.1). */
   readonly #byRequest = new Map<string, IkeSa>();
   readonly #requestOf = new Map<IkeSa, string>();
@@ -129,14 +134,15 @@ export class IkeEndpoint {
   }
 
   /** Starts an IKE SA with `peer` at `remote`. Undefined when none of our addresses is of its family. */
-  initiate(now: Instant, peer: PeerSettings, remote: IpAddress): IkeSa | undefined {
-    const address = peer.local.find((a) => a.family === remote.family);
+  initiate(now: Instant, peer: PeerSettings, remote: IpAddress, trigger?: PacketFlow): IkeSa | undefined {
+    const address = peer.local.find((a) => a.family === remote.family && this.#host.isLocal(a));
     if (!address) return undefined;
     const local = { address, port: this.#ikePort };
     const ends = { local, remote: { address: remote, port: this.#ikePort } };
     const spiLocal = this.#host.newIkeSpi();
     const origin = { role: "initiator", now, spiLocal, spiRemote: 0n, ...ends, peer } as const;
     const sa = new IkeSa(this.#host, origin, { name: "INIT_SENT" });
+    sa.trigger = trigger;
     this.#sas.add(sa);
     sa.initiate(now, initiateIkeSa(peer));
     this.#settle();
@@ -145,8 +151,19 @@ export class IkeEndpoint {
 
   /** Another CHILD_SA on an IKE SA that lost its last one. */
   requestChild(now: Instant, sa: IkeSa): void {
-    if (sa.established && !sa.hasExchange(newChildName)) sa.initiate(now, newChildSa());
+    if (sa.established) sa.pairs!.start(sa, now);
     this.#settle();
+  }
+
+  /** A packet of `flow` found no SA of the connection. */
+  handleTraffic(now: Instant, sa: IkeSa, flow: PacketFlow): void {
+    sa.pairs?.onTraffic(sa, now, flow);
+    this.#settle();
+  }
+
+  /** Forgets how a peer wants its selectors, to find out anew. */
+  forgetPairing(peerId: string): void {
+    this.#host.pairings.delete(peerId);
   }
 
   /** Replaces the CHILD_SAs of a peer, or its IKE SA, now rather than when their lifetimes ask for it. */
@@ -185,6 +202,7 @@ export class IkeEndpoint {
     for (const sa of this.#sas.all()) {
       for (const child of sa.children.values()) {
         if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi) continue;
+        if (hard) exhaust(sa, child);
         if (child.state.name !== "INSTALLED") continue;
         if (hard) requestChildDelete(sa, now, child, "expired");
         else this.#rekeyChild(sa, child, now);
@@ -199,9 +217,17 @@ export class IkeEndpoint {
     for (const sa of this.#sas.all()) {
       const child = sa.children.get(spi);
       if (!child) continue;
-      this.#onInbound(sa, child, now);
+      onInbound(sa, child, now);
       break;
     }
+    this.#settle();
+  }
+
+  /** The data plane no longer has `direction` of `child`, and the key is gone too: a new pair takes its place. */
+  replaceLostChild(now: Instant, sa: IkeSa, child: ChildSa, direction: "inbound" | "outbound"): void {
+    child.refused.add(direction);
+    if (sa.established && child.state.name === "INSTALLED") this.#rekeyChild(sa, child, now);
+    this.#host.touch(sa);
     this.#settle();
   }
 
@@ -224,12 +250,17 @@ export class IkeEndpoint {
   handlePeerMoved(now: Instant, spiIn: number, remote: Endpoint): void {
     for (const sa of this.#sas.all()) {
       const child = sa.children.get(spiIn);
-      if (!child || !sa.established || !sa.nat.remote) continue;
-      this.#onInbound(sa, child, now);
-      sa.remote = remote;
-      this.#followWithChildren(sa, now);
-      this.#host.touch(sa);
+      if (!child) continue;
+      onInbound(sa, child, now);
+      sa.followEsp(now, remote);
     }
+    this.#settle();
+  }
+
+  /** Those of our outer addresses that this host has now. */
+  handleLocalAddresses(now: Instant, addresses: readonly IpAddress[]): void {
+    this.#localAddresses = addresses;
+    for (const sa of this.#sas.all()) onLocalAddresses(sa, now);
     this.#settle();
   }
 
@@ -438,6 +469,9 @@ export class IkeEndpoint {
       keyPairs: new ReturnableKeyPairs(deps.keyPairs),
       exportKeys: deps.exportKeys,
       nattPort: deps.nattPort ?? 4500,
+      pairings: new Map(),
+      keepsUp: (peerId) => deps.keepsUp(peerId),
+      askChild: (sa, ask, now) => sa.initiate(now, newChildSa(ask)),
       crashSecret: deps.crashSecret,
       lastInbound: (spi, from) => deps.lastInbound?.(spi, from),
       allocateSpi: () => deps.allocateSpi(),
@@ -457,7 +491,8 @@ export class IkeEndpoint {
         this.#sas.add(successor);
         this.#host.touch(successor);
       },
-      onPeerMoved: (sa, now) => this.#followWithChildren(sa, now),
+      isLocal: (address) => this.#localAddresses?.some((a) => a.equals(address)) ?? true,
+      addressesOf: (peer) => (this.#peers.get(peer.id) ?? peer).remote,
       onRekeyDue: rekeyNow,
       onChildRekeyDue: (sa, child, now) => this.#rekeyChild(sa, child, now),
       touch: (sa) => {
@@ -483,34 +518,6 @@ export class IkeEndpoint {
       const spi = this.#random.bytes(8).reduce((value, byte) => (value << 8n) | BigInt(byte), 0n);
       if (spi !== 0n && !this.#sas.get(spi)) return spi;
     }
-  }
-
-  /**
-   * The peer lives elsewhere now. An installed SA keeps its outer addresses, because installing its key again would
-   * repeat IVs: a new pair is made for the new address.
-   */
-  #followWithChildren(moved: IkeSa, now: Instant): void {
-    // The request that showed it may have replaced the IKE SA.
-    const sa = moved.established ? moved : moved.rival?.sa;
-    if (!sa?.established) return;
-    const encapsulation = JSON.stringify(encapsulationOf(sa));
-    for (const child of sa.children.values()) {
-      const moved =
-        !child.remote.equals(sa.remote.address) || JSON.stringify(child.encapsulation) !== encapsulation;
-      if (moved && child.state.name === "INSTALLED") this.#rekeyChild(sa, child, now);
-    }
-  }
-
-  /** The peer sends on `child`: it has it. */
-  #onInbound(sa: IkeSa, child: ChildSa, now: Instant): void {
-    if (sa.unconfirmed === child) {
-      sa.unconfirmed = undefined;
-      this.#emit({ kind: "outboundChanged", sa });
-    }
-    confirmChild(sa, child);
-    if (!sa.established) return;
-    prove(sa);
-    this.#host.onUse(sa, now);
   }
 
   #rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {

@@ -4,7 +4,7 @@
  */
 import { compareBytes } from "../../core/address.ts";
 import type { Instant } from "../../core/time.ts";
-import { outboundOrder } from "./child-sa.ts";
+import { type ChildSa, confirmChild, outboundOrder } from "./child-sa.ts";
 import { lowerNonce } from "./cookie.ts";
 import { liveness } from "./exchanges/informational.ts";
 import type { IkeSa } from "./ike-sa.ts";
@@ -39,6 +39,18 @@ export function prove(sa: IkeSa): void {
   if (sa.proven) return;
   sa.proven = true;
   if (sa.children.size > 0) sa.host.emit({ kind: "outboundChanged", sa });
+}
+
+/** The peer sends on `child`: it has it. */
+export function onInbound(sa: IkeSa, child: ChildSa, now: Instant): void {
+  if (sa.unconfirmed === child) {
+    sa.unconfirmed = undefined;
+    sa.host.emit({ kind: "outboundChanged", sa });
+  }
+  confirmChild(sa, child);
+  if (!sa.established) return;
+  prove(sa);
+  sa.host.onUse(sa, now);
 }
 
 /** The peer is known to have what `sa` sends with, if it sends with anything. */

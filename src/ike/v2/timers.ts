@@ -15,7 +15,7 @@ export function timersDeadline(sa: IkeSa): Instant | undefined {
   if (state.name !== "ESTABLISHED") return at;
   for (const child of sa.children.values()) at = earlier(at, childDeadline(child));
   at = earlier(at, livenessAt(sa));
-  for (const own of [sa.rekeyAt, sa.expiresAt, sa.childlessAt, sa.supersededAt, sa.keepaliveAt])
+  for (const own of [sa.rekeyAt, sa.expiresAt, sa.childlessAt, sa.supersededAt, sa.keepaliveAt, sa.pairs?.at])
     at = earlier(at, own);
   return at;
 }
@@ -44,6 +44,7 @@ export function onTimers(sa: IkeSa, now: Instant): void {
     }
   }
   for (const child of [...sa.children.values()]) onChildTimeout(sa, child, now);
+  sa.pairs?.handleTimeout(sa, now);
   if (due(sa.rekeyAt, now)) {
     sa.rekeyAt = undefined;
     sa.host.onRekeyDue(sa, now);

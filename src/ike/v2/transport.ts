@@ -22,9 +22,11 @@ import {
 } from "../../wire/index.ts";
 import { onUnprotected } from "./crash-detection.ts";
 import type { InitiatedExchange } from "./exchange.ts";
+import { onAnswerFrom } from "./exchanges/update-addresses.ts";
 import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { maxMessageBytes } from "./message-size.ts";
+import { otherPaths } from "./mobike.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
 import { isFirstFragment, type Opened, Reassembly } from "./reassembly.ts";
@@ -38,6 +40,8 @@ interface Outstanding {
   nextAt: Instant;
   delayMs: number;
   giveUpAt: Instant;
+  /** How often it was sent, the first time included. */
+  sent: number;
 }
 
 export class Transport {
@@ -126,6 +130,7 @@ export class Transport {
     prove(this.#sa);
     this.#sa.host.onUse(this.#sa, now);
     this.#sa.deletedEarly.clear();
+    onAnswerFrom(this.#sa, now, { local, remote });
     this.#pump(now);
   }
 
@@ -183,17 +188,14 @@ export class Transport {
     const confirmed = this.#sa.unconfirmed !== undefined;
     this.#sa.unconfirmed = undefined;
     const wasEstablished = this.#sa.established;
-    // First the path, so that what this request makes is made for it.
-    const followed = this.#sa.followPeer(local, remote);
     const answer = exchange.onRequest(this.#sa, now, { header, payloads, local, remote, datagram });
     reply(answer.payloads);
-    const moved = this.#sa.followPeer(local, remote) || followed;
+    if (this.#sa.established) this.#sa.followPeer(now, local, remote);
     answer.afterwards?.();
     // What asks for the IKE SA proves nothing about our answer to it.
     if (wasEstablished) prove(this.#sa);
     if (confirmed) this.#sa.host.emit({ kind: "outboundChanged", sa: this.#sa });
     if (wasEstablished) this.#sa.host.onUse(this.#sa, now);
-    if (moved) this.#sa.host.onPeerMoved(this.#sa, now);
     this.#pump(now);
   }
 
@@ -272,6 +274,17 @@ export class Transport {
     this.#send(this.#sa.local, this.#sa.remote, out.datagrams);
   }
 
+  /** Sends what waits for its response at once, on the path of now, with fresh patience. */
+  resend(now: Instant): void {
+    const out = this.#outstanding;
+    if (!out) return;
+    out.delayMs = this.#sa.host.limits.retransmitMs;
+    out.nextAt = now + out.delayMs;
+    out.giveUpAt = now + this.#patienceMs(out.exchange);
+    out.sent = 1;
+    this.#send(this.#sa.local, this.#sa.remote, out.datagrams);
+  }
+
   /** The bytes of the outstanding IKE_SA_INIT request: RealMessage1 of §2.15. */
   get requestBytes(): Uint8Array {
     return this.#outstanding?.datagrams[0] ?? new Uint8Array(0);
@@ -295,7 +308,15 @@ export class Transport {
       const datagrams = this.#encode(this.#sa, exchange.type, messageId, false, payloads);
       const delayMs = this.#sa.host.limits.retransmitMs;
       const giveUpAt = now + this.#patienceMs(exchange);
-      this.#outstanding = { exchange, messageId, datagrams, delayMs, nextAt: now + delayMs, giveUpAt };
+      this.#outstanding = {
+        exchange,
+        messageId,
+        datagrams,
+        delayMs,
+        nextAt: now + delayMs,
+        giveUpAt,
+        sent: 1,
+      };
       this.#send(this.#sa.local, this.#sa.remote, datagrams);
     }
   }
@@ -381,10 +402,22 @@ export class Transport {
       const { retransmitBackoff, retransmitMaxMs } = this.#sa.host.limits;
       out.delayMs = Math.min(out.delayMs * retransmitBackoff, retransmitMaxMs);
       out.nextAt = now + out.delayMs;
+      out.sent++;
       this.#send(this.#sa.local, this.#sa.remote, out.datagrams);
+      if (out.sent >= suspectAfter) this.#tryOtherPaths(out);
     }
   }
+
+  /** RFC 4555 §3.10: the same request on every other path; the first that brings an answer is taken. */
+  #tryOtherPaths(out: Outstanding): void {
+    if (out.sent === suspectAfter && this.#sa.mobike?.initiator && this.#sa.established)
+      this.#sa.host.emit({ kind: "pathSuspect", sa: this.#sa });
+    for (const { local, remote } of otherPaths(this.#sa)) this.#send(local, remote, out.datagrams);
+  }
 }
+
+/** So many unanswered copies of a request, after 1.4 seconds, mean that its path may be broken. */
+const suspectAfter = 3;
 
 function tryDecode(datagram: Uint8Array): DecodedMessage | undefined {
   try {

@@ -76,6 +76,7 @@ const up: ConnectionStatus = {
         nat: "remote",
         handshakeMs: 12.4,
       },
+      pairs: undefined,
       children: [
         {
           spiIn: 0x1001,
@@ -92,6 +93,32 @@ const up: ConnectionStatus = {
   ],
 };
 
+/** 60 pairs, of which one is refused. */
+const manyPairs: ConnectionStatus = {
+  ...up,
+  name: "many",
+  tunnels: up.tunnels.map((tunnel) => ({
+    ...tunnel,
+    pairs: {
+      total: 60,
+      up: 59,
+      missing: [
+        {
+          local: "10.1.59.0/24",
+          remote: "2001:db8:1234:5678::/64",
+          refusal: "the traffic selectors have nothing in common",
+        },
+      ],
+    },
+    children: Array.from({ length: 59 }, (_, i) => ({
+      ...tunnel.children[0]!,
+      spiIn: 0xc0ffee00 + i,
+      localSelectors: [`10.1.${i}.0/24`],
+      remoteSelectors: ["2001:db8:1234:5678::/64"],
+    })),
+  })),
+};
+
 const failing: ConnectionStatus = {
   name: "hq-backup-with-a-very-long-name-that-somebody-found-descriptive-enough",
   state: "connecting",
@@ -106,6 +133,7 @@ const failing: ConnectionStatus = {
       remoteId: undefined,
       state: "connecting",
       ike: undefined,
+      pairs: undefined,
       children: [],
     },
   ],
@@ -255,6 +283,20 @@ describe("culvert status", () => {
           in            4000000 packets, 5.2 GiB
           out           12 packets, 1008 B"
     `);
+  });
+
+  it("sums up many CHILD_SAs, and names the pairs of subnets that are not up", async () => {
+    const { gateway } = daemonStatus;
+    await daemon({ ...daemonStatus, gateway: { ...gateway, connections: [manyPairs] } });
+    const one = await culvert("status", "many", "--control", socket);
+    fits80(one.out);
+    expect(one.out).toContain("subnet pairs  59 of 60 up");
+    expect(one.out).toContain("IPsec SAs     59");
+    expect(one.out.split("\n").filter((line) => line.includes("2001:db8:1234:5678::/64 "))).toHaveLength(24);
+    expect(one.out).toContain("and 35 more: culvert status --json has all");
+    const all = await culvert("status", "--control", socket);
+    fits80(all.out);
+    expect(all.out).toContain("warning: 1 of 60 subnet pairs of many is not up: see culvert status many");
   });
 
   it("prints the daemon's own answer with --json", async () => {

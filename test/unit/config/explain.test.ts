@@ -92,6 +92,7 @@ describe("explainConfig", () => {
         ],
         lifetimeSeconds: 86_400,
         childless: "allow",
+        mobike: true,
       },
       ipsec: {
         proposals: [

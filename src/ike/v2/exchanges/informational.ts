@@ -15,6 +15,7 @@ import { failureOf } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { notify } from "../notify.ts";
 import { confirmContender, hurryRival, inheritRival } from "../succession.ts";
+import { answerMobike, checkMapping, livenessPayloads } from "./update-addresses.ts";
 
 const anything = { required: [], optional: [] };
 const type = ExchangeType.code.INFORMATIONAL;
@@ -31,7 +32,8 @@ export const informational: Exchange = {
   onRequest,
 };
 
-function onRequest(sa: IkeSa, now: Instant, { payloads }: Received): Answer {
+function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
+  const { payloads } = message;
   const fatal = fatalNotify(payloads);
   if (fatal !== undefined) {
     const code =
@@ -48,7 +50,8 @@ function onRequest(sa: IkeSa, now: Instant, { payloads }: Received): Answer {
   }
   confirmContender(sa, now);
   takeToken(sa, payloads);
-  return { payloads: answerDeletes(sa, now, deletes) };
+  const mobike = answerMobike(sa, now, message);
+  return { ...mobike, payloads: [...answerDeletes(sa, now, deletes), ...mobike.payloads] };
 }
 
 /** §1.4.1: each SPI that the peer no longer receives on, answered by the one of ours that pairs with it. */
@@ -102,8 +105,11 @@ export function liveness(): InitiatedExchange {
     type,
     priority: priorities.liveness,
     response: anything,
-    buildRequest: (sa) => (sa.established ? [] : undefined),
-    onResponse: onPlainResponse,
+    buildRequest: (sa) => (sa.established ? livenessPayloads(sa) : undefined),
+    onResponse(sa, now, message) {
+      checkMapping(sa, now, message);
+      return onPlainResponse(sa, now, message);
+    },
     onTimeout: (sa, now) => sa.endDead(now),
   };
 }
