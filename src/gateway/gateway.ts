@@ -34,6 +34,7 @@ import { espKeyLine, ikeKeyLine } from "./keylog-lines.ts";
 import { NameWatch } from "./name-watch.ts";
 import { peerSettings } from "./peers.ts";
 import { SpiAllocator } from "./spi-allocator.ts";
+import { StartPacer } from "./start-pacer.ts";
 import { type ConnectionRecord, connectionState, connectionStatus, weakWords } from "./status.ts";
 import { Tunnel, type TunnelHost, type TunnelState } from "./tunnel.ts";
 
@@ -68,6 +69,7 @@ export class Gateway implements GatewayMachine {
   readonly #outputs = new Queue<GatewayOutput>();
   readonly #forwarding: Forwarding;
   readonly #deadlines = new Deadlines<Tunnel>();
+  readonly #starts = new StartPacer<Tunnel>();
   #stopping: { readonly until: Instant } | "stopped" | undefined;
 
   constructor(config: Config, deps: GatewayDeps) {
@@ -157,7 +159,7 @@ export class Gateway implements GatewayMachine {
   pollTimeout(): Instant | undefined {
     if (this.#stopping === "stopped") return undefined;
     if (this.#stopping) return earlier(this.#endpoint.pollTimeout(), this.#stopping.until);
-    const own = earlier(this.#deadlines.next(), this.#names.deadline);
+    const own = earlier(earlier(this.#deadlines.next(), this.#starts.deadline), this.#names.deadline);
     return earlier(earlier(this.#endpoint.pollTimeout(), own), this.#forwarding.deadline);
   }
 
@@ -332,8 +334,11 @@ export class Gateway implements GatewayMachine {
   // ── What IKE reports ─────────────────────────────────────────────────────────────────────────────────────────
 
   #drain(now: Instant): void {
-    for (let output = this.#endpoint.pollOutput(); output; output = this.#endpoint.pollOutput())
-      this.#onIke(now, output);
+    do {
+      for (let output = this.#endpoint.pollOutput(); output; output = this.#endpoint.pollOutput())
+        this.#onIke(now, output);
+      // Who came up or gave up has made room for others.
+    } while (!this.#stopping && this.#startPaced(now));
     this.#forwarding.flush(now, this.#stopping !== undefined);
     if (this.#stopping && this.#stopping !== "stopped") {
       if (this.#endpoint.silent || this.#stopping.until <= now) {
@@ -463,13 +468,28 @@ export class Gateway implements GatewayMachine {
 
   #connect(tunnel: Tunnel, now: Instant, remote: IpAddress): boolean {
     const standing = this.#endpoint.sasOf(tunnel.id).find((sa) => sa.established);
-    if (!standing) return this.#endpoint.initiate(now, tunnel.peer, remote, tunnel.trigger) !== undefined;
-    this.#endpoint.requestChild(now, standing);
+    if (standing) {
+      this.#endpoint.requestChild(now, standing);
+      return true;
+    }
+    if (!tunnel.peer.local.some((address) => address.family === remote.family)) return false;
+    this.#starts.add(tunnel, remote);
     return true;
+  }
+
+  /** Initiates for those tunnels whose turn it is: at once, unless hundreds want to start together. False for none. */
+  #startPaced(now: Instant): boolean {
+    let any = false;
+    for (let next = this.#starts.next(now); next; next = this.#starts.next(now)) {
+      this.#endpoint.initiate(now, next.item.peer, next.remote, next.item.trigger);
+      any = true;
+    }
+    return any;
   }
 
   #onTunnelState(tunnel: Tunnel, now: Instant, from: TunnelState["name"], why: string): void {
     const to = tunnel.state.name;
+    if (from === "CONNECTING") this.#starts.drop(tunnel);
     const { connection } = tunnel;
     const fields = {
       connection: connection.name,

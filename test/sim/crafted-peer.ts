@@ -253,6 +253,17 @@ export class CraftedPeer {
     this.#sim.deliver(this.#own, this.#node, sealMessage(header, payloads, this.#sealer));
   }
 
+  /** As the responder, tells the node that a CHILD_SA of ours is gone. */
+  deleteChild(spi: number): void {
+    const protocolId = ProtocolId.code.ESP;
+    const header = {
+      ...this.#header(ExchangeType.code.INFORMATIONAL, this.#nextId++, false),
+      initiator: false,
+    };
+    const datagram = sealMessage(header, [{ kind: "D", protocolId, spis: [spi] }], this.#sealer);
+    this.#sim.deliver(this.#own, this.#node, datagram);
+  }
+
   // ── Both ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** The payloads of a protected message of the node; undefined when its keys are not ours. */

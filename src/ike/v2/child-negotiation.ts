@@ -197,9 +197,7 @@ export function installDecision(
     { kind: "TSr", selectors: localSelectors },
     ...(decision.additional ? [notify(NotifyType.code.ADDITIONAL_TS_POSSIBLE)] : []),
   ];
-  const child = install(sa, now, terms);
-  sa.unconfirmed = child;
-  return { child, payloads };
+  return { child: install(sa, now, terms), payloads };
 }
 
 /** Responder of IKE_AUTH: decides and installs. */

@@ -147,6 +147,18 @@ export function confirmChild(sa: IkeSa, child: ChildSa): void {
   }
 }
 
+/**
+ * False while the peer, which made `child`, may not have our answer yet: it does not know the SA then, and would answer
+ * a rekey of it with CHILD_SA_NOT_FOUND, although it is about to install it.
+ */
+export function isConfirmed(sa: IkeSa, child: ChildSa, now: Instant): boolean {
+  // By `rekeyedMs` it has our answer, or has given up.
+  if (sa.unconfirmed === child && now - child.installedAt < sa.host.limits.rekeyedMs) return false;
+  for (const { state } of sa.children.values())
+    if (state.name === "REKEYED" && state.successor === child.spiIn) return false;
+  return true;
+}
+
 /** What the peer made is no better than what there is. */
 export function standBeside(sa: IkeSa, now: Instant, child: ChildSa): void {
   child.state = { name: "BESIDE", until: now + sa.host.limits.inboundLingerMs };

@@ -27,7 +27,7 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { type ChildSa, exhaust, outboundOrder, requestChildDelete } from "./child-sa.ts";
+import { type ChildSa, exhaust, isConfirmed, outboundOrder, requestChildDelete } from "./child-sa.ts";
 import { CookieJar } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -521,13 +521,12 @@ export class IkeEndpoint {
   }
 
   #rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
-    const exchange = rekeyChildSa(child);
-    // What the peer may not have heard of yet it would not find. By `rekeyedMs` it has, or has given up.
-    if (sa.unconfirmed === child && now - child.installedAt < this.#limits.rekeyedMs) {
-      child.rekeyAt = now + this.#limits.rekeyRetryMs;
+    if (!isConfirmed(sa, child, now)) {
+      child.rekeyAt = now + unconfirmedMs;
       this.#host.touch(sa);
       return;
     }
+    const exchange = rekeyChildSa(child);
     // From here on the exchange decides when to try again.
     child.rekeyAt = undefined;
     if (!sa.hasExchange(exchange.name)) sa.initiate(now, exchange);
@@ -574,6 +573,8 @@ export class IkeEndpoint {
 }
 
 const complaintsPerMinute = 6;
+/** How soon a rekey that had to wait for the peer's SA to exist is tried again. */
+const unconfirmedMs = 1_000;
 
 function rekeyNow(sa: IkeSa, now: Instant): void {
   sa.rekeyAt = undefined;

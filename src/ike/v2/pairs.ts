@@ -68,6 +68,9 @@ export class Pairs {
   /** In this round the peer refused all pairs in one: each by itself, then. */
   #each = false;
   #everUp = false;
+  /** In a row. A peer that refuses many pairs is asked for the others slowly, and not at all while nothing is up. */
+  #refusals = 0;
+  #pausedUntil: Instant = 0;
   /** A refusal of all pairs at once, when there was nothing else to try. */
   #refusal: FailureRecord | undefined;
 
@@ -100,6 +103,7 @@ export class Pairs {
   /** The IKE SA has no CHILD_SA and should have: asks for the first, and goes on until something carries packets. */
   start(sa: IkeSa, now: Instant): void {
     this.#round = true;
+    this.#refusals = 0;
     this.#refusal = undefined;
     for (const record of this.#records) record.failure = undefined;
     if (!this.asking) this.#ask(sa, now, firstAsk(sa, this.#peer));
@@ -129,6 +133,8 @@ export class Pairs {
       const at = this.#round ? (record.failure ? undefined : now) : record.retryAt;
       this.at = earlier(this.at, at);
     }
+    if (this.#round && this.#refusals >= refusalsInARow) this.at = undefined;
+    else if (this.at !== undefined) this.at = Math.max(this.at, this.#pausedUntil);
     if (this.asking) this.at = undefined;
     else if (this.#round && this.at === undefined) this.#exhausted(sa, now);
     sa.host.touch(sa);
@@ -191,6 +197,7 @@ export class Pairs {
   /** The peer agreed to `child`, as an answer to `ask`. */
   onAccepted(sa: IkeSa, now: Instant, ask: Ask, child: ChildSa): void {
     this.onAnswered();
+    this.#refusals = 0;
     if (this.#peer.perSubnetPair === "auto" && this.#peer.pairs.length > 1) {
       const single = ask.pair === undefined && coverage(this.#peer.pairs, [child]).size === 1;
       if (single || this.#each) sa.host.pairings.set(this.#peer.id, "each");
@@ -219,6 +226,7 @@ export class Pairs {
       return;
     }
     // What is wrong with the selectors is this pair's; whatever else is wrong would be so with any.
+    if (++this.#refusals >= refusalsInARow) this.#pausedUntil = now + sa.host.limits.refusedRetryMs;
     const ownFault = ask.pair !== undefined && (single || error === TS_UNACCEPTABLE);
     if (ownFault) this.#refuse(sa, now, this.#records[ask.pair!]!, record);
     else {
@@ -374,5 +382,6 @@ function coverage(pairs: readonly SelectorPair[], children: readonly ChildSa[]):
 /** Number of TSs is one octet (RFC 7296 §3.13). */
 const maxSelectors = 255;
 const provenMs = 10_000;
+const refusalsInARow = 16;
 const firstLossMs = 1_000;
 const longestLossMs = 120_000;

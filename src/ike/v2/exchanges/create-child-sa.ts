@@ -122,6 +122,7 @@ function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], 
   const seed = { Ni, Nr, shared: agreed.value.shared };
   const installed = installDecision(sa, now, decision.value, seed, replaced?.spiIn);
   const { child } = installed;
+  sa.unconfirmed = child;
   if (!replaced && isDuplicate(sa, child, 0)) standBeside(sa, now, child);
   const [saPayload, ...selectors] = installed.payloads;
   agreed.value.shared?.wipe();
