@@ -95,6 +95,7 @@ function endpoint(local: string, remote: string, ikeProposal: string) {
     childLifetimeMs: 86_400_000,
     childLifetimeBytes: 0,
     childLifetimePackets: 0,
+    rehearseRekey: false,
     replayWindow: 4096,
     answerTimeoutMs: 30_000,
     livenessIntervalMs: undefined,

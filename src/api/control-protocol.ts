@@ -2,7 +2,7 @@
  * What `culvert` and `culvertd` say to each other on the control socket: one JSON object per line, both ways.
  *
  * A request has the protocol's version, an id of the caller's choice and a verb. Every request gets exactly one
- * answer with the same id; a `log` request with `follow` gets records after its answer until the caller hangs up.
+ * answer with the same id; a `log` or `events` request with `follow` gets records after its answer until the caller hangs up.
  * Types only and a line splitter: no I/O here.
  */
 import type { GatewayStatus } from "../gateway/contract.ts";
@@ -24,8 +24,9 @@ export type ControlCommand =
   /** The CHILD_SAs, or with `ike` the IKE SA; `NOT_UP` when the connection has none. */
   | { readonly verb: "rekey"; readonly connection: string; readonly ike: boolean }
   /** `lines`: how many recent records, 0 to 1000. */
-  | { readonly verb: "log"; readonly lines: number; readonly follow: boolean }
+  | { readonly verb: "log" | "events"; readonly lines: number; readonly follow: boolean }
   | { readonly verb: "counters" }
+  | { readonly verb: "metrics" }
   | { readonly verb: "dump" };
 
 export type ControlRequest = ControlCommand & { readonly v: number; readonly id: number };
@@ -34,7 +35,7 @@ export type ControlAnswer =
   | { readonly v: number; readonly id: number; readonly ok: true; readonly result: unknown }
   | { readonly v: number; readonly id: number; readonly ok: false; readonly error: ControlError };
 
-/** Pushed after the answer to `log` with `follow`. `dropped` counts records that a slow reader missed. */
+/** Pushed after the answer to `log` or `events` with `follow`. `dropped` counts records that a slow reader missed. */
 export interface ControlRecord {
   readonly v: number;
   readonly id: number;
@@ -110,12 +111,17 @@ export interface CountersResult {
   readonly drops: readonly DropCount[];
 }
 
+/** Answer to `metrics`: Prometheus' text format. */
+export interface MetricsResult {
+  readonly text: string;
+}
+
 /** Answer to `up`, `down`, `reset` and `rekey`: taken note of; `status` tells how it goes. */
 export interface CommandResult {
   readonly acceptedAtMs: number;
 }
 
-/** Answer to `log`. */
+/** Answer to `log` and `events`. */
 export interface LogResult {
   readonly records: readonly unknown[];
 }

@@ -6,7 +6,9 @@ import { type ControlClient, connectControl } from "./client.ts";
 import { check } from "./commands/check.ts";
 import { changeConnection, type Verb } from "./commands/connection.ts";
 import { counters } from "./commands/counters.ts";
+import { events } from "./commands/events.ts";
 import { log } from "./commands/log.ts";
+import { metrics } from "./commands/metrics.ts";
 import { status } from "./commands/status.ts";
 import { CommandError, type ExitCode, exitCode } from "./exit-codes.ts";
 import { type Output, printJson } from "./output.ts";
@@ -112,11 +114,29 @@ function program(version: string, output: Output): Command {
       ),
     );
 
+  talking(root.command("events"))
+    .description("show what happened: tunnels, SAs and failures, one record each")
+    .option("-f, --follow", "go on with what happens from now on")
+    .option("-n, --lines <count>", "how many records", lineCount, 100)
+    .action((options: Common & { follow?: true; lines: number }) =>
+      withDaemon(options, (client) =>
+        events(client, output, {
+          lines: options.lines,
+          follow: options.follow === true,
+          json: options.json === true,
+        }),
+      ),
+    );
+
   talking(root.command("counters"))
     .description("show what the data plane counts, and why packets were dropped")
     .action((options: Common) =>
       withDaemon(options, (client) => counters(client, output, options.json === true)),
     );
+
+  talking(root.command("metrics"), false)
+    .description("print the metrics in Prometheus' text format")
+    .action((options: Common) => withDaemon(options, (client) => metrics(client, output)));
 
   talking(root.command("dump"), false)
     .description("print the daemon's whole state as JSON; no secrets")

@@ -22,6 +22,11 @@ export function renderFailure(failure: FailureRecord, agoMs: number, width: numb
   ];
 }
 
+/** A failure that has not hurt yet. */
+export function renderWarning(failure: FailureRecord, agoMs: number, width: number): string[] {
+  return ["warning:", ...renderFailure(failure, agoMs, width)];
+}
+
 const offers = (label: string, list: readonly string[]): [string, string][] =>
   list.map((text, i) => [i === 0 ? label : "", text]);
 

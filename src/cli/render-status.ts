@@ -2,7 +2,7 @@
 import type { DaemonStatus, DropCount, SaTraffic } from "../api/control-protocol.ts";
 import type { ConnectionStatus, TunnelStatus } from "../gateway/contract.ts";
 import { fewChildren, pairRows, pairsWarning, renderManyChildren, selectorText } from "./render-children.ts";
-import { renderFailure } from "./render-failure.ts";
+import { renderFailure, renderWarning } from "./render-failure.ts";
 import { formatBytes, formatDuration, labelled, printable, table, wrap } from "./table.ts";
 
 /** The whole gateway: one row per configured connection, up or not, and why those that fail do. */
@@ -29,7 +29,7 @@ export function renderOverview(status: DaemonStatus, width: number): string[] {
       const traffic = status.connectionTraffic.find((row) => row.connection === connection.name);
       return [
         printable(connection.name),
-        connection.state + (connection.weak.length > 0 ? " *" : ""),
+        connection.state + marks(connection),
         formatDuration(daemon.nowMs - connection.sinceMs),
         printable(peerOf(connection)),
         formatBytes(traffic?.inbound.bytes ?? 0),
@@ -39,6 +39,8 @@ export function renderOverview(status: DaemonStatus, width: number): string[] {
     lines.push(...table(columns, rows, width));
     if (gateway.connections.some((connection) => connection.weak.length > 0))
       lines.push("", "* uses weak algorithms: see culvert status CONNECTION");
+    if (gateway.connections.some((connection) => connection.warnings.length > 0))
+      lines.push("", "! works, and will fail later: see below");
   }
   for (const connection of gateway.connections) {
     if (connection.state !== "up" && connection.lastFailure)
@@ -47,6 +49,9 @@ export function renderOverview(status: DaemonStatus, width: number): string[] {
         ...renderFailure(connection.lastFailure, daemon.nowMs - connection.lastFailure.atMs, width),
       );
   }
+  for (const connection of gateway.connections)
+    for (const warning of connection.warnings)
+      lines.push("", ...renderWarning(warning, daemon.nowMs - warning.atMs, width));
   for (const { name, tunnels } of gateway.connections) {
     const warning = pairsWarning(name, tunnels);
     if (warning) lines.push("", ...labelled("warning: ", printable(warning), 9, width));
@@ -57,6 +62,9 @@ export function renderOverview(status: DaemonStatus, width: number): string[] {
   if (daemon.restartNeeded.length > 0) lines.push("", ...wrap(printable(restartHint(status)), width));
   return lines;
 }
+
+const marks = ({ weak, warnings }: ConnectionStatus): string =>
+  `${weak.length > 0 ? " *" : ""}${warnings.length > 0 ? " !" : ""}`;
 
 /** Everything about one connection. */
 export function renderConnection(
@@ -72,10 +80,33 @@ export function renderConnection(
   for (const tunnel of connection.tunnels) lines.push("", ...renderTunnel(tunnel, status, width));
   if (connection.lastFailure) {
     const ago = nowMs - connection.lastFailure.atMs;
-    lines.push("", connection.state === "up" ? "last failure, since recovered:" : "last failure:");
+    lines.push("", lastFailureTitle(connection));
     lines.push(...renderFailure(connection.lastFailure, ago, width));
   }
+  for (const warning of connection.warnings)
+    if (warning.atMs !== connection.lastFailure?.atMs)
+      lines.push("", ...renderWarning(warning, nowMs - warning.atMs, width));
+  if (connection.failures.length > 1) lines.push("", ...renderHistory(connection, nowMs, width));
   return lines;
+}
+
+/** The failures before the last one, the newest first. */
+function renderHistory({ failures }: ConnectionStatus, nowMs: number, width: number): string[] {
+  const columns = [
+    { title: "EARLIER FAILURE" },
+    { title: "AGO", align: "right" as const },
+    { title: "TIMES", align: "right" as const },
+    { title: "DIFFERS", shrink: true },
+  ];
+  const rows = failures
+    .slice(1)
+    .map(({ code, atMs, times, difference }) => [
+      code,
+      formatDuration(nowMs - atMs),
+      String(times),
+      printable(difference),
+    ]);
+  return table(columns, rows, width);
 }
 
 /** Why packets died, most frequent first. */
@@ -127,6 +158,12 @@ function renderTunnel(tunnel: TunnelStatus, status: DaemonStatus, width: number)
       .flatMap(([label, text]) => labelled(`    ${label}`, printable(text), labelWidth, width)),
     ...(many ? renderManyChildren(tunnel.children, status.traffic, width) : []),
   ];
+}
+
+function lastFailureTitle({ state, warnings, lastFailure }: ConnectionStatus): string {
+  if (warnings.some((warning) => warning.atMs === lastFailure?.atMs))
+    return "warning: works now, and will fail:";
+  return state === "up" ? "last failure, since recovered:" : "last failure:";
 }
 
 function peerOf(connection: ConnectionStatus): string {

@@ -1,9 +1,11 @@
 /** The configuration as it takes effect, in the file's own keys, with every default written out and no secret. */
+import { formatEndpoint } from "../core/address.ts";
 import type { Config, ConnectionConfig, CustomerGatewayConfig, Identity, PeerAddress } from "./model.ts";
 import { sharedAddressSpace } from "./values.ts";
 
 /** Plain JSON. Apart from the keys, which it lacks, a file with these contents means the same configuration. */
 export function explainConfig(config: Config) {
+  const { listen } = config.gateway.metrics;
   return {
     gateway: {
       name: config.gateway.name,
@@ -11,6 +13,7 @@ export function explainConfig(config: Config) {
       tun: { name: config.gateway.tun.name, mtu: config.gateway.tun.mtu },
       workers: config.gateway.workers,
       replayWindow: config.gateway.replayWindow,
+      metrics: optional({ listen: listen && formatEndpoint(listen) }),
     },
     customerGateways: Object.fromEntries(
       config.connections.flatMap(({ tunnels }) => tunnels.map((t) => [t.name, explainCustomerGateway(t)])),
@@ -62,6 +65,7 @@ function explainConnection(connection: ConnectionConfig) {
       lifetimeSeconds: ipsec.lifetimeSeconds,
       lifetimeKilobytes: ipsec.lifetimeKilobytes,
       lifetimePackets: ipsec.lifetimePackets,
+      rehearseRekey: ipsec.rehearseRekey,
       perSubnetPair: ipsec.perSubnetPair,
     },
     dpd: {

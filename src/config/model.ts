@@ -2,7 +2,7 @@
  * The configuration after parsing, defaults and rules: what the rest of culvert sees. No optional that has a default
  * survives to here. The schema that produces it is `schema.ts`; names follow the file's keys.
  */
-import type { IpAddress, Prefix } from "../core/address.ts";
+import type { Endpoint, IpAddress, Prefix } from "../core/address.ts";
 import type { Secret } from "../core/secret.ts";
 
 export interface Config {
@@ -25,6 +25,8 @@ export interface GatewayConfig {
   readonly tun: { readonly name: string; readonly mtu: number | "auto" };
   readonly workers: number | "auto";
   readonly replayWindow: number;
+  /** `listen`: where GET /metrics is answered; a loopback address. */
+  readonly metrics: { readonly listen?: Endpoint | undefined };
 }
 
 export interface CustomerGatewayConfig {
@@ -91,6 +93,7 @@ export interface ConnectionConfig {
     readonly lifetimeSeconds: number;
     readonly lifetimeKilobytes: number;
     readonly lifetimePackets: number;
+    readonly rehearseRekey: boolean;
     readonly perSubnetPair: boolean | "auto";
   };
   readonly dpd: {

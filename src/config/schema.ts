@@ -14,6 +14,7 @@ import {
   readIp,
   readKeyId,
   readLinkCidr,
+  readLoopbackListen,
   readName,
   readPeer,
   readPrefix,
@@ -72,6 +73,17 @@ export const gatewaySchema = z.strictObject({
     .prefault({}),
   workers: autoOr(1, 256).prefault("auto"),
   replayWindow: integer([64, 65_536]).prefault(4096),
+  metrics: z
+    .strictObject({
+      listen: text(
+        {
+          type: "address and port",
+          rule: "a loopback address and a port, such as 127.0.0.1:9540 or [::1]:9540",
+        },
+        readLoopbackListen,
+      ).optional(),
+    })
+    .prefault({}),
 });
 
 export const customerGatewaySchema = z.strictObject({
@@ -114,6 +126,7 @@ export const connectionSchema = z.strictObject({
         (n) => n === 0 || (n >= 2560 && n <= maxKilobytes),
       ).prefault(0),
       lifetimePackets: integer([0, Number.MAX_SAFE_INTEGER]).prefault(0),
+      rehearseRekey: flag().prefault(true),
       perSubnetPair: pairing().prefault("auto"),
     })
     .prefault({}),

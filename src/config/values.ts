@@ -1,5 +1,5 @@
 /** Readers of single values: text in, value or broken rule out. Nothing here looks at another value. */
-import { IpAddress, Prefix } from "../core/address.ts";
+import { type Endpoint, IpAddress, Prefix } from "../core/address.ts";
 import {
   dh,
   encr,
@@ -33,6 +33,19 @@ export function readIp(text: string): Read<IpAddress> {
   const address = IpAddress.tryParse(text);
   return address === undefined ? refuse() : accept(address);
 }
+
+/** Metrics are for this host's own Prometheus or a proxy that authenticates: no other address may be listened on. */
+export function readLoopbackListen(text: string): Read<Endpoint> {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([0-9.]+)):([1-9]\d{0,4})$/.exec(text);
+  if (match === null) return refuse();
+  const address = IpAddress.tryParse(match[1] ?? match[2]!);
+  const port = Number(match[3]);
+  if (address === undefined || port > 65_535 || !loopback.some((prefix) => prefix.contains(address)))
+    return refuse();
+  return accept({ address, port });
+}
+
+const loopback = [Prefix.parse("127.0.0.0/8"), Prefix.parse("::1/128")];
 
 /** Host bits must be zero: `10.1.0.1/16` is a mistake more often than it is a network. */
 export function readPrefix(text: string): Read<Prefix> {

@@ -12,11 +12,11 @@ const schema = z.discriminatedUnion("verb", [
   z.strictObject({ ...envelope, verb: z.literal("rekey"), connection, ike: z.boolean() }),
   z.strictObject({
     ...envelope,
-    verb: z.literal("log"),
+    verb: z.enum(["log", "events"]),
     lines: z.int().min(0).max(1000),
     follow: z.boolean(),
   }),
-  z.strictObject({ ...envelope, verb: z.literal("counters") }),
+  z.strictObject({ ...envelope, verb: z.enum(["counters", "metrics"]) }),
   z.strictObject({ ...envelope, verb: z.literal("dump") }),
 ]);
 

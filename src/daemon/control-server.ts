@@ -21,13 +21,16 @@ import type { LogRing } from "../telemetry/log-ring.ts";
 import { parseRequest } from "./control-request.ts";
 import { exitCode, StartError } from "./exit-codes.ts";
 
-/** Answers one request; follows of the log are the server's own business. */
-export type ControlHandler = (request: ControlRequest) => Result<unknown, ControlError>;
+/** Answers one request; follows are the server's own business. A promise is for what takes several turns. */
+export type ControlHandler = (
+  request: ControlRequest,
+) => Result<unknown, ControlError> | Promise<Result<unknown, ControlError>>;
 
 export interface ControlServerOptions {
   readonly path: string;
   readonly handle: ControlHandler;
-  readonly ring: LogRing;
+  /** What can be followed, by verb. */
+  readonly rings: { readonly log: LogRing; readonly events: LogRing };
   /** A throw out of `handle`; the client gets INTERNAL. */
   readonly onError: (error: unknown) => void;
 }
@@ -168,10 +171,16 @@ function serve(socket: Socket, options: ControlServerOptions): void {
         );
         continue;
       }
-      socket.write(encode(answer(request.value, options)));
-      if (request.value.verb === "log" && request.value.follow) {
+      const answered = answer(request.value, options);
+      if (answered instanceof Promise)
+        void answered.then((later) => {
+          if (!socket.writableEnded) socket.write(encode(later));
+        });
+      else socket.write(encode(answered));
+      const { verb, id } = request.value;
+      if ((verb === "log" || verb === "events") && request.value.follow) {
         unfollow?.();
-        unfollow = follow(socket, options.ring, request.value.id);
+        unfollow = follow(socket, options.rings[verb], id);
       }
     }
     // A client that asks without reading is not read from until it has caught up.
@@ -182,17 +191,25 @@ function serve(socket: Socket, options: ControlServerOptions): void {
   });
 }
 
-function answer(request: ControlRequest, options: ControlServerOptions): ControlAnswer {
+function answer(
+  request: ControlRequest,
+  options: ControlServerOptions,
+): ControlAnswer | Promise<ControlAnswer> {
   const { id } = request;
-  try {
-    const result = options.handle(request);
-    return result.ok
-      ? { v: controlVersion, id, ok: true, result: result.value }
-      : { v: controlVersion, id, ok: false, error: result.error };
-  } catch (error) {
+  const failed = (error: unknown): ControlAnswer => {
     options.onError(error);
     const message = "the daemon failed to answer; its log says why";
     return { v: controlVersion, id, ok: false, error: { code: "INTERNAL", message } };
+  };
+  const told = (result: Result<unknown, ControlError>): ControlAnswer =>
+    result.ok
+      ? { v: controlVersion, id, ok: true, result: result.value }
+      : { v: controlVersion, id, ok: false, error: result.error };
+  try {
+    const result = options.handle(request);
+    return result instanceof Promise ? result.then(told, failed) : told(result);
+  } catch (error) {
+    return failed(error);
   }
 }
 

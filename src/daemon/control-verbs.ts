@@ -7,11 +7,13 @@ import type {
   DaemonStatus,
   DropCount,
   LogResult,
+  MetricsResult,
 } from "../api/control-protocol.ts";
 import { err, ok, type Result } from "../core/result.ts";
 import type { GatewayCommand, GatewayInput, GatewayMachine } from "../gateway/contract.ts";
 import { ikeDrops } from "../ike/v2/drops.ts";
 import type { LogRing } from "../telemetry/log-ring.ts";
+import type { MetricsPage } from "../telemetry/metrics.ts";
 import type { DataPlanePort } from "./ports.ts";
 import type { Clock } from "./shell.ts";
 import type { TrafficTotals } from "./traffic-totals.ts";
@@ -21,6 +23,8 @@ export interface ControlSubject {
   readonly dataPlane: Pick<DataPlanePort, "traffic" | "counters" | "drops" | "dump">;
   readonly clock: Pick<Clock, "now">;
   readonly ring: LogRing;
+  readonly events: LogRing;
+  readonly metrics: Pick<MetricsPage, "render">;
   readonly feed: (input: GatewayInput) => void;
   readonly daemon: Omit<DaemonStatus["daemon"], "nowMs">;
   readonly tun: DaemonStatus["tun"];
@@ -30,7 +34,10 @@ export interface ControlSubject {
   readonly stopping: boolean;
 }
 
-export function answerControl(request: ControlRequest, on: ControlSubject): Result<unknown, ControlError> {
+export function answerControl(
+  request: ControlRequest,
+  on: ControlSubject,
+): Result<unknown, ControlError> | Promise<Result<unknown, ControlError>> {
   switch (request.verb) {
     case "status":
       return ok(status(on));
@@ -42,8 +49,12 @@ export function answerControl(request: ControlRequest, on: ControlSubject): Resu
       return command({ verb: request.verb, connection: request.connection, ike: request.ike }, on);
     case "log":
       return ok<LogResult>({ records: on.ring.recent(request.lines).map((line) => JSON.parse(line)) });
+    case "events":
+      return ok<LogResult>({ records: on.events.recent(request.lines).map((line) => JSON.parse(line)) });
     case "counters":
       return ok<CountersResult>({ counters: on.dataPlane.counters(), drops: countedDrops(on) });
+    case "metrics":
+      return on.metrics.render().then((text) => ok<MetricsResult>({ text }));
     case "dump":
       return ok({ ...status(on), dataPlane: on.dataPlane.dump() });
   }

@@ -12,7 +12,9 @@ import type { DataPlaneEvent } from "../core/dataplane.ts";
 import { err } from "../core/result.ts";
 import type { Kernel } from "../dataplane/kernel.ts";
 import type { GatewayMachine } from "../gateway/contract.ts";
+import type { EventLog } from "../telemetry/event-log.ts";
 import type { Log } from "../telemetry/log.ts";
+import { type MetricsInput, MetricsPage } from "../telemetry/metrics.ts";
 import { AddressWatch, addressWatchMs } from "./address-watch.ts";
 import { configDifference } from "./config-diff.ts";
 import { type ControlServer, openControlServer } from "./control-server.ts";
@@ -20,6 +22,7 @@ import { answerControl, type ControlSubject } from "./control-verbs.ts";
 import { type ExitCode, exitCode } from "./exit-codes.ts";
 import { HostRouting } from "./host-routing.ts";
 import type { Keylog } from "./keylog.ts";
+import { type MetricsListener, openMetricsListener } from "./metrics-listener.ts";
 import { type Performer, perform } from "./perform.ts";
 import type { DataPlanePort } from "./ports.ts";
 import type { Resolver } from "./resolver.ts";
@@ -37,6 +40,7 @@ export interface DaemonParts {
   /** What a start found wanting on the host, for the log and the status. */
   readonly warnings: readonly string[];
   readonly log: Log;
+  readonly events: EventLog;
   readonly clock: Clock;
   readonly resolve: Resolver;
   readonly kernel: Kernel;
@@ -62,6 +66,8 @@ export class Daemon {
   readonly #dataPlane: DataPlanePort;
   readonly #machine: GatewayMachine;
   readonly #shell: Shell;
+  readonly #metrics: MetricsPage;
+  #metricsListener: MetricsListener | undefined;
   readonly #totals = new TrafficTotals();
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #startedAtMs: number;
@@ -78,7 +84,7 @@ export class Daemon {
     const starting: ControlError = { code: "UNAVAILABLE", message: "the daemon is starting" };
     const server = await openControlServer({
       path: parts.controlPath,
-      ring: parts.log.ring,
+      rings: { log: parts.log.ring, events: parts.events.ring },
       handle: (request) => (daemon ? answerControl(request, daemon.#subject()) : err(starting)),
       onError: (error) => parts.log.write("error", "control socket", { err: error }),
     });
@@ -90,18 +96,25 @@ export class Daemon {
       log: parts.log,
     });
     let dataPlane: DataPlanePort | undefined;
+    let metrics: MetricsListener | undefined;
     try {
+      const { listen } = parts.config.gateway.metrics;
+      const render = async () => (daemon ? daemon.#metrics.render() : "");
+      const onError = (error: unknown) => parts.log.write("error", "metrics", { err: error });
+      if (listen) metrics = await openMetricsListener({ listen, render, onError });
       dataPlane = parts.openDataPlane((events) => {
         if (daemon) daemon.#onEvents(events);
       });
       routing.cleanUp();
       daemon = new Daemon(parts, server, routing, dataPlane);
+      daemon.#metricsListener = metrics;
       daemon.#begin();
       return daemon;
     } catch (error) {
       if (daemon) daemon.#shell.close();
       if (dataPlane) routing.cleanUp();
       dataPlane?.close();
+      metrics?.close();
       server.close();
       throw error;
     }
@@ -120,6 +133,10 @@ export class Daemon {
     this.#machine = parts.createMachine(dataPlane);
     this.#startedAtMs = parts.clock.now();
     this.#mtu = tunMtu(parts.config);
+    this.#metrics = new MetricsPage(
+      () => this.#metricsInput(),
+      () => new Promise((resolve) => setImmediate(resolve)),
+    );
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -130,6 +147,7 @@ export class Daemon {
       routing,
       resolve: parts.resolve,
       log: parts.log,
+      events: parts.events,
       keylog: parts.keylog,
       feed: (input) => this.#shell.feed(input),
       onStopped: () => this.#finish(exitCode.ok),
@@ -245,18 +263,35 @@ export class Daemon {
     this.#shell.close();
     this.#routing.cleanUp();
     this.#dataPlane.close();
+    this.#metricsListener?.close();
     this.#server.close();
     this.#parts.log.write("info", "culvertd stopped");
     this.#end(code);
   }
 
+  #metricsInput(): MetricsInput {
+    const { version, clock, config } = this.#parts;
+    const nowMs = clock.now();
+    const names = config.connections.map(({ name }) => name);
+    return {
+      version,
+      startedAtMs: this.#startedAtMs,
+      nowMs,
+      gateway: this.#machine.status(nowMs),
+      connectionTraffic: this.#totals.perConnection(names, this.#dataPlane.traffic()),
+      drops: this.#dataPlane.drops(),
+    };
+  }
+
   #subject(): ControlSubject {
-    const { version, configFile, config, clock, log, warnings } = this.#parts;
+    const { version, configFile, config, clock, log, events, warnings } = this.#parts;
     return {
       machine: this.#machine,
       dataPlane: this.#dataPlane,
       clock,
       ring: log.ring,
+      events: events.ring,
+      metrics: this.#metrics,
       feed: (input) => this.#shell.feed(input),
       daemon: {
         version,

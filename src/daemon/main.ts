@@ -9,6 +9,7 @@ import type { Secret } from "../core/secret.ts";
 import { generateKeyPair } from "../crypto/index.ts";
 import { openDataPlane, openKernel } from "../dataplane/index.ts";
 import { Gateway } from "../gateway/gateway.ts";
+import { EventLog } from "../telemetry/event-log.ts";
 import { type Log, openLog } from "../telemetry/log.ts";
 import { hostAddresses } from "./address-watch.ts";
 import { systemClock } from "./clock.ts";
@@ -86,6 +87,7 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
       ...hostWarnings(config, hostFacts),
     ],
     log,
+    events: new EventLog(() => new Date()),
     clock: systemClock,
     resolve: systemResolver,
     kernel,

@@ -1,6 +1,7 @@
 /** Carries out what the gateway asks for: each `GatewayOutput` becomes one call to the host or the data plane. */
 import type { SaSpec } from "../core/dataplane.ts";
 import type { GatewayInput, GatewayOutput } from "../gateway/contract.ts";
+import type { EventLog } from "../telemetry/event-log.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { HostRouting } from "./host-routing.ts";
 import type { Keylog } from "./keylog.ts";
@@ -19,6 +20,7 @@ export interface Performer {
   readonly routing: Pick<HostRouting, "publish">;
   readonly resolve: Resolver;
   readonly log: Pick<Log, "write">;
+  readonly events: Pick<EventLog, "push">;
   /** Writes one row of a Wireshark table; absent unless the operator asked for the keys. */
   readonly keylog: Keylog["write"] | undefined;
   /** Feeds the gateway, later than the output that is being performed. */
@@ -60,6 +62,9 @@ export function perform(output: GatewayOutput, to: Performer): void {
       break;
     case "failure":
       to.log.write("warn", "connection failed", { ...output.record });
+      break;
+    case "event":
+      to.events.push(output.event);
       break;
     case "keylog":
       to.keylog?.(output.table, output.line);

@@ -8,8 +8,10 @@
 import type { Endpoint, IpAddress, Prefix } from "../core/address.ts";
 import type { DataPlaneEvent, ForwardingPlan, SaPath, SaSpec } from "../core/dataplane.ts";
 import type { FailureRecord } from "../core/failure.ts";
+import type { FailureCode } from "../core/failure-reasons.ts";
 import type { Instant } from "../core/time.ts";
 import type { InstalledSa } from "./audit.ts";
+import type { GatewayEvent } from "./gateway-events.ts";
 
 export type GatewayInput =
   | { readonly kind: "start" }
@@ -77,7 +79,9 @@ export type GatewayOutput =
       readonly message: string;
       readonly fields: Readonly<Record<string, unknown>>;
     }
+  /** Also an event of the stream. */
   | { readonly kind: "failure"; readonly record: FailureRecord }
+  | { readonly kind: "event"; readonly event: GatewayEvent }
   /** Keys in Wireshark's words, one line of the file that `table` names. Only with `exportKeys`: reads all traffic. */
   | {
       readonly kind: "keylog";
@@ -118,6 +122,24 @@ export interface ConnectionStatus {
   readonly weak: readonly string[];
   readonly tunnels: readonly TunnelStatus[];
   readonly lastFailure: (FailureRecord & { readonly atMs: number }) | undefined;
+  /** The last few different failures, the newest first; `times`: how often in a row. */
+  readonly failures: readonly (Pick<FailureRecord, "code" | "peer" | "difference"> & {
+    readonly atMs: number;
+    readonly times: number;
+  })[];
+  /** What failed while the tunnel went on working: it will hurt later. Gone when it succeeds. */
+  readonly warnings: readonly (FailureRecord & { readonly atMs: number })[];
+  readonly counts: ConnectionCounts;
+}
+
+/** Since the daemon started. */
+export interface ConnectionCounts {
+  /** IKE SAs that got as far as being authenticated, by our role; a rekey is not a handshake. */
+  readonly handshakesInitiated: number;
+  readonly handshakesAnswered: number;
+  readonly ikeRekeys: number;
+  readonly childRekeys: number;
+  readonly failures: Readonly<Partial<Record<FailureCode, number>>>;
 }
 
 export interface TunnelStatus {

@@ -30,6 +30,8 @@ import type {
   GatewayStatus,
 } from "./contract.ts";
 import { Forwarding } from "./forwarding.ts";
+import { childSaEvent, type GatewayEvent, ikeSaEvent } from "./gateway-events.ts";
+import { ConnectionHistory } from "./history.ts";
 import { espKeyLine, ikeKeyLine } from "./keylog-lines.ts";
 import { NameWatch } from "./name-watch.ts";
 import { peerSettings } from "./peers.ts";
@@ -97,7 +99,14 @@ export class Gateway implements GatewayMachine {
             );
       for (const tunnel of tunnels) this.#tunnels.set(tunnel.id, tunnel);
       const state = connectionState(tunnels);
-      return { connection, tunnels, weak: weakWords(connection), state, since: 0, lastFailure: undefined };
+      return {
+        connection,
+        tunnels,
+        weak: weakWords(connection),
+        state,
+        since: 0,
+        history: new ConnectionHistory(),
+      };
     });
     this.#connectionsByName = new Map(this.#connections.map((record) => [record.connection.name, record]));
     this.#forwarding = new Forwarding({
@@ -375,6 +384,8 @@ export class Gateway implements GatewayMachine {
         break;
       case "rekeyed":
         this.#log("info", "IKE SA rekeyed", { ...about(output.successor), ...suiteOf(output.successor) });
+        this.#tell(ikeSaEvent(output.successor, "rekeyed"));
+        this.#historyOf(output.sa)?.onIkeRekeyed();
         break;
       case "ended":
         this.#onEnded(now, output.sa, output.why);
@@ -389,7 +400,7 @@ export class Gateway implements GatewayMachine {
         this.#forwarding.change(output.sa.peer!.connectionIndex);
         break;
       case "failure":
-        this.#onFailure(now, output.record);
+        this.#onFailure(now, output.record, output.sa);
         break;
       case "ikeKeys":
         this.#outputs.push({
@@ -413,6 +424,8 @@ export class Gateway implements GatewayMachine {
     const { localId, remoteId, role, handshakeMs } = sa;
     const ids = { localId, remoteId, role, handshakeMs };
     this.#log("info", "IKE SA up", { ...about(sa), ...ids, ...suiteOf(sa) });
+    this.#tell(ikeSaEvent(sa, "up"));
+    this.#historyOf(sa)?.onEstablished(role);
     // The operator may have said down while the peer was half-way in.
     if (tunnel?.intent === "off") this.#endpoint.close(now, sa, "requested");
   }
@@ -421,12 +434,15 @@ export class Gateway implements GatewayMachine {
     this.#forwarding.change(sa.peer!.connectionIndex);
     const message = rekeyOf === undefined ? "CHILD_SA up" : "CHILD_SA rekeyed";
     this.#log("info", message, { ...about(sa), ...spis(child), suite: formatSuite(child.suite) });
+    this.#tell(childSaEvent(sa, child, rekeyOf === undefined ? "up" : "rekeyed"));
+    if (rekeyOf !== undefined) this.#historyOf(sa)?.onChildRekeyed(sa.peer!.id);
     this.#tunnelOf(sa)?.onUp(now);
   }
 
   #onChildDown(now: Instant, sa: IkeSa, child: ChildSa, why: Parameters<Tunnel["onDown"]>[1]): void {
     this.#forwarding.change(sa.peer!.connectionIndex);
     this.#log(why === "rekeyed" ? "debug" : "info", "CHILD_SA down", { ...about(sa), ...spis(child), why });
+    if (why !== "rekeyed") this.#tell(childSaEvent(sa, child, "down", why));
     this.#settle(now, sa, why);
   }
 
@@ -434,6 +450,7 @@ export class Gateway implements GatewayMachine {
     // An initiator that never got through has its failure record; a rekeyed IKE SA lives on in its successor.
     const level = why === "rekeyed" || sa.handshakeMs === 0 ? "debug" : "info";
     this.#log(level, "IKE SA down", { ...about(sa), why });
+    if (level === "info") this.#tell(ikeSaEvent(sa, "down", why));
     this.#settle(now, sa, why);
   }
 
@@ -447,10 +464,19 @@ export class Gateway implements GatewayMachine {
     if (!carries && !connecting) tunnel.onDown(now, why);
   }
 
-  #onFailure(now: Instant, record: FailureRecord): void {
+  #onFailure(now: Instant, record: FailureRecord, sa?: IkeSa): void {
     const connection = this.#connectionsByName.get(record.connection ?? "");
-    if (connection) connection.lastFailure = { record, at: now };
+    connection?.history.onFailure(now, record, sa);
     this.#outputs.push({ kind: "failure", record });
+    this.#tell({ type: "failure", failure: record });
+  }
+
+  #historyOf(sa: IkeSa): ConnectionHistory | undefined {
+    return this.#connectionsByName.get(sa.peer?.connection ?? "")?.history;
+  }
+
+  #tell(event: GatewayEvent): void {
+    this.#outputs.push({ kind: "event", event });
   }
 
   // ── Tunnels ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -463,6 +489,7 @@ export class Gateway implements GatewayMachine {
       resolve: (name) => this.#outputs.push({ kind: "resolve", name }),
       connect: (tunnel, now, remote) => this.#connect(tunnel, now, remote),
       onUnresolved: (tunnel, now) => this.#onUnresolved(tunnel, now),
+      onNoLocalAddress: (tunnel, now, remote) => this.#onNoLocalAddress(tunnel, now, remote),
     };
   }
 
@@ -499,10 +526,12 @@ export class Gateway implements GatewayMachine {
       why,
     };
     this.#log(to === "UP" || from === "UP" ? "info" : "debug", "tunnel state", fields);
+    this.#tell({ type: "tunnel", ...fields });
     const { address } = tunnel.customerGateway;
     if (address.kind === "dns" && to === "UP") this.#names.use(now, address.name);
     if (address.kind === "dns" && from === "UP") this.#names.release(address.name);
     const record = this.#connections[connection.index]!;
+    if (from === "UP") record.history.onTunnelDown(tunnel.id);
     const state = connectionState(record.tunnels);
     if (state !== record.state) {
       record.state = state;
@@ -518,6 +547,16 @@ export class Gateway implements GatewayMachine {
     const details = { ours: [name], difference: `${name} has no address that we can reach` };
     const record = failureOf({ peer, candidates: [], remote }, "PEER_NAME_UNRESOLVED", details);
     this.#onFailure(now, { ...record, peer: name });
+  }
+
+  #onNoLocalAddress(tunnel: Tunnel, now: Instant, remote: IpAddress): void {
+    const details = {
+      ours: this.#config.gateway.addresses.map(String),
+      theirs: [`${remote}`],
+      difference: `the peer lives at ${remote}, and gateway.addresses has no IPv${remote.family} address`,
+    };
+    const subject = { peer: tunnel.peer, candidates: [], remote: { address: remote, port: 500 } };
+    this.#onFailure(now, failureOf(subject, "NO_LOCAL_ADDRESS", details));
   }
 
   #updatePeers(): void {

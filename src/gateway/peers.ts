@@ -38,6 +38,7 @@ export function peerSettings(
     childLifetimeMs: ipsec.lifetimeSeconds * 1000,
     childLifetimeBytes: ipsec.lifetimeKilobytes * 1024,
     childLifetimePackets: ipsec.lifetimePackets,
+    rehearseRekey: ipsec.rehearseRekey,
     replayWindow: config.gateway.replayWindow,
     answerTimeoutMs: dpd.timeoutSeconds * 1000,
     livenessIntervalMs: dpd.enabled ? dpd.intervalSeconds * 1000 : undefined,

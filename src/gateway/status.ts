@@ -1,7 +1,6 @@
 /** The gateway's state for an operator: plain JSON, no secrets, every configured connection, up or not. */
 import type { ConnectionConfig } from "../config/model.ts";
 import { formatEndpoint } from "../core/address.ts";
-import type { FailureRecord } from "../core/failure.ts";
 import type { Instant } from "../core/time.ts";
 import { formatSelector } from "../core/traffic-selector.ts";
 import { type ChildSa, outboundOrder } from "../ike/v2/child-sa.ts";
@@ -9,6 +8,7 @@ import { formatIdentity } from "../ike/v2/identity.ts";
 import type { IkeSa } from "../ike/v2/ike-sa.ts";
 import { formatSuite, parseProposal } from "../registry/index.ts";
 import type { ConnectionStatus, TunnelStatus } from "./contract.ts";
+import type { ConnectionHistory } from "./history.ts";
 import { addressText } from "./peers.ts";
 import type { Tunnel, TunnelState } from "./tunnel.ts";
 
@@ -18,7 +18,7 @@ export interface ConnectionRecord {
   readonly weak: readonly string[];
   state: ConnectionStatus["state"];
   since: Instant;
-  lastFailure: { readonly record: FailureRecord; readonly at: Instant } | undefined;
+  readonly history: ConnectionHistory;
 }
 
 /** The best state of any of its tunnels. */
@@ -34,14 +34,14 @@ export function connectionStatus(
   now: Instant,
   sasOf: (peerId: string) => readonly IkeSa[],
 ): ConnectionStatus {
-  const { connection, tunnels, weak, state, since, lastFailure } = record;
+  const { connection, tunnels, weak, state, since, history } = record;
   return {
     name: connection.name,
     state,
     sinceMs: since,
     weak,
     tunnels: tunnels.map((tunnel) => tunnelStatus(tunnel, now, sasOf(tunnel.id).toReversed())),
-    lastFailure: lastFailure && { ...lastFailure.record, atMs: lastFailure.at },
+    ...history.status,
   };
 }
 

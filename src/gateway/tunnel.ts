@@ -35,6 +35,8 @@ export interface TunnelHost {
   /** Starts a CHILD_SA on an IKE SA that stands, or else a new IKE SA. False when there is nothing to start from. */
   connect(tunnel: Tunnel, now: Instant, remote: IpAddress): boolean;
   onUnresolved(tunnel: Tunnel, now: Instant): void;
+  /** No outer address of ours is of the family of `remote`. */
+  onNoLocalAddress(tunnel: Tunnel, now: Instant, remote: IpAddress): void;
 }
 
 /** A tunnel that stood this long has shown that it works: its next attempt starts without delay. */
@@ -186,7 +188,9 @@ export class Tunnel {
   #connect(now: Instant, remote: IpAddress): void {
     this.#attempts++;
     this.#transition({ name: "CONNECTING" }, now, `attempt ${this.#attempts}`);
-    if (!this.#host.connect(this, now, remote)) this.#retry(now, "no outer address of the peer's family");
+    if (this.#host.connect(this, now, remote)) return;
+    this.#host.onNoLocalAddress(this, now, remote);
+    this.#retry(now, "no outer address of the peer's family");
   }
 
   #retry(now: Instant, why: string): void {

@@ -31,10 +31,11 @@ describe("answers that a responder must not give", () => {
       }),
     );
     expect(tunnelStatus(sim, a).ike).toBeUndefined();
-    expect(a.failures[0]!.code).toBe("PEER_PROTOCOL_ERROR");
     peer.received.push(good);
     peer.answerInit();
     peer.answerAuth();
+    // Nothing has failed: anybody could have sent the first answer.
+    expect(a.failures).toEqual([]);
     expect(tunnelStatus(sim, a).state).toBe("up");
   });
 

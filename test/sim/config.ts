@@ -24,6 +24,7 @@ export interface SiteOptions {
   readonly mobike?: boolean;
   readonly childless?: ConnectionConfig["ike"]["childless"];
   readonly lifetimeSeconds?: number;
+  readonly rehearseRekey?: boolean;
   readonly perSubnetPair?: boolean | "auto";
   readonly lifetimeKilobytes?: number;
   readonly lifetimePackets?: number;
@@ -45,6 +46,7 @@ export function siteConfig(options: SiteOptions): Config {
       tun: { name: "culvert0", mtu: "auto" },
       workers: 1,
       replayWindow: 4096,
+      metrics: {},
     },
     connections: [connectionConfig(options)],
     routes: { destination: options.routing === "protected-data-flows" ? [] : routes, policy: [] },
@@ -81,6 +83,8 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       lifetimeSeconds: options.lifetimeSeconds ?? 86400,
       lifetimeKilobytes: options.lifetimeKilobytes ?? 0,
       lifetimePackets: options.lifetimePackets ?? 0,
+      // The other scenarios count messages: those about rehearsals ask for one.
+      rehearseRekey: options.rehearseRekey ?? false,
       perSubnetPair: options.perSubnetPair ?? "auto",
     },
     dpd: { enabled: true, intervalSeconds: 10, timeoutSeconds: 30, action: "restart", ...options.dpd },

@@ -136,7 +136,7 @@ describe("mandatory payloads removed, doubled or renumbered (CVE-2013-6467)", ()
     const { peer, b } = atTheDoor();
     peer.init();
     expect(notifyOf(peer.auth(without("AUTH")))).toBe(N.AUTHENTICATION_FAILED);
-    expect(b.failures[0]).toMatchObject({ code: "AUTHENTICATION_FAILED", theirs: ["EAP"] });
+    expect(b.failures[0]).toMatchObject({ code: "AUTH_METHOD_UNSUPPORTED", theirs: ["EAP"] });
     expectNothingLeft(b);
   });
 

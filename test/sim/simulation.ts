@@ -12,6 +12,7 @@ import type { Secret } from "../../src/core/secret.ts";
 import { generateKeyPair, type KeyPair, keyPairFromPrivate } from "../../src/crypto/index.ts";
 import type { GatewayCommand, GatewayOutput, TunnelStatus } from "../../src/gateway/contract.ts";
 import { Gateway, type GatewayDeps } from "../../src/gateway/gateway.ts";
+import type { GatewayEvent } from "../../src/gateway/gateway-events.ts";
 import { sameSelectors } from "../../src/ike/v2/selectors.ts";
 import { dhById } from "../../src/registry/index.ts";
 import { Network, type Packet } from "./network.ts";
@@ -27,6 +28,7 @@ export class Node {
   gateway: Gateway;
   readonly installed: InstalledSa[] = [];
   readonly failures: FailureRecord[] = [];
+  readonly events: GatewayEvent[] = [];
   readonly logs: Extract<GatewayOutput, { kind: "log" }>[] = [];
   readonly keylog: string[] = [];
   readonly resolves: string[] = [];
@@ -287,6 +289,9 @@ export class Simulation {
         break;
       case "failure":
         node.failures.push(output.record);
+        break;
+      case "event":
+        node.events.push(output.event);
         break;
       case "keylog":
         node.keylog.push(output.line);

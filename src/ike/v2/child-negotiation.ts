@@ -3,11 +3,12 @@
  * Both roles end in `install`; whatever fails gives its inbound SPI back.
  */
 import type { FailureRecord } from "../../core/failure.ts";
+import type { FailureCode } from "../../core/failure-reasons.ts";
 import { err, ok, type Result } from "../../core/result.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
 import type { TrafficSelector } from "../../core/traffic-selector.ts";
-import { type EspSuite, isErrorNotify, NotifyType } from "../../registry/index.ts";
+import { type EspSuite, groupKeyword, isErrorNotify, NotifyType } from "../../registry/index.ts";
 import {
   espSpiBytes,
   espSpiFrom,
@@ -17,13 +18,22 @@ import {
   type Proposal,
 } from "../../wire/index.ts";
 import { type ChildSa, install } from "./child-sa.ts";
-import { failureOf, mismatchDetails, selectorDetails } from "./failures.ts";
+import {
+  childTerms,
+  codeOfNotify,
+  type Details,
+  type Ends,
+  failureOf,
+  mismatchDetails,
+  selectorDetails,
+  selectorPair,
+} from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { childKeys } from "./key-material.ts";
 import { narrowRequest } from "./narrowing.ts";
 import { notify } from "./notify.ts";
 import type { Ask } from "./pairs.ts";
-import { checkAnswer, choose, firstChildSa, offer, type Scope } from "./proposals.ts";
+import { checkAnswer, choose, firstChildSa, groupsOf, offer, type Scope } from "./proposals.ts";
 import { isSubset } from "./selectors.ts";
 import type { PeerSettings } from "./settings.ts";
 
@@ -76,6 +86,9 @@ export function childOfferPayloads(o: ChildOffer): PlainPayload[] {
   ];
 }
 
+/** The selectors of an offer. */
+export const endsOf = (o: ChildOffer): Ends => ({ local: o.localSelectors, remote: o.remoteSelectors });
+
 /** Initiator: the suite of the answer, or why there is none. Does not install. */
 export function readAnswer(
   sa: IkeSa,
@@ -100,7 +113,8 @@ export function readAnswer(
     const ours = { local: o.localSelectors, remote: o.remoteSelectors };
     const theirs = { local: tsi.selectors, remote: tsr.selectors };
     const difference = "the peer answered with selectors wider than ours";
-    return err(failureOf(sa, "TS_UNACCEPTABLE", { ...selectorDetails(ours, theirs), difference }));
+    const offered = childTerms(o.proposals, ours);
+    return err(failureOf(sa, "TS_UNACCEPTABLE", { ...selectorDetails(ours, theirs), difference, offered }));
   }
   return ok({ suite: suite.value, spiOut, local: tsi.selectors, remote: tsr.selectors });
 }
@@ -151,8 +165,14 @@ export function decideChild(
   const peer = sa.peer!;
   const offered = findPayload(payloads, "SA")!.proposals;
   const chosen = choose(scope, peer.espProposals, offered);
+  const theirs = {
+    local: findPayload(payloads, "TSr")!.selectors,
+    remote: findPayload(payloads, "TSi")!.selectors,
+  };
+  const terms = childTerms(offered, theirs);
   if (!chosen.ok) {
-    const record = failureOf(sa, "NO_PROPOSAL_CHOSEN_ESP", mismatchDetails(chosen.error));
+    const details = { ...mismatchDetails(chosen.error), offered: terms };
+    const record = failureOf(sa, "NO_PROPOSAL_CHOSEN_ESP", details);
     return err({ notify: NotifyType.code.NO_PROPOSAL_CHOSEN, record });
   }
   const { suite, proposal } = chosen.value;
@@ -163,16 +183,17 @@ export function decideChild(
     });
     return err({ notify: NotifyType.code.NO_PROPOSAL_CHOSEN, record });
   }
-  const theirs = {
-    local: findPayload(payloads, "TSr")!.selectors,
-    remote: findPayload(payloads, "TSi")!.selectors,
-  };
   const own = replaced ?? peer;
   const narrowed = narrowRequest(own, !replaced && peer.perSubnetPair === true, theirs);
   if (!narrowed.ok) {
     const ours = { local: own.localSelectors, remote: own.remoteSelectors };
     const { difference, remedy, notify } = narrowed.error;
-    const details = { ...selectorDetails(ours, theirs), difference, ...(remedy && { remedy }) };
+    const details = {
+      ...selectorDetails(ours, theirs),
+      difference,
+      offered: terms,
+      ...(remedy && { remedy }),
+    };
     return err({ notify, record: failureOf(sa, "TS_UNACCEPTABLE", details) });
   }
   return ok({ suite, proposal, spiOut, ...narrowed.value });
@@ -213,21 +234,35 @@ export function answerChild(
 /** What a refusal of `o` means to the operator. */
 export function refusalOf(sa: IkeSa, o: ChildOffer, refused: NotifyPayload): FailureRecord {
   const theirs = [NotifyType.nameOf(refused.type)];
-  if (refused.type === NotifyType.code.NO_PROPOSAL_CHOSEN)
-    return failureOf(sa, "NO_PROPOSAL_CHOSEN_ESP", {
-      ours: sa.peer!.espProposals.map((p) => p.text),
-      theirs,
-    });
-  if (refused.type === NotifyType.code.TS_UNACCEPTABLE) {
-    const ends = { local: o.localSelectors, remote: o.remoteSelectors };
-    return failureOf(sa, "TS_UNACCEPTABLE", { ...selectorDetails(ends, ends), theirs });
+  const offered = childTerms(o.proposals, endsOf(o));
+  const ours = sa.peer!.espProposals.map((p) => p.text);
+  const of = (code: FailureCode, details: Details) =>
+    failureOf(sa, code, { ours, theirs, offered, ...details });
+  switch (refused.type) {
+    case NotifyType.code.NO_PROPOSAL_CHOSEN: {
+      if (!o.scope.pfs) return of("NO_PROPOSAL_CHOSEN_ESP", {});
+      const groups = groupsOf(sa.peer!.espProposals).map(groupKeyword).join(" or ");
+      const asked = groups === "" ? "no DH group" : `DH group ${groups}`;
+      return of("NO_PROPOSAL_CHOSEN_ESP", {
+        difference: `perfect forward secrecy: we ask for ${asked}, the peer answers ${theirs}`,
+      });
+    }
+    case NotifyType.code.TS_UNACCEPTABLE:
+      return of("TS_UNACCEPTABLE", { ours: [selectorPair(endsOf(o))] });
+    case NotifyType.code.SINGLE_PAIR_REQUIRED:
+      return of("TS_UNACCEPTABLE", {
+        ours: [selectorPair(endsOf(o))],
+        difference: "the peer takes one pair of subnets in a CHILD_SA, and was asked for several",
+        remedy: "set ipsec.perSubnetPair here to auto or true, or let the peer take several",
+      });
+    case NotifyType.code.CHILD_SA_NOT_FOUND:
+      return of("CHILD_SA_NOT_FOUND", {});
+    default: {
+      const code = codeOfNotify(
+        refused.type,
+        o.rekeyOf === undefined ? "PEER_REFUSED_CHILD" : "REKEY_REFUSED",
+      );
+      return of(code, { difference: `the peer answers ${theirs}` });
+    }
   }
-  if (refused.type === NotifyType.code.SINGLE_PAIR_REQUIRED) {
-    const ends = { local: o.localSelectors, remote: o.remoteSelectors };
-    const difference = "the peer takes one pair of subnets in a CHILD_SA, and was asked for several";
-    const remedy = "set ipsec.perSubnetPair here to auto or true, or let the peer take several";
-    return failureOf(sa, "TS_UNACCEPTABLE", { ...selectorDetails(ends, ends), theirs, difference, remedy });
-  }
-  const difference = `the peer answered ${theirs}`;
-  return failureOf(sa, "OTHER_NOTIFY", { theirs, difference });
 }

@@ -11,6 +11,7 @@ import type { TrafficSelector } from "../../core/traffic-selector.ts";
 import { type EspSuite, encrById, encrKeyBits } from "../../registry/index.ts";
 import type { EndReason } from "./events.ts";
 import { deleteChildSa } from "./exchanges/informational.ts";
+import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import type { DirectionKeys } from "./key-material.ts";
 import { outerPath } from "./nat.ts";
@@ -52,6 +53,8 @@ export interface ChildSa {
   /** Directions that the data plane refused or lost: there is nothing to use or remove. */
   readonly refused: Set<SaSpec["direction"]>;
   rekeyAt: Instant | undefined;
+  /** Until its first rekey, which is a rehearsal: when it is due to be rekeyed in earnest. */
+  rehearsal: { readonly softAt: Instant } | undefined;
   /** What the peer made of it while our own rekey was under way, and the lower nonce of its exchange (§2.8.1). */
   rival: { readonly child: ChildSa; readonly lowestNonce: Uint8Array } | undefined;
   readonly expiresAt: Instant;
@@ -107,6 +110,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     installedAt: now,
     refused: new Set(),
     rekeyAt: now + Math.floor(peer.childLifetimeMs * soft),
+    rehearsal: undefined,
     rival: undefined,
     expiresAt: now + peer.childLifetimeMs,
   };
@@ -356,8 +360,18 @@ export function onChildTimeout(sa: IkeSa, child: ChildSa, now: Instant): void {
     return;
   }
   if (state.name !== "INSTALLED") return;
-  if (child.expiresAt <= now) requestChildDelete(sa, now, child, "expired");
+  if (child.expiresAt <= now) expireChild(sa, now, child, "time");
   else if (child.rekeyAt !== undefined && child.rekeyAt <= now) sa.host.onChildRekeyDue(sa, child, now);
+}
+
+/** The hard lifetime of `child` passed, in time or in what it carried: every attempt to rekey it failed. */
+export function expireChild(sa: IkeSa, now: Instant, child: ChildSa, limit: "time" | "volume"): void {
+  const seconds = sa.peer!.childLifetimeMs / 1000;
+  const what = limit === "time" ? `${seconds} s` : "its limit of bytes or packets";
+  const difference = `the CHILD_SA reached ${what} and was not rekeyed before`;
+  const record = failureOf(sa, "LIFETIME_EXPIRED", { difference });
+  sa.host.emit({ kind: "failure", sa, record });
+  requestChildDelete(sa, now, child, "expired");
 }
 
 /**

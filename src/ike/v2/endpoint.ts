@@ -27,7 +27,7 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { type ChildSa, exhaust, isConfirmed, outboundOrder, requestChildDelete } from "./child-sa.ts";
+import { type ChildSa, exhaust, expireChild, isConfirmed, outboundOrder } from "./child-sa.ts";
 import { CookieJar } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -40,7 +40,7 @@ import { ikeSaInit, initiateIkeSa, onIkeSaInitRequest } from "./exchanges/ike-sa
 import { informational } from "./exchanges/informational.ts";
 import { ikeRekeyName, rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
 import { onLocalAddresses } from "./exchanges/update-addresses.ts";
-import { failureOf } from "./failures.ts";
+import { failureOf, refusedSa, unknownCritical } from "./failures.ts";
 import { Allowance, HalfOpen } from "./half-open.ts";
 import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
@@ -204,7 +204,7 @@ export class IkeEndpoint {
         if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi) continue;
         if (hard) exhaust(sa, child);
         if (child.state.name !== "INSTALLED") continue;
-        if (hard) requestChildDelete(sa, now, child, "expired");
+        if (hard) expireChild(sa, now, child, "volume");
         else this.#rekeyChild(sa, child, now);
         this.#host.touch(sa);
       }
@@ -238,7 +238,7 @@ export class IkeEndpoint {
         if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi || child.refused.has(direction))
           continue;
         child.refused.add(direction);
-        const record = failureOf(sa, "DATAPLANE_ERROR", { difference: `${direction} SA: ${reason}` });
+        const record = refusedSa(sa, child, direction, reason);
         this.#emit({ kind: "failure", sa, record });
         sa.requestDelete(now, "failed");
       }
@@ -350,6 +350,8 @@ export class IkeEndpoint {
     const critical = findUnknownCritical(message.payloads);
     if (critical) {
       refuse(notify(NotifyType.code.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical.type)));
+      const candidates = this.#peers.candidates(local.address, remote.address);
+      if (candidates.length > 0) this.#complain(unknownCritical(candidates, remote, critical.type));
       return;
     }
     if (violation(ikeSaInit.request, message.payloads) !== undefined) {

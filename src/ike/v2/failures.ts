@@ -1,62 +1,170 @@
 /** Failure records of IKEv2: what was offered on both sides, the first difference, and what to change where. */
 import { type Endpoint, formatEndpoint } from "../../core/address.ts";
-import type { FailureRecord } from "../../core/failure.ts";
+import type { FailureRecord, Terms } from "../../core/failure.ts";
 import { type FailureCode, failureReasons } from "../../core/failure-reasons.ts";
 import { formatSelector, type TrafficSelector } from "../../core/traffic-selector.ts";
-import type { Mismatch } from "./proposals.ts";
+import { formatSuite, NotifyType } from "../../registry/index.ts";
+import type { Proposal } from "../../wire/index.ts";
+import type { ChildSa } from "./child-sa.ts";
+import type { Secured } from "./key-material.ts";
+import { formatOffer, type Mismatch } from "./proposals.ts";
 import type { PeerSettings } from "./settings.ts";
 
-type Details = Partial<Pick<FailureRecord, "ours" | "theirs" | "difference" | "remedy">>;
+export type Details = Partial<Pick<FailureRecord, "ours" | "theirs" | "difference" | "remedy" | "offered">>;
 
 /** Whom a record is about: an IKE SA, or a first message that never became one. */
 export interface Subject {
   readonly peer: PeerSettings | undefined;
   readonly candidates: readonly PeerSettings[];
   readonly remote: Endpoint;
+  readonly secured?: Secured | undefined;
+  readonly children?: ReadonlyMap<number, ChildSa>;
 }
 
 /** A record about `subject`; what is not said falls back to the code's own text and remedy. */
 export function failureOf(subject: Subject, code: FailureCode, details: Details = {}): FailureRecord {
   const { peer, candidates, remote } = subject;
+  const known = peer ?? (candidates.length === 1 ? candidates[0] : undefined);
+  const agreed = agreedTerms(subject);
   return {
     code,
-    connection: peer?.connection ?? (candidates.length === 1 ? candidates[0]!.connection : undefined),
+    connection: known?.connection,
     peer: formatEndpoint(remote),
-    ours: details.ours ?? [],
-    theirs: details.theirs ?? [],
+    ours: bounded(details.ours ?? []),
+    theirs: bounded(details.theirs ?? []),
     difference: details.difference ?? failureReasons[code],
     remedy: details.remedy ?? remedies[code],
+    ...(known && { configured: configuredTerms(known) }),
+    ...(details.offered && { offered: boundedTerms(details.offered) }),
+    ...(agreed && { agreed: boundedTerms(agreed) }),
   };
+}
+
+function configuredTerms(peer: PeerSettings): Terms {
+  return boundedTerms({
+    ike: peer.ikeProposals.map((p) => p.text),
+    esp: peer.espProposals.map((p) => p.text),
+    selectors: [selectorPair({ local: peer.localSelectors, remote: peer.remoteSelectors })],
+  });
+}
+
+function agreedTerms({ secured, children }: Subject): Terms | undefined {
+  if (!secured) return undefined;
+  const pairs = [...(children?.values() ?? [])];
+  const selectors = pairs.map((c) => selectorPair({ local: c.localSelectors, remote: c.remoteSelectors }));
+  return {
+    ike: [formatSuite(secured.suite)],
+    ...(pairs.length > 0 && {
+      esp: [...new Set(pairs.map((c) => formatSuite(c.suite)))],
+      selectors: [...new Set(selectors)],
+    }),
+  };
+}
+
+/** The data plane did not take one half of `child`. */
+export function refusedSa(sa: Subject, child: ChildSa, direction: string, reason: string): FailureRecord {
+  const difference = `${direction} SA: ${reason}`;
+  return failureOf(sa, "DATAPLANE_ERROR", { ours: [formatSuite(child.suite)], difference });
+}
+
+/** A first message with a critical payload that we do not know. */
+export function unknownCritical(
+  candidates: readonly PeerSettings[],
+  remote: Endpoint,
+  payloadType: number,
+): FailureRecord {
+  const difference = `IKE_SA_INIT: critical payload ${payloadType} is unknown here`;
+  return failureOf({ peer: undefined, candidates, remote }, "UNSUPPORTED_CRITICAL_PAYLOAD", { difference });
+}
+
+/** What a message offers for a CHILD_SA. */
+export function childTerms(proposals: readonly Proposal[], ends: Ends): Terms {
+  return { esp: proposals.map(formatOffer), selectors: [selectorPair(ends)] };
+}
+
+/** An error notification of the peer that means the same wherever it comes; otherwise `fallback`. */
+export function codeOfNotify(notifyType: number, fallback: FailureCode): FailureCode {
+  switch (notifyType) {
+    case NotifyType.code.AUTHENTICATION_FAILED:
+      return "AUTHENTICATION_FAILED";
+    case NotifyType.code.UNSUPPORTED_CRITICAL_PAYLOAD:
+      return "UNSUPPORTED_CRITICAL_PAYLOAD";
+    case NotifyType.code.TS_UNACCEPTABLE:
+      return "TS_UNACCEPTABLE";
+    case NotifyType.code.INVALID_KE_PAYLOAD:
+      return "INVALID_KE";
+    default:
+      return fallback;
+  }
 }
 
 export function mismatchDetails(mismatch: Mismatch): Details {
   return { ours: mismatch.ours, theirs: mismatch.theirs, difference: mismatch.difference };
 }
 
-/** Both ends of a selector disagreement, written `local === remote`. */
-export function selectorDetails(
-  ours: { readonly local: readonly TrafficSelector[]; readonly remote: readonly TrafficSelector[] },
-  theirs: { readonly local: readonly TrafficSelector[]; readonly remote: readonly TrafficSelector[] },
-): Details {
-  const list = (selectors: readonly TrafficSelector[]) => selectors.map(formatSelector).join(" ");
-  const pair = (s: typeof ours) => `${list(s.local)} === ${list(s.remote)}`;
-  return { ours: [pair(ours)], theirs: [pair(theirs)] };
+export interface Ends {
+  readonly local: readonly TrafficSelector[];
+  readonly remote: readonly TrafficSelector[];
 }
+
+/** Both ends of a selector disagreement, written `local === remote`. */
+export function selectorDetails(ours: Ends, theirs: Ends): Details {
+  return { ours: [selectorPair(ours)], theirs: [selectorPair(theirs)] };
+}
+
+export function selectorPair({ local, remote }: Ends): string {
+  const list = (selectors: readonly TrafficSelector[]) => bounded(selectors.map(formatSelector)).join(" ");
+  return `${list(local)} === ${list(remote)}`;
+}
+
+/** A peer may offer hundreds of everything: a record stays readable, and small enough to be kept. */
+function bounded(list: readonly string[]): readonly string[] {
+  const kept = list
+    .slice(0, maxListed)
+    .map((text) => (text.length <= maxText ? text : `${text.slice(0, maxText)}…`));
+  return list.length <= maxListed ? kept : [...kept, `and ${list.length - maxListed} more`];
+}
+
+function boundedTerms(terms: Terms): Terms {
+  return Object.fromEntries(Object.entries(terms).map(([kind, list]) => [kind, bounded(list)]));
+}
+
+const maxListed = 8;
+const maxText = 400;
 
 export const remedies: Readonly<Record<FailureCode, string>> = {
   NO_PROPOSAL_CHOSEN_IKE: "add one of the peer's proposals to ike.proposals here, or one of ours on the peer",
   NO_PROPOSAL_CHOSEN_ESP:
     "add one of the peer's proposals to ipsec.proposals here, or one of ours on the peer",
   AUTHENTICATION_FAILED: "make psk the same on both sides, and compare the identities",
+  AUTH_METHOD_UNSUPPORTED:
+    "set the peer to pre-shared key authentication: EAP and certificates are not what this gateway does",
   PEER_IDENTITY_MISMATCH: "set ike.remoteId here to what the peer sends, or change the peer's local identity",
   TS_UNACCEPTABLE:
     "make localSubnets and remoteSubnets here mirror the peer's, or use destination routing on both",
   INVALID_KE: "configure a DH group that both sides have",
   PEER_UNREACHABLE:
     "check the peer's address, and that UDP 500 and 4500 pass every firewall in both directions",
+  IKE_AUTH_UNANSWERED:
+    "look at the peer's log; if it never saw IKE_AUTH, a firewall drops UDP 4500 or fragments of large datagrams",
   PEER_NAME_UNRESOLVED: "check the name in customerGateways and the host's DNS",
+  NO_LOCAL_ADDRESS: "add an address of that family to gateway.addresses, or give the peer one of ours",
   NO_CONNECTION_MATCHES: "add a connection whose customer gateway has this address, or one with address: any",
   PEER_PROTOCOL_ERROR: "look at the peer's log, and report the exchange if the peer is a current release",
+  UNSUPPORTED_CRITICAL_PAYLOAD:
+    "turn off at the sender what needs that payload, or update the side that does not know it",
+  PEER_REFUSED_CHILD:
+    "look at the peer's log for why it refused; it may allow fewer CHILD_SAs than we ask for",
+  CHILD_SA_LIMIT:
+    "configure fewer selector pairs on the peer, or look why it makes a CHILD_SA again and again",
+  REKEY_REFUSED:
+    "look at the peer's log for why it refuses to rekey: the SA ends with its lifetime otherwise",
+  REKEY_REHEARSAL_FAILED:
+    "make the groups of ipsec.proposals here (perfect forward secrecy) and the peer's the same, then culvert reset",
+  LIFETIME_EXPIRED:
+    "see the failures before this one: they say why rekeying failed; compare the lifetimes too",
+  CHILD_SA_NOT_FOUND:
+    "look at the peer's log for where its CHILD_SA went: a restart, or a lifetime without rekeying",
   PEER_DELETED: "look at the peer's log: it closed the tunnel on purpose",
   DPD_TIMEOUT: "check the path to the peer and whether it still runs",
   PEER_RESTARTED: "nothing: the tunnel is set up again",

@@ -215,6 +215,11 @@ export class IkeSa {
     this.#transport.rebuild(now);
   }
 
+  /** Nobody answered the last request: the next one takes its message ID. */
+  retract(): void {
+    this.#transport.retract();
+  }
+
   /** The path has changed: what waits for its response goes out on the new one at once, with fresh patience. */
   resend(now: Instant): void {
     this.#transport.resend(now);

@@ -57,6 +57,8 @@ export interface PeerSettings {
   /** Per CHILD_SA and direction; 0 is unlimited. */
   readonly childLifetimeBytes: number;
   readonly childLifetimePackets: number;
+  /** As initiator, rekey the first CHILD_SA once soon after it is up. */
+  readonly rehearseRekey: boolean;
   /** Packets. */
   readonly replayWindow: number;
   /** RFC 4555, when the peer supports it too. */
@@ -113,6 +115,8 @@ export interface EndpointLimits {
   readonly reassemblyMs: number;
   /** The part of a lifetime, 0 to 0.86, after which an SA is rekeyed at the earliest: see `softFraction`. */
   readonly rekeyFraction: number;
+  /** How long after the first CHILD_SA is up its rekey is rehearsed, ±50 %. */
+  readonly rehearsalMs: number;
   /** After TEMPORARY_FAILURE or a collision, jittered. */
   readonly rekeyRetryMs: number;
   /** After a refusal that will hardly change: the longer of this and a part of what is left of the lifetime. */
@@ -147,6 +151,7 @@ export const defaultLimits: EndpointLimits = {
   reassemblyBytes: 32_768,
   reassemblyMs: 30_000,
   rekeyFraction: 0.8,
+  rehearsalMs: 3_000,
   rekeyRetryMs: 10_000,
   refusedRetryMs: 30_000,
 };

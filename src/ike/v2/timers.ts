@@ -4,6 +4,7 @@
  */
 import { earlier, type Instant } from "../../core/time.ts";
 import { childDeadline, onChildTimeout } from "./child-sa.ts";
+import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { livenessAt, onLivenessDue } from "./liveness.ts";
 import type { StateName } from "./states.ts";
@@ -29,6 +30,8 @@ export function onTimers(sa: IkeSa, now: Instant): void {
   }
   if (state.name !== "ESTABLISHED") return;
   if (due(sa.expiresAt, now)) {
+    const difference = `the IKE SA reached ${sa.peer!.ikeLifetimeMs / 1000} s and was not rekeyed before`;
+    sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "LIFETIME_EXPIRED", { difference }) });
     sa.requestDelete(now, "expired");
     return;
   }

@@ -115,15 +115,13 @@ export class Transport {
       payloads === "malformed"
         ? "a response that does not decode"
         : critical
-          ? `critical payload ${critical.type} in a response`
+          ? `critical payload ${critical.type} in a response, unknown here`
           : violation(out.exchange.response, payloads);
+    const code = critical ? "UNSUPPORTED_CRITICAL_PAYLOAD" : "PEER_PROTOCOL_ERROR";
     if (problem !== undefined || payloads === "malformed") {
       // §2.21.3: an authenticated response that makes no sense leaves the two sides with different ideas.
       out.exchange.onAbandon?.(this.#sa);
-      this.#sa.fail(
-        now,
-        failureOf(this.#sa, "PEER_PROTOCOL_ERROR", { difference: `${out.exchange.name}: ${problem}` }),
-      );
+      this.#sa.fail(now, failureOf(this.#sa, code, { difference: `${out.exchange.name}: ${problem}` }));
       return;
     }
     out.exchange.onResponse(this.#sa, now, { header, payloads, local, remote, datagram });
@@ -171,7 +169,9 @@ export class Transport {
       const fatal = this.#sa.is("HALF_OPEN");
       reply([notify(NotifyType.code.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical.type))]);
       const difference = `${exchange.name}: critical payload ${critical.type} is unknown here`;
-      if (fatal) this.#sa.fail(now, failureOf(this.#sa, "PEER_PROTOCOL_ERROR", { difference }));
+      const record = failureOf(this.#sa, "UNSUPPORTED_CRITICAL_PAYLOAD", { difference });
+      if (fatal) this.#sa.fail(now, record);
+      else this.#sa.host.emit({ kind: "failure", sa: this.#sa, record });
       this.#pump(now);
       return;
     }
@@ -272,6 +272,11 @@ export class Transport {
     out.delayMs = this.#sa.host.limits.retransmitMs;
     out.nextAt = now + out.delayMs;
     this.#send(this.#sa.local, this.#sa.remote, out.datagrams);
+  }
+
+  /** Nobody answered the last request: the next one takes its message ID. */
+  retract(): void {
+    this.#nextOut--;
   }
 
   /** Sends what waits for its response at once, on the path of now, with fresh patience. */

@@ -75,6 +75,7 @@ describe("explainConfig", () => {
       tun: { name: "culvert0", mtu: "auto" },
       workers: "auto",
       replayWindow: 4096,
+      metrics: {},
     });
     expect(explained.connections["hq-branch"]).toEqual({
       customerGateway: "branch",
@@ -102,6 +103,7 @@ describe("explainConfig", () => {
         lifetimeSeconds: 86_400,
         lifetimeKilobytes: 0,
         lifetimePackets: 0,
+        rehearseRekey: true,
         perSubnetPair: "auto",
       },
       dpd: { enabled: true, intervalSeconds: 10, timeoutSeconds: 30, action: "restart" },

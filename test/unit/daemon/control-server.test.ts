@@ -24,6 +24,7 @@ let directory: string;
 let path: string;
 let server: ControlServer | undefined;
 let ring: LogRing;
+let events: LogRing;
 let errors: unknown[];
 const sockets: Socket[] = [];
 
@@ -31,6 +32,7 @@ beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), "culvert-control-"));
   path = join(directory, "run", "control.sock");
   ring = new LogRing(10);
+  events = new LogRing(10);
   errors = [];
 });
 
@@ -44,7 +46,7 @@ afterEach(() => {
 async function open(): Promise<void> {
   server = await openControlServer({
     path,
-    ring,
+    rings: { log: ring, events },
     handle: (request) => {
       if (request.verb === "dump") throw new Error("bug");
       return ok({ verb: request.verb });
@@ -207,7 +209,12 @@ describe("control socket", () => {
 describe("control socket as the daemon's lock", () => {
   it("refuses to start beside a daemon that answers", async () => {
     await open();
-    const second = openControlServer({ path, ring, handle: () => ok({}), onError: () => {} });
+    const second = openControlServer({
+      path,
+      rings: { log: ring, events },
+      handle: () => ok({}),
+      onError: () => {},
+    });
     await expect(second).rejects.toMatchObject({ name: "StartError", code: exitCode.busy });
     const client = dial();
     client.socket.write(request("status"));
@@ -224,7 +231,12 @@ describe("control socket as the daemon's lock", () => {
     linkSync(stale, copy);
     await new Promise((resolve) => left.close(resolve));
     expect(existsSync(copy)).toBe(true);
-    const replaced = await openControlServer({ path: copy, ring, handle: () => ok({}), onError: () => {} });
+    const replaced = await openControlServer({
+      path: copy,
+      rings: { log: ring, events },
+      handle: () => ok({}),
+      onError: () => {},
+    });
     const client = dial(copy);
     client.socket.write(request("status"));
     expect(await client.next()).toMatchObject({ ok: true });
@@ -234,7 +246,7 @@ describe("control socket as the daemon's lock", () => {
   it("never removes a file that is no socket", async () => {
     const file = join(directory, "file.sock");
     writeFileSync(file, "precious");
-    const options = { path: file, ring, handle: () => ok({}), onError: () => {} };
+    const options = { path: file, rings: { log: ring, events }, handle: () => ok({}), onError: () => {} };
     await expect(openControlServer(options)).rejects.toThrow("not a socket");
     expect(readFileSync(file, "utf8")).toBe("precious");
   });
@@ -243,7 +255,12 @@ describe("control socket as the daemon's lock", () => {
     const file = join(directory, "plain");
     writeFileSync(file, "");
     chmodSync(file, 0o600);
-    const options = { path: join(file, "control.sock"), ring, handle: () => ok({}), onError: () => {} };
+    const options = {
+      path: join(file, "control.sock"),
+      rings: { log: ring, events },
+      handle: () => ok({}),
+      onError: () => {},
+    };
     await expect(openControlServer(options)).rejects.toBeInstanceOf(StartError);
     const long = { ...options, path: `/tmp/${"x".repeat(200)}` };
     await expect(openControlServer(long)).rejects.toMatchObject({ code: exitCode.usage });

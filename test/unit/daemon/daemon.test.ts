@@ -11,6 +11,7 @@ import { Daemon, type DaemonParts } from "../../../src/daemon/daemon.ts";
 import { exitCode, StartError } from "../../../src/daemon/exit-codes.ts";
 import { serviceManager } from "../../../src/daemon/systemd.ts";
 import type { ConnectionStatus } from "../../../src/gateway/contract.ts";
+import { EventLog } from "../../../src/telemetry/event-log.ts";
 import {
   configOf,
   exampleConfig,
@@ -53,6 +54,7 @@ function setUp(change: Partial<DaemonParts> = {}) {
     config,
     warnings: [],
     log: logged.log,
+    events: new EventLog(() => new Date(0)),
     clock,
     resolve: (name, done) =>
       name === "known.example" ? done([IpAddress.parse("198.51.100.7")], undefined) : done([], "ENOTFOUND"),
@@ -99,6 +101,9 @@ const connection = (name: string, state: ConnectionStatus["state"]): ConnectionS
   weak: [],
   tunnels: [],
   lastFailure: undefined,
+  failures: [],
+  warnings: [],
+  counts: { handshakesInitiated: 0, handshakesAnswered: 0, ikeRekeys: 0, childRekeys: 0, failures: {} },
 });
 
 const sa = (): SaSpec => ({

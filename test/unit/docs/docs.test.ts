@@ -4,7 +4,9 @@ import { describe, expect, it } from "vitest";
 import { configSchema } from "../../../src/config/index.ts";
 import { unsupportedInConnection, unsupportedInFile } from "../../../src/config/unsupported.ts";
 import { type FailureCode, failureReasons } from "../../../src/core/failure-reasons.ts";
+import { eventTypes } from "../../../src/gateway/gateway-events.ts";
 import { dh, encr, integ, kem, prf } from "../../../src/registry/index.ts";
+import { metricRows } from "../../../src/telemetry/metrics.ts";
 import { countingRandom, input, load, problems } from "../config/helpers.ts";
 import { schemaKeys } from "./schema-keys.ts";
 
@@ -138,6 +140,22 @@ describe("docs/failures.md", () => {
     const [, , text, , ...advice] = sections.find((section) => section.startsWith(`${name}\n`))!.split("\n");
     expect(text).toBe(`> ${failureReasons[name]}`);
     expect(advice.join(" ").length).toBeGreaterThan(80);
+  });
+});
+
+describe("docs/operations.md", () => {
+  it("has every metric and no other, in the table's order", () => {
+    const documented = rows(read("docs/operations.md"), ["metric", "type", "labels", "meaning"]);
+    expect(documented).toEqual(
+      metricRows.map(({ name, type, labels, help }) => [code(name), type, labels.map(code).join(", "), help]),
+    );
+  });
+
+  it("has every type of event and no other", () => {
+    const documented = rows(read("docs/operations.md"), ["type", "meaning", "more keys"]);
+    expect(documented.map(([type, meaning]) => [type, meaning])).toEqual(
+      Object.entries(eventTypes).map(([type, meaning]) => [code(type), meaning]),
+    );
   });
 });
 

@@ -5,6 +5,7 @@ import type { Secret } from "../../../core/secret.ts";
 import { NotifyType } from "../../../registry/index.ts";
 import { findPayload, type PlainPayload } from "../../../wire/index.ts";
 import type { Answer } from "../exchange.ts";
+import { failureOf } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { sharedSecret } from "../key-material.ts";
 import { groupData, notify } from "../notify.ts";
@@ -36,6 +37,8 @@ export function agreeKey(
   keyPair.wipe();
   if (shared) return ok({ shared, payloads: [{ kind: "KE", dhGroup: group, data }] });
   sa.host.count("key_exchange");
+  const difference = "CREATE_CHILD_SA: the key exchange data is not a valid public value";
+  sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "PEER_PROTOCOL_ERROR", { difference }) });
   return { ok: false, error: refuse(NotifyType.code.NO_PROPOSAL_CHOSEN) };
 }
 

@@ -63,6 +63,7 @@ import { notifyChild } from "../notify.ts";
 import type { Ask } from "../pairs.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { groupsOf, laterChildSa } from "../proposals.ts";
+import { endRehearsal, onRehearsalUnanswered, reportRekeyFailure } from "../rehearsal.ts";
 import { isSubset } from "../selectors.ts";
 import { confirmContender } from "../succession.ts";
 import { agreeKey, nonceBytes, refuse, refusedDelay, retryDelay } from "./create-child-common.ts";
@@ -105,8 +106,7 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
 function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], replaced?: ChildSa): Answer {
   // Bounds what an authenticated peer can make us keep.
   const { children } = sa.host.limits;
-  if (sa.children.size >= (replaced ? 2 * children : children))
-    return refuse(NotifyType.code.NO_ADDITIONAL_SAS);
+  if (sa.children.size >= (replaced ? 2 * children : children)) return refuseChildOverLimit(sa);
   // Both sides miss the same CHILD_SA and ask for it at once: the initiator's request is the one that counts.
   if (!replaced && sa.role === "initiator" && isAskedFor(sa, payloads))
     return refuse(NotifyType.code.TEMPORARY_FAILURE);
@@ -279,7 +279,9 @@ class CreateChild implements InitiatedExchange {
         return;
       case NotifyType.code.CHILD_SA_NOT_FOUND:
         // The peer has lost it: keeping our half would only swallow packets.
-        if (old) uninstall(sa, now, old, "deleted-by-peer");
+        if (!old) return;
+        sa.host.emit({ kind: "failure", sa, record: refusalOf(sa, offered, error) });
+        uninstall(sa, now, old, "deleted-by-peer");
         return;
       case NotifyType.code.INVALID_KE_PAYLOAD: {
         const group = error.data.length === 2 ? (error.data[0]! << 8) | error.data[1]! : 0;
@@ -299,14 +301,16 @@ class CreateChild implements InitiatedExchange {
       sa.pairs!.onRefused(sa, now, this.#ask!, error, record);
       return;
     }
-    sa.host.emit({ kind: "failure", sa, record });
+    reportRekeyFailure(sa, old, record);
+    if (endRehearsal(old)) return;
     if (error === 0) retryLater(sa, now, old);
     else retryRefused(sa, now, old);
   }
 
   onTimeout(sa: IkeSa, now: Instant): void {
     this.onAbandon(sa);
-    sa.endDead(now);
+    if (this.#replaced?.rehearsal) onRehearsalUnanswered(sa, now, this.#replaced);
+    else sa.endDead(now);
   }
 
   onAbandon(sa: IkeSa): void {
@@ -320,6 +324,12 @@ class CreateChild implements InitiatedExchange {
     this.#keyPair?.wipe();
     this.#keyPair = undefined;
   }
+}
+
+function refuseChildOverLimit(sa: IkeSa): Answer {
+  const difference = `the peer asks for another CHILD_SA, and this IKE SA has ${sa.children.size}`;
+  sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "CHILD_SA_LIMIT", { difference }) });
+  return refuse(NotifyType.code.NO_ADDITIONAL_SAS);
 }
 
 /** The old CHILD_SA is as good as it was: try again later, and not in step with the peer. */

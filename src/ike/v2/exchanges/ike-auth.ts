@@ -20,13 +20,14 @@ import {
   answerChild,
   type ChildOffer,
   childOfferPayloads,
+  endsOf,
   offerChild,
 } from "../child-negotiation.ts";
 import { expectChild, softFraction } from "../child-sa.ts";
 import { ownToken, takeToken } from "../crash-detection.ts";
 import type { Answer, Exchange, InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
-import { failureOf } from "../failures.ts";
+import { childTerms, codeOfNotify, failureOf } from "../failures.ts";
 import { formatIdentity, formatIdPayload, identityMatches, identityPayload } from "../identity.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { pskAuth, type Signed, verifyPskAuth } from "../key-material.ts";
@@ -35,6 +36,7 @@ import { notify } from "../notify.ts";
 import { firstAsk, Pairs } from "../pairs.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { mayExpect } from "../peer-table.ts";
+import { scheduleRehearsal } from "../rehearsal.ts";
 import { narrow, sameSelectors } from "../selectors.ts";
 import type { Identity, PeerSettings } from "../settings.ts";
 import type { SignedMessages } from "../states.ts";
@@ -115,13 +117,7 @@ class IkeAuth implements InitiatedExchange {
     const { Ni } = sa.secured!;
     const octets = { message: this.#signed.response, peerNonce: Ni, restOfIdPayload: restOfIdPayload(idr) };
     if (!isAuthentic(sa, peer, "responder", auth, octets))
-      return this.#refuse(
-        sa,
-        now,
-        NotifyType.code.AUTHENTICATION_FAILED,
-        "AUTHENTICATION_FAILED",
-        authDetails(auth),
-      );
+      return this.#refuse(sa, now, NotifyType.code.AUTHENTICATION_FAILED, authCode(auth), authDetails(auth));
 
     const abandoned = sa.state.name === "DELETING" ? sa.state.why : undefined;
     acceptMobike(sa, peer, payloads);
@@ -148,6 +144,7 @@ class IkeAuth implements InitiatedExchange {
       expectChild(sa, now);
       sa.pairs!.onRefused(sa, now, offered.ask!, error?.type ?? 0, accepted.error);
     }
+    if (accepted.ok) scheduleRehearsal(sa, now, accepted.value);
     if (sa.established) sa.host.onEstablished(sa, now, false);
     return "done";
   }
@@ -155,11 +152,12 @@ class IkeAuth implements InitiatedExchange {
   /** The peer refused in an answer that only it can have encrypted; without AUTH it proves no more than that. */
   #onRefusal(sa: IkeSa, now: Instant, error: NotifyPayload): "done" {
     const theirs = [NotifyType.nameOf(error.type)];
-    const code =
-      error.type === NotifyType.code.AUTHENTICATION_FAILED ? "AUTHENTICATION_FAILED" : "OTHER_NOTIFY";
     const ours = [`our identity ${sa.localId}`];
+    const offered = this.#child && childTerms(this.#child.proposals, endsOf(this.#child));
     this.onAbandon(sa);
-    sa.fail(now, failureOf(sa, code, { ours, theirs }));
+    const difference = `IKE_AUTH: the peer answers ${theirs}`;
+    const details = { ours, theirs, difference, ...(offered && { offered }) };
+    sa.fail(now, failureOf(sa, codeOfNotify(error.type, "OTHER_NOTIFY"), details));
     return "done";
   }
 
@@ -183,10 +181,7 @@ class IkeAuth implements InitiatedExchange {
       sa.end(now, sa.state.why);
       return;
     }
-    const difference = "IKE_SA_INIT was answered, IKE_AUTH was not";
-    const remedy =
-      "look at the peer's log; if it never saw IKE_AUTH, a firewall drops UDP 4500 or fragments of large datagrams";
-    sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "PEER_UNREACHABLE", { difference, remedy }) });
+    sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "IKE_AUTH_UNANSWERED") });
     sa.end(now, "unreachable");
   }
 
@@ -246,7 +241,7 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   const peer = bestBySelectors(authentic, payloads);
   if (!peer) {
     sa.candidates = [fitting[0]!];
-    return refuse("AUTHENTICATION_FAILED", authDetails(auth));
+    return refuse(authCode(auth), authDetails(auth));
   }
 
   const childless = !findPayload(payloads, "SA");
@@ -358,6 +353,13 @@ function identityMismatch(expected: Identity, got: IdPayload) {
   const ours = [formatIdentity(expected)];
   const theirs = [formatIdPayload(got)];
   return { ours, theirs, difference: `peer identity: expected ${ours}, got ${theirs}` };
+}
+
+/** No key is wrong when the peer does not use one. */
+function authCode(auth: AuthPayload | undefined) {
+  return auth?.method === AuthMethod.code.SHARED_KEY_MIC
+    ? "AUTHENTICATION_FAILED"
+    : "AUTH_METHOD_UNSUPPORTED";
 }
 
 function authDetails(auth: AuthPayload | undefined) {

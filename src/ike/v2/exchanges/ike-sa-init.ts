@@ -21,7 +21,7 @@ import {
 } from "../../../wire/index.ts";
 import type { InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
-import { failureOf, mismatchDetails } from "../failures.ts";
+import { codeOfNotify, failureOf, mismatchDetails } from "../failures.ts";
 import type { Host } from "../host.ts";
 import { IkeSa } from "../ike-sa.ts";
 import { secure, sharedSecret } from "../key-material.ts";
@@ -134,13 +134,17 @@ class IkeSaInit implements InitiatedExchange {
   #onError(sa: IkeSa, now: Instant, error: NotifyPayload): "wait" {
     if (error.type === NotifyType.code.INVALID_KE_PAYLOAD) return this.#onInvalidKe(sa, now, error);
     if (error.type === NotifyType.code.NO_PROPOSAL_CHOSEN)
-      return this.#doubt(sa, now, failureOf(sa, "NO_PROPOSAL_CHOSEN_IKE", this.#ours()));
+      return this.#doubt(
+        sa,
+        now,
+        failureOf(sa, "NO_PROPOSAL_CHOSEN_IKE", {
+          ...this.#ours(),
+          theirs: [NotifyType.nameOf(error.type)],
+        }),
+      );
     const theirs = [NotifyType.nameOf(error.type)];
-    return this.#doubt(
-      sa,
-      now,
-      failureOf(sa, "OTHER_NOTIFY", { theirs, difference: `IKE_SA_INIT: ${theirs}` }),
-    );
+    const details = { ...this.#ours(), theirs, difference: `IKE_SA_INIT: the peer answers ${theirs}` };
+    return this.#doubt(sa, now, failureOf(sa, codeOfNotify(error.type, "OTHER_NOTIFY"), details));
   }
 
   /** §1.2: once per group, and only to a group that we offered: else an attacker could choose the weakest. */
@@ -158,7 +162,7 @@ class IkeSaInit implements InitiatedExchange {
     const theirs = group === undefined ? [] : [groupKeyword(group)];
     const ours = groupsOf(this.#peer.ikeProposals).map(groupKeyword);
     const difference = `DH group: ours ${ours.join(" or ")}, theirs ${theirs[0] ?? "not said"}`;
-    return this.#doubt(sa, now, failureOf(sa, "INVALID_KE", { ours, theirs, difference }));
+    return this.#doubt(sa, now, failureOf(sa, "INVALID_KE", { ...this.#ours(), ours, theirs, difference }));
   }
 
   #onAnswer(sa: IkeSa, now: Instant, message: Received): "done" | "wait" {
@@ -209,20 +213,17 @@ class IkeSaInit implements InitiatedExchange {
     return "done";
   }
 
-  /** §2.21.1: anybody could have sent this; a genuine answer may follow. The operator hears of it at once. */
+  /** §2.21.1: anybody could have sent this; a genuine answer may follow, and then nothing has failed. */
   #doubt(sa: IkeSa, now: Instant, record: FailureRecord): "wait" {
-    if (!this.#hint) {
-      this.#hint = record;
-      sa.host.emit({ kind: "failure", sa, record });
-    }
+    this.#hint ??= record;
     sa.waitUntil(now + sa.host.limits.graceAfterErrorMs);
     return "wait";
   }
 
   onTimeout(sa: IkeSa, now: Instant): void {
     this.#keyPair?.wipe();
-    if (!this.#hint)
-      sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "PEER_UNREACHABLE", this.#ours()) });
+    const record = this.#hint ?? failureOf(sa, "PEER_UNREACHABLE", this.#ours());
+    sa.host.emit({ kind: "failure", sa, record });
     sa.end(now, this.#hint ? "failed" : "unreachable");
   }
 
@@ -231,7 +232,8 @@ class IkeSaInit implements InitiatedExchange {
   }
 
   #ours() {
-    return { ours: this.#peer.ikeProposals.map((p) => p.text) };
+    const ours = this.#peer.ikeProposals.map((p) => p.text);
+    return { ours, offered: { ike: ours } };
   }
 }
 
@@ -258,7 +260,10 @@ export function onIkeSaInitRequest(
   const chosen = chooseAmong(candidates, offered);
   if ("mismatch" in chosen) {
     const subject = { peer: undefined, candidates: candidates.slice(0, 1), remote };
-    const record = failureOf(subject, "NO_PROPOSAL_CHOSEN_IKE", mismatchDetails(chosen.mismatch));
+    const record = failureOf(subject, "NO_PROPOSAL_CHOSEN_IKE", {
+      ...mismatchDetails(chosen.mismatch),
+      offered: { ike: chosen.mismatch.theirs },
+    });
     return { kind: "refused", notify: notify(NotifyType.code.NO_PROPOSAL_CHOSEN), record };
   }
   const ke = findPayload(payloads, "KE")!;

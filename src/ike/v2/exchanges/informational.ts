@@ -4,14 +4,15 @@
  *   HDR, SK {[N,] [D,] [CP,] ...} -->
  *                                 <-- HDR, SK {[N,] [D,] [CP], ...}
  */
+import type { FailureRecord } from "../../../core/failure.ts";
 import type { Instant } from "../../../core/time.ts";
 import { ExchangeType, isErrorNotify, NotifyType, ProtocolId } from "../../../registry/index.ts";
 import { type DeletePayload, findPayload, type Payload, type PlainPayload } from "../../../wire/index.ts";
-import { type ChildSa, childByOutboundSpi, retire } from "../child-sa.ts";
+import { type ChildSa, childByOutboundSpi, outboundOrder, retire } from "../child-sa.ts";
 import { ownToken, takeToken } from "../crash-detection.ts";
 import type { Answer, Exchange, InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
-import { failureOf } from "../failures.ts";
+import { codeOfNotify, failureOf } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { notify } from "../notify.ts";
 import { confirmContender, hurryRival, inheritRival } from "../succession.ts";
@@ -36,17 +37,18 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   const { payloads } = message;
   const fatal = fatalNotify(payloads);
   if (fatal !== undefined) {
-    const code =
-      fatal === NotifyType.code.AUTHENTICATION_FAILED ? "AUTHENTICATION_FAILED" : "PEER_PROTOCOL_ERROR";
-    const theirs = [NotifyType.nameOf(fatal)];
-    return { payloads: [], afterwards: () => sa.fail(now, failureOf(sa, code, { theirs })) };
+    return { payloads: [], afterwards: () => sa.fail(now, fatalRecord(sa, fatal)) };
   }
   const deletes = payloads.filter((p): p is DeletePayload => p.kind === "D");
   if (deletes.some((d) => d.protocolId === ProtocolId.code.IKE)) {
     // §1.4.1: the answer to the Delete of an IKE SA is empty; its CHILD_SAs go with it.
     if (sa.established && sa.rival) inheritRival(sa, now);
     const why = sa.is("REKEYED", "CONTENDING") ? "rekeyed" : "deleted-by-peer";
-    return { payloads: [], afterwards: () => sa.end(now, why) };
+    const afterwards = () => {
+      if (why === "deleted-by-peer") reportDelete(sa, "the IKE SA");
+      sa.end(now, why);
+    };
+    return { payloads: [], afterwards };
   }
   confirmContender(sa, now);
   takeToken(sa, payloads);
@@ -69,10 +71,30 @@ function answerDeletes(sa: IkeSa, now: Instant, deletes: readonly DeletePayload[
       }
       if (child.state.name !== "DELETING") ours.add(child.spiIn);
       const replaced = ["REKEYED", "SUPERSEDED", "CONTENDER"].includes(child.state.name);
+      if (child.state.name === "INSTALLED" && outboundOrder(sa).length === 1)
+        reportDelete(sa, "the CHILD_SA");
       retire(sa, now, child, replaced ? "rekeyed" : "deleted-by-peer");
     }
   }
   return ours.size > 0 ? [{ kind: "D", protocolId: ProtocolId.code.ESP, spis: [...ours] }] : [];
+}
+
+/**
+ * The peer closed what carried our packets, and nothing takes its place. An IKE SA without a CHILD_SA has failed before,
+ * and has its record.
+ */
+function reportDelete(sa: IkeSa, what: string): void {
+  if (!sa.established || outboundOrder(sa).length === 0 || sa.host.hasOther(sa)) return;
+  const difference = `the peer sent a Delete for ${what}`;
+  sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "PEER_DELETED", { theirs: ["D"], difference }) });
+}
+
+/** The peer ends the IKE SA with an error notification instead of a Delete. */
+function fatalRecord(sa: IkeSa, notifyType: number): FailureRecord {
+  const theirs = [NotifyType.nameOf(notifyType)];
+  const ours = [`our identity ${sa.localId}`];
+  const difference = `the peer ends the IKE SA with ${theirs}`;
+  return failureOf(sa, codeOfNotify(notifyType, "PEER_PROTOCOL_ERROR"), { ours, theirs, difference });
 }
 
 /** §2.21.2: the three notifications that end an IKE SA without a Delete. */
@@ -164,7 +186,6 @@ export function refuseIkeSa(notifyType: number): InitiatedExchange {
 
 function onPlainResponse(sa: IkeSa, now: Instant, { payloads }: Received): "done" {
   const fatal = fatalNotify(payloads);
-  if (fatal !== undefined && !findPayload(payloads, "D"))
-    sa.fail(now, failureOf(sa, "PEER_PROTOCOL_ERROR", { theirs: [NotifyType.nameOf(fatal)] }));
+  if (fatal !== undefined && !findPayload(payloads, "D")) sa.fail(now, fatalRecord(sa, fatal));
   return "done";
 }

@@ -22,11 +22,11 @@ import {
 import { lowerNonce } from "../cookie.ts";
 import { takeToken } from "../crash-detection.ts";
 import { type Answer, type InitiatedExchange, priorities, type Received } from "../exchange.ts";
-import { failureOf, mismatchDetails } from "../failures.ts";
+import { codeOfNotify, failureOf, mismatchDetails } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { secureRekeyed, sharedSecret } from "../key-material.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
-import { checkAnswer, choose, groupsOf, offer, rekeyedIkeSa } from "../proposals.ts";
+import { checkAnswer, choose, formatOffer, groupsOf, offer, rekeyedIkeSa } from "../proposals.ts";
 import { inherit, inheritRival, successorOf } from "../succession.ts";
 import { agreeKey, nonceBytes, refuse, refusedDelay, retryDelay } from "./create-child-common.ts";
 
@@ -43,13 +43,18 @@ export function onIkeRekey(sa: IkeSa, now: Instant, payloads: readonly PlainPayl
   const peer = sa.peer!;
   const chosen = choose(rekeyedIkeSa, peer.ikeProposals, findPayload(payloads, "SA")!.proposals);
   if (!chosen.ok) {
-    const record = failureOf(sa, "NO_PROPOSAL_CHOSEN_IKE", mismatchDetails(chosen.error));
+    const details = { ...mismatchDetails(chosen.error), offered: { ike: chosen.error.theirs } };
+    const record = failureOf(sa, "NO_PROPOSAL_CHOSEN_IKE", details);
     sa.host.emit({ kind: "failure", sa, record });
     return refuse(NotifyType.code.NO_PROPOSAL_CHOSEN);
   }
   const { suite, proposal } = chosen.value;
   const spiRemote = ikeSpiFrom(proposal.spi)!;
-  if (spiRemote === 0n) return refuse(NotifyType.code.NO_PROPOSAL_CHOSEN);
+  if (spiRemote === 0n) {
+    const difference = "IKE SA rekey: the peer's new SPI is zero";
+    sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "PEER_PROTOCOL_ERROR", { difference }) });
+    return refuse(NotifyType.code.NO_PROPOSAL_CHOSEN);
+  }
   const agreed = agreeKey(sa, payloads, suite.group);
   if (!agreed.ok) return agreed.error;
   const spiLocal = sa.host.newIkeSpi();
@@ -193,7 +198,13 @@ class IkeRekey implements InitiatedExchange {
     if (error.type !== NotifyType.code.TEMPORARY_FAILURE) {
       const theirs = [NotifyType.nameOf(error.type)];
       const difference = `the peer refuses to rekey the IKE SA: ${theirs}`;
-      sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "OTHER_NOTIFY", { theirs, difference }) });
+      const ours = sa.peer!.ikeProposals.map((p) => p.text);
+      const details = { ours, theirs, difference, offered: { ike: this.#proposals.map(formatOffer) } };
+      const code =
+        error.type === NotifyType.code.NO_PROPOSAL_CHOSEN
+          ? "NO_PROPOSAL_CHOSEN_IKE"
+          : codeOfNotify(error.type, "REKEY_REFUSED");
+      sa.host.emit({ kind: "failure", sa, record: failureOf(sa, code, details) });
       sa.rekeyAt = now + refusedDelay(sa, (sa.expiresAt ?? now) - now);
       return;
     }

@@ -1,0 +1,92 @@
+/**
+ * The event stream: one record per thing that an operator may want to hear of when it happens. Plain JSON, no secrets;
+ * `docs/operations.md` has the table, which a test compares with this one.
+ */
+import type { FailureRecord } from "../core/failure.ts";
+import { formatSelector } from "../core/traffic-selector.ts";
+import type { ChildSa } from "../ike/v2/child-sa.ts";
+import type { EndReason } from "../ike/v2/events.ts";
+import type { IkeSa } from "../ike/v2/ike-sa.ts";
+import { formatSuite } from "../registry/index.ts";
+
+/** What each type means. */
+export const eventTypes = {
+  tunnel: "a tunnel changed its state",
+  ikeSa: "an IKE SA is up, was rekeyed or is down",
+  childSa: "a CHILD_SA is up, was rekeyed or is down",
+  failure: "an attempt failed",
+} as const satisfies Record<GatewayEvent["type"], string>;
+
+export type GatewayEvent =
+  | {
+      readonly type: "tunnel";
+      readonly connection: string;
+      readonly customerGateway: string;
+      readonly from: string;
+      readonly to: string;
+      readonly why: string;
+    }
+  | {
+      readonly type: "ikeSa";
+      readonly change: "up" | "rekeyed" | "down";
+      readonly connection: string | undefined;
+      readonly peer: string;
+      readonly role: "initiator" | "responder";
+      /** 16 hexadecimal digits. After `rekeyed` those of the successor. */
+      readonly spiInitiator: string;
+      readonly spiResponder: string;
+      readonly suite?: string;
+      /** Of `down`. */
+      readonly why?: EndReason;
+    }
+  | {
+      readonly type: "childSa";
+      readonly change: "up" | "rekeyed" | "down";
+      readonly connection: string | undefined;
+      readonly peer: string;
+      /** 8 hexadecimal digits. After `rekeyed` those of the successor. */
+      readonly spiIn: string;
+      readonly spiOut: string;
+      readonly suite: string;
+      readonly localSelectors: readonly string[];
+      readonly remoteSelectors: readonly string[];
+      /** Of `down`. */
+      readonly why?: EndReason;
+    }
+  | { readonly type: "failure"; readonly failure: FailureRecord };
+
+export function ikeSaEvent(sa: IkeSa, change: "up" | "rekeyed" | "down", why?: EndReason): GatewayEvent {
+  const spi = (value: bigint) => value.toString(16).padStart(16, "0");
+  return {
+    type: "ikeSa",
+    change,
+    connection: sa.peer?.connection,
+    peer: `${sa.remote.address}`,
+    role: sa.role,
+    spiInitiator: spi(sa.spiInitiator),
+    spiResponder: spi(sa.spiResponder),
+    ...(sa.secured && { suite: formatSuite(sa.secured.suite) }),
+    ...(why && { why }),
+  };
+}
+
+export function childSaEvent(
+  sa: IkeSa,
+  child: ChildSa,
+  change: "up" | "rekeyed" | "down",
+  why?: EndReason,
+): GatewayEvent {
+  const spi = (value: number) => value.toString(16).padStart(8, "0");
+  return {
+    type: "childSa",
+    change,
+    connection: sa.peer?.connection,
+    peer: `${child.remote}`,
+    spiIn: spi(child.spiIn),
+    spiOut: spi(child.spiOut),
+    suite: formatSuite(child.suite),
+    localSelectors: child.localSelectors.map(formatSelector),
+    remoteSelectors: child.remoteSelectors.map(formatSelector),
+    ...(why && { why }),
+  };
+}
