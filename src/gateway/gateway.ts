@@ -62,6 +62,8 @@ export class Gateway implements GatewayMachine {
   readonly #config: Config;
   readonly #spis: SpiAllocator;
   readonly #endpoint: IkeEndpoint;
+  /** For whoever checks that nothing is lost, or kept for ever: only to be read. */
+  readonly ike: IkeEndpoint;
   /** By connection number. */
   readonly #connections: ConnectionRecord[];
   readonly #connectionsByName: ReadonlyMap<string, ConnectionRecord>;
@@ -88,6 +90,7 @@ export class Gateway implements GatewayMachine {
       ...(deps.lastInbound && { lastInbound: deps.lastInbound }),
       crashSecret: deps.crashSecret,
     });
+    this.ike = this.#endpoint;
     this.#names = new NameWatch(deps.random);
     const host = this.#tunnelHost(deps.random);
     this.#connections = config.connections.map((connection) => {
@@ -170,15 +173,6 @@ export class Gateway implements GatewayMachine {
     if (this.#stopping) return earlier(this.#endpoint.pollTimeout(), this.#stopping.until);
     const own = earlier(earlier(this.#deadlines.next(), this.#starts.deadline), this.#names.deadline);
     return earlier(earlier(this.#endpoint.pollTimeout(), own), this.#forwarding.deadline);
-  }
-
-  /** What IKE holds, for whoever checks that nothing is lost or kept for ever. Only to be read. */
-  get ike(): IkeEndpoint {
-    return this.#endpoint;
-  }
-
-  get spisInUse(): number {
-    return this.#spis.inUse;
   }
 
   status(now: Instant): GatewayStatus {
@@ -460,7 +454,7 @@ export class Gateway implements GatewayMachine {
     if (!tunnel) return;
     const own = this.#endpoint.sasOf(tunnel.id);
     const carries = own.some((s) => s.established && outboundOrder(s).length > 0);
-    const connecting = own.some((s) => s.is("INIT_SENT", "AUTH_SENT"));
+    const connecting = own.some((s) => s.is("INIT_SENT", "INTERMEDIATE_SENT", "AUTH_SENT"));
     if (!carries && !connecting) tunnel.onDown(now, why);
   }
 

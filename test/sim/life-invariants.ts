@@ -10,13 +10,11 @@ const most = { ikeSas: 16, installed: 16, backlog: 8, requests: 8, deadlines: 68
 
 /** One gateway, at any time. What the fake data plane checks by itself is not repeated here. */
 export function checkStep(node: Node): void {
-  const { ike, spisInUse } = node.gateway;
+  const { ike } = node.gateway;
   let inbound = 0;
   let outbound = 0;
-  let asking = 0;
   const sas = ike.sas();
   for (const sa of sas) {
-    if (!sa.idle) asking++;
     if (sa.backlog > most.backlog) fail(node, `has ${sa.backlog} exchanges waiting`);
     for (const child of sa.children.values()) {
       inbound++;
@@ -29,13 +27,27 @@ export function checkStep(node: Node): void {
   }
   const { length } = node.installed;
   if (length !== inbound + outbound) fail(node, `has ${length} SAs installed and owns ${inbound + outbound}`);
-  // What is offered has an SPI too: one for each exchange that is under way.
-  if (spisInUse < inbound || spisInUse > inbound + asking)
-    fail(node, `has ${spisInUse} SPIs in use, ${inbound} CHILD_SAs and ${asking} IKE SAs that ask`);
   const { requests, deadlines, offers } = ike.kept;
   const now = { ikeSas: sas.length, installed: length, backlog: 0, requests, deadlines, offers };
   for (const key of Object.keys(most) as (keyof typeof most)[])
     if (now[key] > most[key]) fail(node, `keeps ${now[key]} ${key}`);
+}
+
+/** One gateway, at any time: an SPI is in use for each CHILD_SA, and for each that an exchange under way may make. */
+export function checkSpis(node: Node, now: number): void {
+  const { ike } = node.gateway;
+  const { inboundSpis } = node.gateway.status(now).ike;
+  let owned = 0;
+  let asking = 0;
+  for (const sa of ike.sas()) {
+    owned += sa.children.size;
+    asking += (sa.idle ? 0 : 1) + sa.followUps.size;
+  }
+  if (inboundSpis < owned || inboundSpis > owned + asking)
+    fail(
+      node,
+      `has ${inboundSpis} SPIs in use, ${owned} CHILD_SAs and ${asking} exchanges that may make one`,
+    );
 }
 
 /** Each has something to send with, and what it prefers the other can open. */
@@ -55,27 +67,34 @@ export function isSettled(a: Node, b: Node): boolean {
 }
 
 function isAlone(node: Node): boolean {
-  const { ike, spisInUse } = node.gateway;
+  const { ike } = node.gateway;
   return (
     ike.kept.sas === 1 &&
     ike.halfOpen === 0 &&
     ike.kept.requests <= 1 &&
     theOne(node).established &&
     theOne(node).idle &&
-    spisInUse === 1 &&
     node.installed.length === 2
   );
 }
 
 const theOne = (node: Node) => node.gateway.ike.sas()[0]!;
 
-export function expectGone(node: Node): void {
-  const { ike, spisInUse } = node.gateway;
+export function expectGone(node: Node, now: number): void {
+  const { ike } = node.gateway;
+  const { inboundSpis } = node.gateway.status(now).ike;
   const { sas, requests, offers } = ike.kept;
-  const left = { sas, requests, offers, halfOpen: ike.halfOpen, spisInUse, installed: node.installed.length };
+  const left = {
+    sas,
+    requests,
+    offers,
+    halfOpen: ike.halfOpen,
+    inboundSpis,
+    installed: node.installed.length,
+  };
   assert.deepEqual(
     left,
-    { sas: 0, requests: 0, offers: 0, halfOpen: 0, spisInUse: 0, installed: 0 },
+    { sas: 0, requests: 0, offers: 0, halfOpen: 0, inboundSpis: 0, installed: 0 },
     node.name,
   );
   assert.deepEqual(node.plan?.connections.flatMap((c) => c.outbound) ?? [], []);

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import type { DataPlaneEvent } from "../../src/core/dataplane.ts";
 import { Secret } from "../../src/core/secret.ts";
-import { checkStep, expectGone, inboundOf, isSettled, isWell } from "./life-invariants.ts";
+import { checkSpis, checkStep, expectGone, inboundOf, isSettled, isWell } from "./life-invariants.ts";
 import { type Choices, choose, happenings } from "./life-options.ts";
 import { fair, Nat } from "./network.ts";
 import { pooledKeyPair } from "./pooled-keys.ts";
@@ -179,7 +179,7 @@ export class Life {
     sim.command(b, "down");
     sim.command(a, "down");
     sim.run(20_000);
-    for (const node of [a, b]) expectGone(node);
+    for (const node of [a, b]) expectGone(node, sim.now);
   }
 
   #onStep(node: Node): void {
@@ -187,6 +187,7 @@ export class Life {
     const { a, b, sim } = this.#sites;
     if (this.#trace) this.#sayLogs(node);
     checkStep(node);
+    if (this.#steps % 16 === 0) checkSpis(node, sim.now);
     const well = isWell(a, b);
     if (this.#wasWell && !well && !this.#ended) {
       this.#say("interrupted");

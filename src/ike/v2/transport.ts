@@ -106,8 +106,9 @@ export class Transport {
       this.#pump(now);
       return;
     }
-    const payloads = this.#open(this.#responsesIn, now, datagram, message)?.payloads;
-    if (!payloads) return;
+    const opened = this.#open(this.#responsesIn, now, datagram, message);
+    if (!opened) return;
+    const { payloads, content } = opened;
     this.#sa.lastHeardAt = now;
     this.#outstanding = undefined;
     const critical = payloads === "malformed" ? undefined : findUnknownCritical(payloads);
@@ -124,7 +125,8 @@ export class Transport {
       this.#sa.fail(now, failureOf(this.#sa, code, { difference: `${out.exchange.name}: ${problem}` }));
       return;
     }
-    out.exchange.onResponse(this.#sa, now, { header, payloads, local, remote, datagram });
+    const whole = { header, payloads, local, remote, datagram: opened.datagram, content };
+    out.exchange.onResponse(this.#sa, now, whole);
     prove(this.#sa);
     this.#sa.host.onUse(this.#sa, now);
     this.#sa.deletedEarly.clear();
@@ -152,7 +154,7 @@ export class Transport {
     }
     const opened = this.#open(this.#requestsIn, now, datagram, message);
     if (!opened) return;
-    const { payloads } = opened;
+    const { payloads, content } = opened;
     this.#sa.lastHeardAt = now;
     this.#nextIn++;
     const reply = (answer: readonly PlainPayload[]) => {
@@ -161,12 +163,13 @@ export class Transport {
       const datagrams = this.#encode(ends, header.exchangeType, header.messageId, true, answer);
       this.#lastAnswer = { request, datagrams };
       this.#send(local, remote, datagrams);
+      return { datagram: datagrams[0]!, payloads: answer };
     };
 
     const critical = payloads === "malformed" ? undefined : findUnknownCritical(payloads);
     if (critical) {
       // §2.5: the request is rejected as a whole. Only IKE_AUTH takes its IKE SA with it (§2.21.2).
-      const fatal = this.#sa.is("HALF_OPEN");
+      const fatal = this.#sa.halfOpen;
       reply([notify(NotifyType.code.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical.type))]);
       const difference = `${exchange.name}: critical payload ${critical.type} is unknown here`;
       const record = failureOf(this.#sa, "UNSUPPORTED_CRITICAL_PAYLOAD", { difference });
@@ -185,13 +188,14 @@ export class Transport {
       return;
     }
 
+    const whole = { header, payloads, local, remote, datagram: opened.datagram, content };
     const confirmed = this.#sa.unconfirmed !== undefined;
     this.#sa.unconfirmed = undefined;
     const wasEstablished = this.#sa.established;
-    const answer = exchange.onRequest(this.#sa, now, { header, payloads, local, remote, datagram });
-    reply(answer.payloads);
+    const answer = exchange.onRequest(this.#sa, now, whole);
+    const sent = reply(answer.payloads);
     if (this.#sa.established) this.#sa.followPeer(now, local, remote);
-    answer.afterwards?.();
+    answer.afterwards?.(sent);
     // What asks for the IKE SA proves nothing about our answer to it.
     if (wasEstablished) prove(this.#sa);
     if (confirmed) this.#sa.host.emit({ kind: "outboundChanged", sa: this.#sa });
@@ -322,6 +326,7 @@ export class Transport {
         giveUpAt,
         sent: 1,
       };
+      exchange.onSent?.(this.#sa, { datagram: datagrams[0]!, payloads });
       this.#send(this.#sa.local, this.#sa.remote, datagrams);
     }
   }
@@ -329,9 +334,7 @@ export class Transport {
   #patienceMs(exchange: InitiatedExchange): number {
     const { setupMs, deleteMs, establishedMs = this.#sa.peer?.answerTimeoutMs } = this.#sa.host.limits;
     if (this.#sa.is("DELETING")) return deleteMs;
-    return exchange.type === ExchangeType.code.IKE_SA_INIT || exchange.type === ExchangeType.code.IKE_AUTH
-      ? setupMs
-      : (establishedMs ?? setupMs);
+    return setupTypes.includes(exchange.type) ? setupMs : (establishedMs ?? setupMs);
   }
 
   #encode(
@@ -421,6 +424,8 @@ export class Transport {
   }
 }
 
+const { IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH } = ExchangeType.code;
+const setupTypes: readonly number[] = [IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH];
 /** So many unanswered copies of a request, after 1.4 seconds, mean that its path may be broken. */
 const suspectAfter = 3;
 
