@@ -147,7 +147,10 @@ describe("an authenticated responder that names a victim's address as its own", 
       return "pass";
     });
     for (let i = 0; i < 300; i++) {
-      const request = peer.received.splice(0).filter((r) => isRequest(r) && peer.open(r)).at(-1);
+      const request = peer.received
+        .splice(0)
+        .filter((r) => isRequest(r) && peer.open(r))
+        .at(-1);
       if (!request) break;
       const at = destination;
       peer.moveTo(endpoint(at, 4500), endpoint(secondA, 4500));
