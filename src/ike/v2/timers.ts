@@ -16,6 +16,7 @@ export function timersDeadline(sa: IkeSa): Instant | undefined {
   if (state.name !== "ESTABLISHED") return at;
   for (const child of sa.children.values()) at = earlier(at, childDeadline(child));
   at = earlier(at, livenessAt(sa));
+  at = earlier(at, sa.followUps.deadline);
   for (const own of [sa.rekeyAt, sa.expiresAt, sa.childlessAt, sa.supersededAt, sa.keepaliveAt, sa.pairs?.at])
     at = earlier(at, own);
   return at;
@@ -46,6 +47,7 @@ export function onTimers(sa: IkeSa, now: Instant): void {
       return;
     }
   }
+  sa.followUps.handleTimeout(now);
   for (const child of [...sa.children.values()]) onChildTimeout(sa, child, now);
   sa.pairs?.handleTimeout(sa, now);
   if (due(sa.rekeyAt, now)) {
@@ -61,7 +63,7 @@ export function onTimers(sa: IkeSa, now: Instant): void {
 
 function expireState(sa: IkeSa, now: Instant, name: StateName): void {
   if (name === "REKEYED" || name === "CONTENDING") sa.requestDelete(now, "rekeyed");
-  else if (name === "HALF_OPEN") sa.end(now, "unreachable");
+  else if (sa.halfOpen) sa.end(now, "unreachable");
   else sa.host.forget(sa);
 }
 
