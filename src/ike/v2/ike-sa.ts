@@ -59,6 +59,8 @@ export class IkeSa {
   mobike: Mobility | undefined;
   /** Where ESP goes while it does not go where IKE goes: the other end is not proven yet, or ESP moved first. */
   espPath: Path | undefined;
+  /** How often IKE has changed its path. */
+  moves = 0;
   /** By our inbound SPI. */
   readonly children = new Map<number, ChildSa>();
   /** Keeps each selector pair up; set once the IKE SA is authenticated, and handed to its successor. */

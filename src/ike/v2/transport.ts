@@ -420,7 +420,11 @@ export class Transport {
   #tryOtherPaths(out: Outstanding): void {
     if (out.sent === suspectAfter && this.#sa.mobike?.initiator && this.#sa.established)
       this.#sa.host.emit({ kind: "pathSuspect", sa: this.#sa });
-    for (const { local, remote } of otherPaths(this.#sa)) this.#send(local, remote, out.datagrams);
+    if (out.exchange.onePath) return;
+    for (const { local, remote } of otherPaths(this.#sa)) {
+      out.exchange.onSpread?.();
+      this.#send(local, remote, out.datagrams);
+    }
   }
 }
 
