@@ -5,7 +5,7 @@
  * meets the front door: repeated → the same answer; too many half-open → cookie, then refusal; and only then work.
  * Nobody who has not returned a cookie can make us keep more than `halfOpenTotal` small states.
  */
-import { compareBytes, type Endpoint, type IpAddress } from "../../core/address.ts";
+import type { Endpoint, IpAddress } from "../../core/address.ts";
 import { WireError } from "../../core/errors.ts";
 import type { FailureRecord } from "../../core/failure.ts";
 import { Queue } from "../../core/queue.ts";
@@ -27,9 +27,9 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { type ChildSa, confirmChild, exhaust, expireChild, isConfirmed } from "./child-sa.ts";
+import { type ChildSa, exhaust, expireChild, isConfirmed, outboundOrder } from "./child-sa.ts";
 import { type AboutSa, ChildTable } from "./child-table.ts";
-import { CookieJar, lowerNonce } from "./cookie.ts";
+import { CookieJar } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
@@ -54,6 +54,7 @@ import { violation } from "./payload-rules.ts";
 import { PeerTable } from "./peer-table.ts";
 import { SaTable } from "./sa-table.ts";
 import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
+import { closeLosers, onInbound, settleSiblings } from "./siblings.ts";
 
 export interface EndpointDeps {
   readonly random: Random;
@@ -85,6 +86,7 @@ export class IkeEndpoint {
   readonly #touched = new Set<IkeSa>();
   #peers = new PeerTable();
   readonly #sas = new SaTable();
+  readonly #offeredIkeSpis = new Set<bigint>();
   /** undefined: all that were configured. */
   #localAddresses: readonly IpAddress[] | undefined;
   /** Responder's IKE SAs by the digest of the request that made them (§2.1). */
@@ -214,9 +216,10 @@ export class IkeEndpoint {
   }
 
   /** The first packet came in on inbound SA `spi`. */
-  handleSaInUse(spi: number): void {
+  handleSaInUse(now: Instant, spi: number): void {
     const found = this.#host.children.inbound(spi);
-    if (found) confirmChild(found.sa, found.child);
+    if (found) onInbound(found.sa, found.child, now);
+    this.#settle();
   }
 
   /** The data plane no longer has `direction` of `child`, and the key is gone too: a new pair takes its place. */
@@ -242,7 +245,11 @@ export class IkeEndpoint {
 
   /** An authentic ESP packet of the peer came from elsewhere: its NAT gave it a new address (§2.23). */
   handlePeerMoved(now: Instant, spiIn: number, remote: Endpoint): void {
-    this.#host.children.inbound(spiIn)?.sa.followEsp(now, remote);
+    const found = this.#host.children.inbound(spiIn);
+    if (found) {
+      onInbound(found.sa, found.child, now);
+      found.sa.followEsp(now, remote);
+    }
     this.#settle();
   }
 
@@ -298,6 +305,12 @@ export class IkeEndpoint {
   /** Datagrams that were dropped, by reason. */
   get drops(): Readonly<Record<IkeDrop, number>> {
     return this.#drops;
+  }
+
+  /** How much is kept, by kind: everything here is given back when the IKE SAs are. */
+  get kept(): Readonly<Record<"sas" | "requests" | "deadlines" | "offers", number>> {
+    const [sas, requests, offers] = [this.#sas.size, this.#byRequest.size, this.#offeredIkeSpis.size];
+    return { sas, requests, deadlines: this.#deadlines.size, offers };
   }
 
   get halfOpen(): number {
@@ -434,7 +447,8 @@ export class IkeEndpoint {
     if (!fits) {
       this.#host.count("unknown_spi");
       // An SPI that is in use here, in whatever role: nothing about it may be given away.
-      if (this.#sas.get(spiInitiator) || this.#sas.get(spiResponder)) return;
+      const used = (spi: bigint) => this.#sas.get(spi) !== undefined || this.#offeredIkeSpis.has(spi);
+      if (used(spiInitiator) || used(spiResponder)) return;
       const answer = this.#unknownSaAnswers.to(now, header);
       if (answer) this.#outputs.push({ kind: "send", local, remote, datagram: answer });
       return;
@@ -462,12 +476,15 @@ export class IkeEndpoint {
       allocateSpi: () => deps.allocateSpi(),
       releaseSpi: (spi) => deps.releaseSpi(spi),
       newIkeSpi: () => this.#newIkeSpi(),
+      offeredIkeSpis: this.#offeredIkeSpis,
       emit: (output) => this.#emit(output),
       count: (drop) => {
         this.#drops[drop]++;
       },
       onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
       hasOther: (sa) => this.#othersOf(sa).length > 0,
+      heirOf: (sa) => this.#othersOf(sa).findLast((other) => outboundOrder(other).length > 0),
+      onUse: (sa, now) => closeLosers(sa, this.#othersOf(sa), now),
       isFirstContact: (sa) => this.#isFirstContact(sa),
       adopt: (successor) => {
         this.#sas.add(successor);
@@ -503,7 +520,7 @@ export class IkeEndpoint {
   }
 
   #rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
-    if (!isConfirmed(sa, child)) {
+    if (!isConfirmed(sa, child, now)) {
       child.rekeyAt = now + unconfirmedMs;
       this.#host.touch(sa);
       return;
@@ -518,22 +535,7 @@ export class IkeEndpoint {
   #onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void {
     // The peer got through to us while our own first message was on its way: nobody loses anything if we let it be.
     for (const other of this.#sas.ofPeer(sa.peer!.id)) if (other.is("INIT_SENT")) other.end(now, "duplicate");
-    for (const other of this.#othersOf(sa)) {
-      const state = other.state;
-      const overlapping = state.name === "ESTABLISHED" && state.since >= sa.createdAt;
-      if (overlapping && other.role !== sa.role) {
-        // Both initiated at once. As in §2.8.1, the one with the lowest nonce goes, and its creator closes it.
-        const loser = compareBytes(nonceOf(sa), nonceOf(other)) < 0 ? sa : other;
-        if (loser.role === "initiator") loser.requestDelete(now, "duplicate");
-      } else if (initialContact && !overlapping) {
-        // §2.4: the peer has forgotten all others.
-        other.end(now, "superseded");
-      } else if (sa.role === "responder") {
-        // A peer that authenticates anew closes the old one itself; this is for those that do not.
-        other.supersededAt ??= now + this.#limits.lingerMs;
-        this.#host.touch(other);
-      }
-    }
+    settleSiblings(sa, this.#othersOf(sa), now, initialContact);
   }
 
   /** Another connection to the same peer counts too: INITIAL_CONTACT speaks for the identities, not for a connection. */
@@ -576,10 +578,6 @@ const unconfirmedMs = 1_000;
 function rekeyNow(sa: IkeSa, now: Instant): void {
   sa.rekeyAt = undefined;
   if (!sa.hasExchange(ikeRekeyName)) sa.initiate(now, rekeyIkeSa());
-}
-
-function nonceOf(sa: IkeSa): Uint8Array {
-  return lowerNonce(sa.secured!.Ni, sa.secured!.Nr);
 }
 
 function attempt<T>(decode: () => T): T | undefined {
