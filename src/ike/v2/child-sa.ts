@@ -278,6 +278,7 @@ export function giveUpChildren(sa: IkeSa, now: Instant, why: EndReason, untilTol
     }
     sa.children.delete(child.spiIn);
     heir.children.set(child.spiIn, child);
+    heir.host.children.own(heir, child);
     heir.host.touch(heir);
   }
 }
