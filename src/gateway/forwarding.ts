@@ -10,6 +10,7 @@ import type { ForwardingPlan } from "../core/dataplane.ts";
 import type { Instant } from "../core/time.ts";
 import { outboundOrder } from "../ike/v2/child-sa.ts";
 import type { IkeSa } from "../ike/v2/ike-sa.ts";
+import { isSure } from "../ike/v2/siblings.ts";
 import { buildPlan, type Routing, type RoutingConnection } from "../routing/plan.ts";
 import type { GatewayOutput } from "./contract.ts";
 import { peerId } from "./peers.ts";
@@ -121,8 +122,7 @@ export class Forwarding {
     const connection = this.#deps.config.connections[number]!;
     const { index, name, localSubnets, remoteSubnets, tunnels } = connection;
     const outbound = tunnels
-      // The newest IKE SA first: of several with one peer it is the one that stays.
-      .flatMap((_, tunnel) => this.#deps.sasOf(peerId(connection, tunnel)).toReversed())
+      .flatMap((_, tunnel) => preferred(this.#deps.sasOf(peerId(connection, tunnel))))
       .flatMap(outboundOrder)
       .map(({ spiOut, remote }) => ({ spi: spiOut, remote }));
     const flows =
@@ -131,6 +131,12 @@ export class Forwarding {
         : undefined;
     return { index, name, usable: outbound.length > 0, outbound, flows };
   }
+}
+
+/** The newest IKE SA first: of several with one peer it is the one that stays. Last what the peer may not have yet. */
+function preferred(sas: readonly IkeSa[]): IkeSa[] {
+  const newestFirst = sas.toReversed();
+  return [...newestFirst.filter(isSure), ...newestFirst.filter((sa) => !isSure(sa))];
 }
 
 function sameOutbound(a: RoutingConnection, b: RoutingConnection): boolean {

@@ -62,6 +62,8 @@ export class Gateway implements GatewayMachine {
   readonly #config: Config;
   readonly #spis: SpiAllocator;
   readonly #endpoint: IkeEndpoint;
+  /** For whoever checks that nothing is lost, or kept for ever: only to be read. */
+  readonly ike: IkeEndpoint;
   /** By connection number. */
   readonly #connections: ConnectionRecord[];
   #up = 0;
@@ -89,6 +91,7 @@ export class Gateway implements GatewayMachine {
       ...(deps.lastInbound && { lastInbound: deps.lastInbound }),
       crashSecret: deps.crashSecret,
     });
+    this.ike = this.#endpoint;
     this.#names = new NameWatch(deps.random);
     const host = this.#tunnelHost(deps.random);
     this.#connections = config.connections.map((connection) => {
@@ -139,7 +142,7 @@ export class Gateway implements GatewayMachine {
         this.#onLocalAddresses(now, input.addresses);
         break;
       case "refusedSa":
-        this.#endpoint.handleRefusedSa(now, input.spi, input.direction, input.reason);
+        this.#endpoint.handleRefusedSa(now, input);
         break;
       case "installed":
         this.#repair(now, input.sas);
@@ -218,10 +221,10 @@ export class Gateway implements GatewayMachine {
         break;
       case "softLifetime":
       case "hardLifetime":
-        this.#endpoint.handleLifetime(now, event.spi, event.direction, event.kind === "hardLifetime");
+        this.#endpoint.handleLifetime(now, event);
         break;
       case "saInUse":
-        this.#endpoint.handleSaInUse(event.spi);
+        this.#endpoint.handleSaInUse(now, event.spi);
         break;
       case "peerMoved":
         this.#endpoint.handlePeerMoved(now, event.spi, event.remote);

@@ -13,6 +13,7 @@ import { generateKeyPair, type KeyPair, keyPairFromPrivate } from "../../src/cry
 import type { GatewayCommand, GatewayOutput, TunnelStatus } from "../../src/gateway/contract.ts";
 import { Gateway, type GatewayDeps } from "../../src/gateway/gateway.ts";
 import type { GatewayEvent } from "../../src/gateway/gateway-events.ts";
+import type { AboutSa } from "../../src/ike/v2/child-table.ts";
 import { sameSelectors } from "../../src/ike/v2/selectors.ts";
 import { dhById } from "../../src/registry/index.ts";
 import { Network, type Packet } from "./network.ts";
@@ -77,6 +78,10 @@ export interface SimulationOptions {
   readonly exportKeys?: boolean;
   /** What the gateway of this name draws from, in place of the simulation's own source. */
   readonly randomOf?: (name: string, random: SeededRandom) => Random;
+  /** Where key pairs come from, in place of fresh ones from the simulation's own source. */
+  readonly keyPair?: (random: SeededRandom, group: number) => KeyPair;
+  /** Called whenever a gateway has handled an input and all its outputs are carried out. */
+  readonly onStep?: (node: Node) => void;
   /** The secret of RFC 6290 that a gateway of this name finds at every start. */
   readonly crashSecretOf?: (name: string) => Secret | undefined;
   /** The addresses that a DNS name has. */
@@ -218,7 +223,7 @@ export class Simulation {
       keyPairs: {
         take: (group) => {
           this.keyPairsTaken++;
-          return seededKeyPair(random, group);
+          return (this.#options.keyPair ?? seededKeyPair)(random, group);
         },
       },
       lastInbound: (spi) => node().lastInbound.get(spi),
@@ -231,6 +236,11 @@ export class Simulation {
     mutate();
     for (let output = node.gateway.pollOutput(); output; output = node.gateway.pollOutput())
       this.#perform(node, output);
+    this.#arm(node);
+    this.#options.onStep?.(node);
+  }
+
+  #arm(node: Node): void {
     const at = node.gateway.pollTimeout();
     if (at === undefined || this.#timers.get(node) === at) return;
     this.#timers.set(node, at);
@@ -300,8 +310,8 @@ export class Simulation {
       return;
     }
     node.refused = true;
-    const { direction, spi } = sa;
-    this.at(0, () => this.input(node, { kind: "refusedSa", direction, spi, reason }));
+    const { direction, spi, remote } = sa;
+    this.at(0, () => this.input(node, { kind: "refusedSa", direction, spi, remote, reason }));
   }
 
   #resolve(node: Node, name: string): void {
@@ -374,8 +384,15 @@ export function endpoint(address: string, port = 500): Endpoint {
   return { address: IpAddress.parse(address), port };
 }
 
+/** An inbound SPI is unique, an outbound one to each peer address. */
+function isSame(a: AboutSa, b: AboutSa): boolean {
+  return (
+    a.direction === b.direction && a.spi === b.spi && (a.direction === "inbound" || a.remote.equals(b.remote))
+  );
+}
+
 function install(node: Node, sa: SaSpec): void {
-  if (node.installed.some((i) => i.direction === sa.direction && i.spi === sa.spi))
+  if (node.installed.some((i) => isSame(i, sa)))
     throw new Error(`${node.name} installs ${sa.direction} SPI ${sa.spi} twice`);
   const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
   const { encrKey, integKey, ...rest } = sa;
@@ -391,7 +408,7 @@ function remove(node: Node, { direction, spi, remote }: Extract<GatewayOutput, {
     (sa) => sa.direction === direction && sa.spi === spi && sa.remote.equals(remote),
   );
   if (i < 0) throw new Error(`${node.name} removes ${direction} SPI ${spi}, which is not installed`);
-  if (direction === "outbound" && named(node.plan, spi))
+  if (direction === "outbound" && named(node.plan, spi, remote))
     throw new Error(`${node.name} removes outbound SPI ${spi} while the plan still names it`);
   node.installed.splice(i, 1);
 }
@@ -404,9 +421,20 @@ function update(node: Node, { direction, spi, remote, path }: Extract<GatewayOut
   if (i < 0)
     throw new Error(`${node.name} updates ${direction} SPI ${spi} at ${remote}, which is not installed`);
   if (path.local.family !== path.remote.family) throw new Error(`${node.name} mixes address families`);
+  const there = { direction, spi, remote: path.remote };
+  if (
+    direction === "outbound" &&
+    !path.remote.equals(remote) &&
+    node.installed.some((sa) => isSame(sa, there))
+  )
+    throw new Error(`${node.name} moves ${direction} SPI ${spi} onto another SA`);
   if (!node.addresses.some((a) => a.equals(path.local)))
     throw new Error(`${node.name} moves ${direction} SPI ${spi} to ${path.local}, which it does not have`);
   node.installed[i] = { ...node.installed[i]!, ...path };
+  // The plan follows.
+  for (const { outbound } of direction === "outbound" ? (node.plan?.connections ?? []) : [])
+    for (const sa of outbound)
+      if (sa.spi === spi && sa.remote.equals(remote)) Object.assign(sa, { remote: path.remote });
   node.updates++;
 }
 
@@ -419,8 +447,9 @@ function checkPlan(node: Node, plan: ForwardingPlan): void {
         throw new Error(`${node.name} publishes outbound SPI ${spi}, which is not installed`);
 }
 
-function named(plan: ForwardingPlan | undefined, spi: number): boolean {
-  return plan?.connections.some(({ outbound }) => outbound.some((o) => o.spi === spi)) ?? false;
+function named(plan: ForwardingPlan | undefined, spi: number, remote: IpAddress): boolean {
+  const is = (sa: { spi: number; remote: IpAddress }) => sa.spi === spi && sa.remote.equals(remote);
+  return plan?.connections.some(({ outbound }) => outbound.some(is)) ?? false;
 }
 
 /** Repeatable where any octets are a private key; else from the system. */

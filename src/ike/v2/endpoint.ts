@@ -5,7 +5,7 @@
  * meets the front door: repeated → the same answer; too many half-open → cookie, then refusal; and only then work.
  * Nobody who has not returned a cookie can make us keep more than `halfOpenTotal` small states.
  */
-import { compareBytes, type Endpoint, type IpAddress } from "../../core/address.ts";
+import type { Endpoint, IpAddress } from "../../core/address.ts";
 import { WireError } from "../../core/errors.ts";
 import type { FailureRecord } from "../../core/failure.ts";
 import { Queue } from "../../core/queue.ts";
@@ -27,8 +27,9 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { type ChildSa, confirmChild, exhaust, expireChild, isConfirmed } from "./child-sa.ts";
-import { CookieJar, lowerNonce } from "./cookie.ts";
+import { type ChildSa, exhaust, expireChild, isConfirmed, outboundOrder } from "./child-sa.ts";
+import { type AboutSa, ChildTable } from "./child-table.ts";
+import { CookieJar } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
@@ -53,6 +54,7 @@ import { violation } from "./payload-rules.ts";
 import { PeerTable } from "./peer-table.ts";
 import { SaTable } from "./sa-table.ts";
 import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
+import { closeLosers, onInbound, settleSiblings } from "./siblings.ts";
 
 export interface EndpointDeps {
   readonly random: Random;
@@ -84,6 +86,7 @@ export class IkeEndpoint {
   readonly #touched = new Set<IkeSa>();
   #peers = new PeerTable();
   readonly #sas = new SaTable();
+  readonly #offeredIkeSpis = new Set<bigint>();
   /** undefined: all that were configured. */
   #localAddresses: readonly IpAddress[] | undefined;
   /** Responder's IKE SAs by the digest of the request that made them (§2.1). */
@@ -198,28 +201,25 @@ export class IkeEndpoint {
   }
 
   /** The data plane counted an SA's bytes or packets past a limit. */
-  handleLifetime(now: Instant, spi: number, direction: "inbound" | "outbound", hard: boolean): void {
-    for (const sa of this.#sas.all()) {
-      for (const child of sa.children.values()) {
-        if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi) continue;
-        if (hard) exhaust(sa, child);
-        if (child.state.name !== "INSTALLED") continue;
-        if (hard) expireChild(sa, now, child, "volume");
-        else this.#rekeyChild(sa, child, now);
-        this.#host.touch(sa);
-      }
+  handleLifetime(now: Instant, about: AboutSa & { kind: "softLifetime" | "hardLifetime" }): void {
+    const found = this.#host.children.find(about);
+    if (!found) return;
+    const { sa, child } = found;
+    const hard = about.kind === "hardLifetime";
+    if (hard) exhaust(sa, child);
+    if (child.state.name === "INSTALLED") {
+      if (hard) expireChild(sa, now, child, "volume");
+      else this.#rekeyChild(sa, child, now);
+      this.#host.touch(sa);
     }
     this.#settle();
   }
 
   /** The first packet came in on inbound SA `spi`. */
-  handleSaInUse(spi: number): void {
-    for (const sa of this.#sas.all()) {
-      const child = sa.children.get(spi);
-      if (!child) continue;
-      confirmChild(sa, child);
-      return;
-    }
+  handleSaInUse(now: Instant, spi: number): void {
+    const found = this.#host.children.inbound(spi);
+    if (found) onInbound(found.sa, found.child, now);
+    this.#settle();
   }
 
   /** The data plane no longer has `direction` of `child`, and the key is gone too: a new pair takes its place. */
@@ -231,23 +231,25 @@ export class IkeEndpoint {
   }
 
   /** The data plane did not take an SA: what the peer believes in does not exist, so the IKE SA goes. */
-  handleRefusedSa(now: Instant, spi: number, direction: "inbound" | "outbound", reason: string): void {
-    for (const sa of this.#sas.all()) {
-      for (const child of [...sa.children.values()]) {
-        if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi || child.refused.has(direction))
-          continue;
-        child.refused.add(direction);
-        const record = refusedSa(sa, child, direction, reason);
-        this.#emit({ kind: "failure", sa, record });
-        sa.requestDelete(now, "failed");
-      }
+  handleRefusedSa(now: Instant, about: AboutSa & { readonly reason: string }): void {
+    const found = this.#host.children.find(about);
+    const { direction, reason } = about;
+    if (found && !found.child.refused.has(direction)) {
+      const { sa, child } = found;
+      child.refused.add(direction);
+      this.#emit({ kind: "failure", sa, record: refusedSa(sa, child, direction, reason) });
+      sa.requestDelete(now, "failed");
     }
     this.#settle();
   }
 
   /** An authentic ESP packet of the peer came from elsewhere: its NAT gave it a new address (§2.23). */
   handlePeerMoved(now: Instant, spiIn: number, remote: Endpoint): void {
-    for (const sa of this.#sas.all()) if (sa.children.has(spiIn)) sa.followEsp(now, remote);
+    const found = this.#host.children.inbound(spiIn);
+    if (found) {
+      onInbound(found.sa, found.child, now);
+      found.sa.followEsp(now, remote);
+    }
     this.#settle();
   }
 
@@ -303,6 +305,12 @@ export class IkeEndpoint {
   /** Datagrams that were dropped, by reason. */
   get drops(): Readonly<Record<IkeDrop, number>> {
     return this.#drops;
+  }
+
+  /** How much is kept, by kind: everything here is given back when the IKE SAs are. */
+  get kept(): Readonly<Record<"sas" | "requests" | "deadlines" | "offers", number>> {
+    const [sas, requests, offers] = [this.#sas.size, this.#byRequest.size, this.#offeredIkeSpis.size];
+    return { sas, requests, deadlines: this.#deadlines.size, offers };
   }
 
   get halfOpen(): number {
@@ -439,7 +447,8 @@ export class IkeEndpoint {
     if (!fits) {
       this.#host.count("unknown_spi");
       // An SPI that is in use here, in whatever role: nothing about it may be given away.
-      if (this.#sas.get(spiInitiator) || this.#sas.get(spiResponder)) return;
+      const used = (spi: bigint) => this.#sas.get(spi) !== undefined || this.#offeredIkeSpis.has(spi);
+      if (used(spiInitiator) || used(spiResponder)) return;
       const answer = this.#unknownSaAnswers.to(now, header);
       if (answer) this.#outputs.push({ kind: "send", local, remote, datagram: answer });
       return;
@@ -459,6 +468,7 @@ export class IkeEndpoint {
       exportKeys: deps.exportKeys,
       nattPort: deps.nattPort ?? 4500,
       pairings: new Map(),
+      children: new ChildTable(),
       keepsUp: (peerId) => deps.keepsUp(peerId),
       askChild: (sa, ask, now) => sa.initiate(now, newChildSa(ask)),
       crashSecret: deps.crashSecret,
@@ -466,12 +476,15 @@ export class IkeEndpoint {
       allocateSpi: () => deps.allocateSpi(),
       releaseSpi: (spi) => deps.releaseSpi(spi),
       newIkeSpi: () => this.#newIkeSpi(),
+      offeredIkeSpis: this.#offeredIkeSpis,
       emit: (output) => this.#emit(output),
       count: (drop) => {
         this.#drops[drop]++;
       },
       onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
       hasOther: (sa) => this.#othersOf(sa).length > 0,
+      heirOf: (sa) => this.#othersOf(sa).findLast((other) => outboundOrder(other).length > 0),
+      onUse: (sa, now) => closeLosers(sa, this.#othersOf(sa), now),
       isFirstContact: (sa) => this.#isFirstContact(sa),
       adopt: (successor) => {
         this.#sas.add(successor);
@@ -507,7 +520,7 @@ export class IkeEndpoint {
   }
 
   #rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
-    if (!isConfirmed(sa, child)) {
+    if (!isConfirmed(sa, child, now)) {
       child.rekeyAt = now + unconfirmedMs;
       this.#host.touch(sa);
       return;
@@ -522,22 +535,7 @@ export class IkeEndpoint {
   #onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void {
     // The peer got through to us while our own first message was on its way: nobody loses anything if we let it be.
     for (const other of this.#sas.ofPeer(sa.peer!.id)) if (other.is("INIT_SENT")) other.end(now, "duplicate");
-    for (const other of this.#othersOf(sa)) {
-      const state = other.state;
-      const overlapping = state.name === "ESTABLISHED" && state.since >= sa.createdAt;
-      if (overlapping && other.role !== sa.role) {
-        // Both initiated at once. As in §2.8.1, the one with the lowest nonce goes, and its creator closes it.
-        const loser = compareBytes(nonceOf(sa), nonceOf(other)) < 0 ? sa : other;
-        if (loser.role === "initiator") loser.requestDelete(now, "duplicate");
-      } else if (initialContact && !overlapping) {
-        // §2.4: the peer has forgotten all others.
-        other.end(now, "superseded");
-      } else if (sa.role === "responder") {
-        // A peer that authenticates anew closes the old one itself; this is for those that do not.
-        other.supersededAt ??= now + this.#limits.lingerMs;
-        this.#host.touch(other);
-      }
-    }
+    settleSiblings(sa, this.#othersOf(sa), now, initialContact);
   }
 
   /** Another connection to the same peer counts too: INITIAL_CONTACT speaks for the identities, not for a connection. */
@@ -580,10 +578,6 @@ const unconfirmedMs = 1_000;
 function rekeyNow(sa: IkeSa, now: Instant): void {
   sa.rekeyAt = undefined;
   if (!sa.hasExchange(ikeRekeyName)) sa.initiate(now, rekeyIkeSa());
-}
-
-function nonceOf(sa: IkeSa): Uint8Array {
-  return lowerNonce(sa.secured!.Ni, sa.secured!.Nr);
 }
 
 function attempt<T>(decode: () => T): T | undefined {

@@ -3,6 +3,7 @@ import type { Random } from "../../core/random.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
 import type { ChildSa } from "./child-sa.ts";
+import type { ChildTable } from "./child-table.ts";
 import type { IkeDrop } from "./drops.ts";
 import type { IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
@@ -20,6 +21,8 @@ export interface Host {
   readonly nattPort: number;
   /** What was learned about a peer, by its id: that it takes one pair in a CHILD_SA. Outlives its IKE SAs. */
   readonly pairings: Map<string, "each">;
+  /** Every CHILD_SA of every IKE SA. */
+  readonly children: ChildTable;
   /** This side keeps the tunnel with that peer up, all of it. */
   keepsUp(peerId: string): boolean;
   /** Starts the exchange for a new CHILD_SA. */
@@ -31,14 +34,20 @@ export interface Host {
   allocateSpi(): number;
   releaseSpi(spi: number): void;
   newIkeSpi(): bigint;
+  /** Our SPIs of successors whose requests are under way: the peer may have them, and use them, before we do. */
+  readonly offeredIkeSpis: Set<bigint>;
   emit(output: IkeOutput): void;
   count(drop: IkeDrop): void;
   /** `sa` is authenticated: settle what other IKE SAs with the same peer become. */
   onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void;
+  /** The peer has used `sa`, or one of its CHILD_SAs. */
+  onUse(sa: IkeSa, now: Instant): void;
   /** No other authenticated IKE SA with that peer exists, in any connection. */
   isFirstContact(sa: IkeSa): boolean;
   /** Another authenticated IKE SA of the connection with the peer of `sa` exists. */
   hasOther(sa: IkeSa): boolean;
+  /** The newest of those that can carry packets. */
+  heirOf(sa: IkeSa): IkeSa | undefined;
   /** `successor` came out of a rekey and must be found by its SPIs from now on. */
   adopt(successor: IkeSa): void;
   /** This host has the address now. */

@@ -29,6 +29,8 @@ export function successorOf(
   const { local, remote, peer, host } = old;
   const successor = new IkeSa(host, { role, now, spiLocal, spiRemote, local, remote, peer }, state);
   successor.secured = secured;
+  // Its CHILD_SAs are those of `old`: what the peer has of them it has, whichever IKE SA it knows.
+  successor.proven = true;
   successor.nat = old.nat;
   successor.fragmentation = old.fragmentation;
   inheritMobility(old, successor);
@@ -48,6 +50,9 @@ export function inherit(old: IkeSa, successor: IkeSa, now: Instant): void {
   successor.nat = old.nat;
   successor.keepaliveAt = old.keepaliveAt;
   successor.childlessAt = old.childlessAt;
+  successor.supersededAt = old.supersededAt;
+  successor.survivor = old.survivor;
+  old.successor = successor;
   startLifetime(successor, now);
   successor.host.touch(successor);
   successor.host.emit({ kind: "rekeyed", sa: old, successor });

@@ -345,7 +345,7 @@ function establish(sa: IkeSa, now: Instant): void {
 /** Starts the clocks of an IKE SA: rekey before the end, and an end. */
 export function startLifetime(sa: IkeSa, now: Instant): void {
   const { ikeLifetimeMs } = sa.peer!;
-  sa.rekeyAt = now + Math.floor(ikeLifetimeMs * softFraction(sa.host.random, sa.role === "initiator"));
+  sa.rekeyAt = now + Math.floor(ikeLifetimeMs * softFraction(sa));
   sa.expiresAt = now + ikeLifetimeMs;
 }
 
