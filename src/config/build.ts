@@ -35,6 +35,7 @@ function buildConnection(file: FileConfig, name: string, index: number, psk: Sec
       mode: ike.mode,
       proposals: ike.proposals,
       lifetimeSeconds: ike.lifetimeSeconds || defaultLifetimeSeconds,
+      reauthenticate: ike.reauthenticate,
       childless: ike.childless,
       localId: ike.localId,
       remoteId: ike.remoteId,

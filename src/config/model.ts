@@ -82,6 +82,7 @@ export interface ConnectionConfig {
     readonly proposals: readonly ProposalConfig[];
     readonly lifetimeSeconds: number;
     /** RFC 6023: the first CHILD_SA after IKE_AUTH instead of in it. */
+    readonly reauthenticate: boolean;
     readonly childless: "allow" | "force" | "never";
     readonly localId: Identity | undefined;
     readonly remoteId: Identity | undefined;

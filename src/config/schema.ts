@@ -111,6 +111,7 @@ export const connectionSchema = z.strictObject({
       mode: oneOf("main", "aggressive").prefault("main"),
       proposals: proposals("ike", ikeDefaults),
       lifetimeSeconds: lifetimeSeconds(),
+      reauthenticate: flag().prefault(false),
       childless: oneOf("allow", "force", "never").prefault("allow"),
       localId: identity().optional(),
       remoteId: identity().optional(),

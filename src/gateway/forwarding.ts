@@ -105,8 +105,7 @@ export class Forwarding {
     const connection = this.#deps.config.connections[number]!;
     const { index, name, localSubnets, remoteSubnets, tunnels } = connection;
     const outbound = tunnels
-      // The newest IKE SA first: of several with one peer it is the one that stays.
-      .flatMap((_, tunnel) => this.#deps.sasOf(peerId(connection, tunnel)).toReversed())
+      .flatMap((_, tunnel) => preferred(this.#deps.sasOf(peerId(connection, tunnel))))
       .flatMap(outboundOrder)
       .map(({ spiOut, remote }) => ({ spi: spiOut, remote }));
     const flows =
@@ -115,6 +114,11 @@ export class Forwarding {
         : undefined;
     return { index, name, usable: outbound.length > 0, outbound, flows };
   }
+}
+
+/** The newest IKE SA first: of several with one peer it is the one that stays, once the peer is known to have it. */
+function preferred(sas: readonly IkeSa[]): readonly IkeSa[] {
+  return sas.toReversed().sort((a, b) => Number(a.unproven) - Number(b.unproven));
 }
 
 function sameOutbound(a: RoutingConnection, b: RoutingConnection): boolean {

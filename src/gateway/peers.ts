@@ -26,6 +26,7 @@ export function peerSettings(
     ikeProposals: ike.proposals,
     espProposals: ipsec.proposals,
     childless: ike.childless,
+    reauthenticate: ike.reauthenticate,
     localSelectors: selectors(connection, connection.localSubnets),
     remoteSelectors: selectors(connection, connection.remoteSubnets),
     ikeLifetimeMs: ike.lifetimeSeconds * 1000,

@@ -21,6 +21,7 @@ export interface SiteOptions {
   readonly natTraversal?: Partial<ConnectionConfig["natTraversal"]>;
   readonly dpd?: Partial<ConnectionConfig["dpd"]>;
   readonly ikeLifetimeSeconds?: number;
+  readonly reauthenticate?: boolean;
   readonly childless?: ConnectionConfig["ike"]["childless"];
   readonly lifetimeSeconds?: number;
   readonly rehearseRekey?: boolean;
@@ -69,6 +70,7 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       mode: "main",
       proposals: (options.ike ?? ["aes128gcm16-prfsha256-x25519"]).map(proposal("ike")),
       lifetimeSeconds: options.ikeLifetimeSeconds ?? 86400,
+      reauthenticate: options.reauthenticate ?? false,
       childless: options.childless ?? "allow",
       localId: options.localId,
       remoteId: options.remoteId,

@@ -9,7 +9,7 @@ import { compareBytes, type Endpoint, type IpAddress } from "../../core/address.
 import { WireError } from "../../core/errors.ts";
 import type { FailureRecord } from "../../core/failure.ts";
 import { Queue } from "../../core/queue.ts";
-import type { Random } from "../../core/random.ts";
+import { jittered, type Random } from "../../core/random.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
 import { digest } from "../../crypto/index.ts";
@@ -26,7 +26,7 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { type ChildSa, confirmChild, expireChild } from "./child-sa.ts";
+import { type ChildSa, confirmChild, expireChild, outboundOrder } from "./child-sa.ts";
 import { CookieJar, lowerNonce } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -48,6 +48,7 @@ import { encapsulationOf } from "./nat.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
 import { PeerTable } from "./peer-table.ts";
+import { expectReplacement, proveReauthentication, replaceByReauthentication } from "./reauthentication.ts";
 import { SaTable } from "./sa-table.ts";
 import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
 
@@ -198,6 +199,7 @@ export class IkeEndpoint {
       const child = sa.children.get(spi);
       if (!child) continue;
       confirmChild(sa, child);
+      proveReauthentication(sa);
       return;
     }
   }
@@ -448,6 +450,7 @@ export class IkeEndpoint {
         this.#drops[drop]++;
       },
       onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
+      hasCarrier: (sa) => this.#othersOf(sa).some((other) => outboundOrder(other).length > 0),
       hasOther: (sa) => this.#othersOf(sa).length > 0,
       isFirstContact: (sa) => this.#isFirstContact(sa),
       adopt: (successor) => {
@@ -456,6 +459,7 @@ export class IkeEndpoint {
       },
       onPeerMoved: (sa, now) => this.#followWithChildren(sa, now),
       onRekeyDue: rekeyNow,
+      onReauthenticationDue: (sa, now) => this.#reauthenticate(sa, now),
       onChildRekeyDue: (sa, child, now) => this.#rekeyChild(sa, child, now),
       touch: (sa) => {
         this.#touched.add(sa);
@@ -502,12 +506,33 @@ export class IkeEndpoint {
     if (!sa.hasExchange(exchange.name)) sa.initiate(now, exchange);
   }
 
+  /** A new IKE SA beside `old`, on the path that works: behind a NAT there may be no other (§2.23). */
+  #reauthenticate(old: IkeSa, now: Instant): void {
+    const peer = old.peer!;
+    const { setupMs, rekeyRetryMs } = this.#limits;
+    // When it comes to nothing, another attempt follows, as long as the old one lives.
+    old.reauthAt = now + setupMs + Math.round(jittered(this.#random, rekeyRetryMs, 0.5));
+    if (this.#sas.ofPeer(peer.id).some((sa) => sa.replaces !== undefined && sa.is("INIT_SENT", "AUTH_SENT")))
+      return;
+    const { local, remote } = old;
+    const spiLocal = this.#host.newIkeSpi();
+    const origin = { role: "initiator", now, spiLocal, spiRemote: 0n, local, remote, peer } as const;
+    const sa = new IkeSa(this.#host, origin, { name: "INIT_SENT" });
+    sa.replaces = old;
+    this.#sas.add(sa);
+    sa.initiate(now, initiateIkeSa(peer));
+  }
+
   /** Settles what becomes of other IKE SAs with the same peer, in a way on which both sides agree. */
   #onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void {
     // The peer got through to us while our own first message was on its way: nobody loses anything if we let it be.
     for (const other of this.#sas.ofPeer(sa.peer!.id)) if (other.is("INIT_SENT")) other.end(now, "duplicate");
     for (const other of this.#othersOf(sa)) {
       const state = other.state;
+      if (sa.replaces) {
+        replaceByReauthentication(other, now);
+        continue;
+      }
       const overlapping = state.name === "ESTABLISHED" && state.since >= sa.createdAt;
       if (overlapping && other.role !== sa.role) {
         // Both initiated at once. As in §2.8.1, the one with the lowest nonce goes, and its creator closes it.
@@ -517,9 +542,7 @@ export class IkeEndpoint {
         // §2.4: the peer has forgotten all others.
         other.end(now, "superseded");
       } else if (sa.role === "responder") {
-        // A peer that authenticates anew closes the old one itself; this is for those that do not.
-        other.supersededAt ??= now + this.#limits.lingerMs;
-        this.#host.touch(other);
+        expectReplacement(sa, other, now);
       }
     }
   }

@@ -32,12 +32,16 @@ export interface Host {
   isFirstContact(sa: IkeSa): boolean;
   /** Another authenticated IKE SA of the connection with the peer of `sa` exists. */
   hasOther(sa: IkeSa): boolean;
+  /** Another established IKE SA of the connection with the peer of `sa` has a CHILD_SA that carries packets. */
+  hasCarrier(sa: IkeSa): boolean;
   /** `successor` came out of a rekey and must be found by its SPIs from now on. */
   adopt(successor: IkeSa): void;
   /** The peer of `sa` has another outer address or port than before. */
   onPeerMoved(sa: IkeSa, now: Instant): void;
   /** The soft lifetime of `sa` has passed. */
   onRekeyDue(sa: IkeSa, now: Instant): void;
+  /** `sa` is to be replaced by one that is set up in full. */
+  onReauthenticationDue(sa: IkeSa, now: Instant): void;
   /** The soft lifetime of `child` has passed, in time, bytes or packets. */
   onChildRekeyDue(sa: IkeSa, child: ChildSa, now: Instant): void;
   /** Something about `sa` changed: its deadline may have. */

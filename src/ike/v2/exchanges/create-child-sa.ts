@@ -59,6 +59,7 @@ import { sharedSecret } from "../key-material.ts";
 import { notifyChild } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { groupsOf, laterChildSa } from "../proposals.ts";
+import { proveReauthentication } from "../reauthentication.ts";
 import { endRehearsal, onRehearsalUnanswered, reportRekeyFailure } from "../rehearsal.ts";
 import { confirmContender } from "../succession.ts";
 import { agreeKey, nonceBytes, refuse, refusedDelay, retryDelay } from "./create-child-common.ts";
@@ -85,6 +86,7 @@ export const createChildSa: Exchange = {
 function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   const { payloads } = message;
   confirmContender(sa, now);
+  proveReauthentication(sa);
   const rekey = findNotify(payloads, NotifyType.code.REKEY_SA);
   const offered = findPayload(payloads, "SA")!.proposals;
   const isIke = !rekey && offered.some((p) => p.protocolId === ProtocolId.code.IKE);

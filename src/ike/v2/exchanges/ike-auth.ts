@@ -4,7 +4,7 @@
  *   HDR, SK {IDi, [IDr,] AUTH, SAi2, TSi, TSr, [N(INITIAL_CONTACT)]} -->
  *                                                  <-- HDR, SK {IDr, AUTH, SAr2, TSi, TSr}
  */
-import type { Instant } from "../../../core/time.ts";
+import { earlier, type Instant } from "../../../core/time.ts";
 import { AuthMethod, ExchangeType, isErrorNotify, NotifyType } from "../../../registry/index.ts";
 import {
   type AuthPayload,
@@ -34,6 +34,7 @@ import { pskAuth, type Signed, verifyPskAuth } from "../key-material.ts";
 import { notify } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { mayExpect } from "../peer-table.ts";
+import { honourAuthLifetime } from "../reauthentication.ts";
 import { scheduleRehearsal } from "../rehearsal.ts";
 import { narrow, sameSelectors } from "../selectors.ts";
 import type { Identity, PeerSettings } from "../settings.ts";
@@ -125,6 +126,7 @@ class IkeAuth implements InitiatedExchange {
       return "done";
     }
     takeToken(sa, payloads);
+    honourAuthLifetime(sa, now, payloads);
     if (!this.#child) {
       expectChild(sa, now);
       sa.host.onEstablished(sa, now, false);
@@ -139,7 +141,7 @@ class IkeAuth implements InitiatedExchange {
       sa.requestDelete(now, "failed");
       return "done";
     }
-    scheduleRehearsal(sa, now, accepted.value);
+    if (!sa.replaces) scheduleRehearsal(sa, now, accepted.value);
     sa.host.onEstablished(sa, now, false);
     return "done";
   }
@@ -282,8 +284,10 @@ function establish(sa: IkeSa, now: Instant): void {
 
 /** Starts the clocks of an IKE SA: rekey before the end, and an end. */
 export function startLifetime(sa: IkeSa, now: Instant): void {
-  const { ikeLifetimeMs } = sa.peer!;
-  sa.rekeyAt = now + Math.floor(ikeLifetimeMs * softFraction(sa.host.random, sa.role === "initiator"));
+  const { ikeLifetimeMs, reauthenticate } = sa.peer!;
+  const softAt = now + Math.floor(ikeLifetimeMs * softFraction(sa.host.random, sa.role === "initiator"));
+  if (reauthenticate) sa.reauthAt = earlier(sa.reauthAt, softAt);
+  else sa.rekeyAt = softAt;
   sa.expiresAt = now + ikeLifetimeMs;
 }
 

@@ -202,7 +202,7 @@ class IkeSaInit implements InitiatedExchange {
     sa.nat = detectNat(payloads, path, this.#peer.natTraversal);
     sa.fragmentation = supportsFragmentation(payloads);
     const signed = { request: Uint8Array.from(sa.requestBytes), response: Uint8Array.from(message.datagram) };
-    if (encapsulates(sa.nat)) {
+    if (encapsulates(sa.nat) && sa.local.port !== sa.host.nattPort) {
       // §2.23: from here on everything goes over the NAT traversal port.
       sa.local = { address: sa.local.address, port: sa.host.nattPort };
       sa.remote = { address: sa.remote.address, port: sa.host.nattPort };

@@ -15,6 +15,7 @@ import { priorities } from "../exchange.ts";
 import { codeOfNotify, failureOf } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { notify } from "../notify.ts";
+import { honourAuthLifetime, proveReauthentication } from "../reauthentication.ts";
 import { confirmContender, hurryRival, inheritRival } from "../succession.ts";
 
 const anything = { required: [], optional: [] };
@@ -50,6 +51,8 @@ function onRequest(sa: IkeSa, now: Instant, { payloads }: Received): Answer {
   }
   confirmContender(sa, now);
   takeToken(sa, payloads);
+  honourAuthLifetime(sa, now, payloads);
+  proveReauthentication(sa);
   return { payloads: answerDeletes(sa, now, deletes) };
 }
 

@@ -1,0 +1,75 @@
+/**
+ * Reauthentication, make-before-break (RFC 7296 §2.8.3, RFC 4478): a new IKE SA is set up in full beside the old one,
+ * traffic moves over, and the old one goes last.
+ *
+ * No packet is lost, because nobody sends what the other cannot open. The initiator has the new pair when IKE_AUTH is
+ * answered, and its peer had it before: it switches at once. The responder cannot know whether its answer arrived, and
+ * sends on the old pair until a packet, a request on the new IKE SA or the Delete of the old one says so. The old
+ * CHILD_SAs are deleted first, and their inbound halves stay for what is under way.
+ */
+import { earlier, type Instant } from "../../core/time.ts";
+import { NotifyType } from "../../registry/index.ts";
+import { findNotify, type PlainPayload } from "../../wire/index.ts";
+import { outboundOrder, requestChildDelete, softFraction } from "./child-sa.ts";
+import type { IkeSa } from "./ike-sa.ts";
+
+/** Initiator: `sa` is up and takes the place of `old`, which is let go when what it carries has arrived. */
+export function replaceByReauthentication(old: IkeSa, now: Instant): void {
+  leave(old);
+  old.supersededAt = now + old.host.limits.inboundLingerMs;
+  old.host.touch(old);
+}
+
+/** Responder: the peer authenticated anew as `sa`. It closes `old` itself; this is also for those that do not. */
+export function expectReplacement(sa: IkeSa, old: IkeSa, now: Instant): void {
+  sa.unproven = true;
+  leave(old);
+  // Until then the peer repeats its IKE_AUTH request if our answer was lost.
+  old.supersededAt ??= now + old.host.limits.rekeyedMs;
+  old.host.touch(old);
+}
+
+/** The peer uses `sa`: our answer to its IKE_AUTH has arrived. */
+export function proveReauthentication(sa: IkeSa): void {
+  if (!sa.unproven) return;
+  sa.unproven = false;
+  sa.host.emit({ kind: "outboundChanged", sa });
+}
+
+/** The time of `old` beside its successor is over: its CHILD_SAs go first, and then itself. */
+export function letGo(old: IkeSa, now: Instant): void {
+  const carrying = outboundOrder(old);
+  if (carrying.length === 0) old.requestDelete(now, "rekeyed");
+  for (const child of carrying) requestChildDelete(old, now, child, "rekeyed");
+}
+
+/** What was to take the place of `old` is gone, or carries nothing: `old` goes on, and is renewed soon. */
+export function stay(old: IkeSa, now: Instant): void {
+  const soon = now + old.host.limits.rekeyRetryMs;
+  old.replaced = false;
+  if (old.peer!.reauthenticate) old.reauthAt = soon;
+  else old.rekeyAt = soon;
+  for (const child of old.children.values()) if (child.state.name === "INSTALLED") child.rekeyAt = soon;
+}
+
+/** The peer says how long it believes in our authentication: from then on it need not (RFC 4478 §3). */
+export function honourAuthLifetime(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[]): void {
+  const data = findNotify(payloads, NotifyType.code.AUTH_LIFETIME)?.data;
+  if (data?.length !== 4) return;
+  const seconds = new DataView(data.buffer, data.byteOffset, 4).getUint32(0);
+  const lifetimeMs = Math.max(seconds * 1000, shortestMs);
+  const at = now + Math.floor(lifetimeMs * softFraction(sa.host.random, true));
+  sa.reauthAt = earlier(sa.reauthAt, at);
+  sa.host.touch(sa);
+}
+
+/** Nothing new is made of `old` any more. */
+function leave(old: IkeSa): void {
+  old.replaced = true;
+  old.rekeyAt = undefined;
+  old.reauthAt = undefined;
+  for (const child of old.children.values()) child.rekeyAt = undefined;
+}
+
+/** However short the peer's lifetime is, we do not set up IKE SAs without end. */
+const shortestMs = 10_000;
