@@ -34,6 +34,10 @@ export interface CulvertOptions {
   /** More keys of the connection and of the gateway, as in the file. */
   readonly connection?: Readonly<Record<string, unknown>>;
   readonly gateway?: Readonly<Record<string, unknown>>;
+  /** How long a start may take; 20 seconds when absent. */
+  readonly startMs?: number;
+  /** The whole file, in place of the one that the other options describe; the key is in the file `psk` beside it. */
+  readonly file?: Readonly<Record<string, unknown>>;
 }
 
 /** The one connection of a test gateway. */
@@ -53,7 +57,10 @@ export class Culvert {
     this.name = options.name;
     this.netns = options.netns;
     bed.file(`${options.name}/psk`, options.psk);
-    this.configFile = bed.file(`${options.name}/culvert.yaml`, stringify(configuration(options)));
+    this.configFile = bed.file(
+      `${options.name}/culvert.yaml`,
+      stringify(options.file ?? configuration(options)),
+    );
     this.controlSocket = join(folder, "control.sock");
     this.keylogFile = join(folder, "keys.log");
     const argv = [process.execPath, "--enable-source-maps", program("daemon"), "--config", this.configFile];
@@ -68,7 +75,7 @@ export class Culvert {
   static async start(bed: Testbed, options: CulvertOptions): Promise<Culvert> {
     if (!existsSync(program("daemon"))) throw new Error("culvertd is not built: npm run build");
     const self = new Culvert(bed, options);
-    await self.#answers();
+    await self.#answers(options.startMs);
     return self;
   }
 
@@ -128,8 +135,8 @@ export class Culvert {
     return run([process.execPath, program("cli"), ...args, "--control", this.controlSocket]);
   }
 
-  async #answers(): Promise<void> {
-    const until = performance.now() + 20_000;
+  async #answers(timeoutMs = 20_000): Promise<void> {
+    const until = performance.now() + timeoutMs;
     for (;;) {
       if (!this.#program.running) throw new Error(`culvertd ${this.name} ended:\n${this.#program.tail(30)}`);
       const status = await this.status().catch(() => undefined);

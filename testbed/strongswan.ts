@@ -31,6 +31,12 @@ export interface StrongSwanOptions {
   /** Lines for the connection and for the child, e.g. `rekey_time = 20s`. */
   readonly extraConnection?: readonly string[];
   readonly extraChild?: readonly string[];
+  /** In place of the child `net`: one CHILD_SA each. */
+  readonly children?: readonly {
+    readonly name: string;
+    readonly localSubnets: readonly string[];
+    readonly remoteSubnets: readonly string[];
+  }[];
 }
 
 /** The packages without which `startStrongSwan` cannot work. */
@@ -94,8 +100,8 @@ export class StrongSwan {
   }
 
   /** Initiates the child; resolves with the exit code and swanctl's log of the exchange. */
-  initiate(timeoutSeconds = 15): Promise<RunResult> {
-    return this.swanctl(["--initiate", "--child", "net", "--timeout", `${timeoutSeconds}`]);
+  initiate(timeoutSeconds = 15, child = "net"): Promise<RunResult> {
+    return this.swanctl(["--initiate", "--child", child, "--timeout", `${timeoutSeconds}`]);
   }
 
   /** `swanctl --list-sas`, for people and for matching. */
@@ -153,6 +159,8 @@ charon-systemd {
       path = ${logFile}
       default = ${logLevel ?? 1}
       flush_line = yes
+      time_format = %T
+      time_add_ms = yes
     }
   }
 }
@@ -180,12 +188,7 @@ connections {
       id = ${o.remoteId}
     }
     children {
-      net {
-        local_ts = ${o.localSubnets.join(",")}
-        remote_ts = ${o.remoteSubnets.join(",")}
-        esp_proposals = ${o.espProposals.join(",")}
-        ${(o.extraChild ?? []).join("\n        ")}
-      }
+${(o.children ?? [{ ...o, name: "net" }]).map((child) => childConf(child, o)).join("\n")}
     }
   }
 }
@@ -197,6 +200,18 @@ secrets {
   }
 }
 `;
+}
+
+function childConf(
+  child: NonNullable<StrongSwanOptions["children"]>[number],
+  { espProposals, extraChild = [] }: StrongSwanOptions,
+): string {
+  return `      ${child.name} {
+        local_ts = ${child.localSubnets.join(",")}
+        remote_ts = ${child.remoteSubnets.join(",")}
+        esp_proposals = ${espProposals.join(",")}
+        ${extraChild.join("\n        ")}
+      }`;
 }
 
 const charon = "/usr/sbin/charon-systemd";

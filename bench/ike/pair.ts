@@ -69,6 +69,7 @@ function endpoint(local: string, remote: string, ikeProposal: string) {
       return spi;
     },
     releaseSpi: () => {},
+    keepsUp: () => false,
     exportKeys: false,
   });
   const any = [selectorFromPrefix(Prefix.any(4))];
@@ -85,9 +86,12 @@ function endpoint(local: string, remote: string, ikeProposal: string) {
     ikeProposals: [parseProposal(ikeProposal, "ike")],
     reauthenticate: false,
     childless: "allow",
+    mobike: true,
     espProposals: [parseProposal("aes128gcm16", "esp")],
     localSelectors: any,
     remoteSelectors: any,
+    pairs: [{ local: any[0]!, remote: any[0]! }],
+    perSubnetPair: "auto",
     ikeLifetimeMs: 86_400_000,
     childLifetimeMs: 86_400_000,
     childLifetimeBytes: 0,

@@ -27,6 +27,14 @@ net::Endpoint read_endpoint(const Napi::CallbackInfo& info, size_t at, const cha
   return {address, static_cast<uint16_t>(read_number(info, at + 1, name, 65535, problem))};
 }
 
+engine::SaAddresses read_sa_addresses(Fields& fields) {
+  return {.local = fields.address("local"),
+          .remote = fields.address("remote"),
+          .udp = fields.boolean("udp"),
+          .local_port = fields.u16("localPort"),
+          .remote_port = fields.u16("remotePort")};
+}
+
 route::Prefix read_prefix(Fields& fields, const char* address, const char* length) {
   return {fields.address(address), static_cast<uint8_t>(fields.integer(length, 0, 128))};
 }
@@ -58,7 +66,7 @@ Napi::Function DataPlane::define(Napi::Env env) {
                          InstanceMethod("sendIke", &DataPlane::send_ike),
                          InstanceMethod("sendKeepalive", &DataPlane::send_keepalive),
                          InstanceMethod("sendProbe", &DataPlane::send_probe),
-                         InstanceMethod("updatePeer", &DataPlane::update_peer),
+                         InstanceMethod("updateSa", &DataPlane::update_sa),
                          InstanceMethod("readCounters", &DataPlane::read_counters),
                          InstanceMethod("listSas", &DataPlane::list_sas),
                          InstanceMethod("describe", &DataPlane::describe),
@@ -164,11 +172,7 @@ Napi::Value DataPlane::install_sa(const Napi::CallbackInfo& info) {
   params.remote_selectors = remote;
   params.backend = backend_;
   params.allow_unprotected_for_benchmark = allow_bench_null_ && params.encr == kEncrNull && params.integ == 0;
-  const engine::SaAddresses addresses{.local = fields.address("local"),
-                                      .remote = fields.address("remote"),
-                                      .udp = fields.boolean("udp"),
-                                      .local_port = fields.u16("localPort"),
-                                      .remote_port = fields.u16("remotePort")};
+  const engine::SaAddresses addresses = read_sa_addresses(fields);
   const uint32_t replay_window = fields.u32("replayWindow");
   if (problem.throw_if_found(env)) return env.Undefined();
 
@@ -292,15 +296,23 @@ Napi::Value DataPlane::send_probe(const Napi::CallbackInfo& info) {
   return env.Undefined();
 }
 
-// updatePeer(spi, remoteAddress, remotePort) → boolean
-Napi::Value DataPlane::update_peer(const Napi::CallbackInfo& info) {
+// updateSa(direction, spi, remote, {local, remote, udp, localPort, remotePort}) → boolean
+Napi::Value DataPlane::update_sa(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!is_open(env)) return env.Undefined();
   Problem problem;
-  const uint32_t spi = read_number(info, 0, "spi", 0xffffffff, problem);
-  const net::Endpoint remote = read_endpoint(info, 1, "remote", problem);
+  const Direction direction = read_direction(info, 0, problem);
+  const uint32_t spi = read_number(info, 1, "spi", 0xffffffff, problem);
+  const IpAddress remote = read_address(info[2], "remote", problem);
+  Fields fields(info[3], "path", problem);
+  const engine::SaAddresses addresses = read_sa_addresses(fields);
   if (problem.throw_if_found(env)) return env.Undefined();
-  return Napi::Boolean::New(env, engine_->update_peer(spi, remote));
+  const auto updated = engine_->update(direction, spi, remote, addresses);
+  if (!updated) {
+    throw_error(env, updated.error());
+    return env.Undefined();
+  }
+  return Napi::Boolean::New(env, updated.value());
 }
 
 // readCounters(into: BigUint64Array) → workers × (counters, then drops)

@@ -26,7 +26,7 @@ class DataPlane : public Napi::ObjectWrap<DataPlane> {
   Napi::Value send_ike(const Napi::CallbackInfo& info);
   Napi::Value send_keepalive(const Napi::CallbackInfo& info);
   Napi::Value send_probe(const Napi::CallbackInfo& info);
-  Napi::Value update_peer(const Napi::CallbackInfo& info);
+  Napi::Value update_sa(const Napi::CallbackInfo& info);
   Napi::Value read_counters(const Napi::CallbackInfo& info);
   Napi::Value list_sas(const Napi::CallbackInfo& info);
   Napi::Value describe(const Napi::CallbackInfo& info);

@@ -245,22 +245,31 @@ std::vector<SaView> Engine::list_sas() const {
   return views;
 }
 
-bool Engine::update_peer(uint32_t spi, const net::Endpoint& remote) {
-  const auto found = inbound_.find(spi);
-  if (found == inbound_.end() || !found->second.addresses.udp) return false;
-  if (remote.address.family != found->second.addresses.local.family) return false;
-  const SaAddresses before = found->second.addresses;
-  const auto move = [&](SaAddresses& addresses) {
-    addresses.remote = remote.address;
-    addresses.remote_port = remote.port;
-  };
-  move(found->second.addresses);
-  const uint16_t connection = found->second.sa->connection();
-  for (auto& [key, installed] : outbound_) {
-    const SaAddresses& at = installed.addresses;
-    if (installed.sa->connection() == connection && at.udp && at.remote == before.remote &&
-        at.remote_port == before.remote_port)
-      move(installed.addresses);
+Result<bool> Engine::update(Direction direction, uint32_t spi, const IpAddress& remote, const SaAddresses& addresses) {
+  const auto outer = outer_of(addresses);
+  if (!outer) return Error{outer.error()};
+  if (direction == Direction::inbound) {
+    const auto found = inbound_.find(spi);
+    if (found == inbound_.end()) return false;
+    found->second.addresses = addresses;
+    rebuild();
+    return true;
+  }
+  const auto found = outbound_.find({remote, spi});
+  if (found == outbound_.end()) return false;
+  const OutboundKey key{addresses.remote, spi};
+  if (key != found->first && outbound_.contains(key))
+    return net::setup_error(EEXIST, "outbound SPI " + std::to_string(spi) + " to this peer", "SPIs are unique");
+  // The SA itself stays where it is in memory: workers that read the old snapshot seal with the same counter.
+  auto node = outbound_.extract(found);
+  node.key() = key;
+  node.mapped().addresses = addresses;
+  node.mapped().outer = outer.value();
+  outbound_.insert(std::move(node));
+  for (ConnectionPlan& plan : plan_) {
+    for (ConnectionPlan::Sa& sa : plan.outbound) {
+      if (sa.spi == spi && sa.remote == remote) sa.remote = addresses.remote;
+    }
   }
   rebuild();
   return true;
@@ -291,12 +300,8 @@ Result<Unit> Engine::publish(route::RouteTable routes, std::vector<ConnectionPla
 }
 
 Engine::Outbound* Engine::find_outbound(uint32_t spi, const IpAddress& remote) {
-  if (const auto exact = outbound_.find({remote, spi}); exact != outbound_.end()) return &exact->second;
-  // The plan may already speak of the address that the peer has moved to.
-  for (auto& [key, installed] : outbound_) {
-    if (key.second == spi && installed.addresses.remote == remote) return &installed;
-  }
-  return nullptr;
+  const auto found = outbound_.find({remote, spi});
+  return found == outbound_.end() ? nullptr : &found->second;
 }
 
 // Builds what the workers see from what is installed and planned, and swaps it in.

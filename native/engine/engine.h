@@ -96,10 +96,11 @@ class Engine {
   Result<Unit> publish(route::RouteTable routes, std::vector<ConnectionPlan> connections);
 
   /**
-   * The peer of inbound SA `spi` is at `remote` from now on, and so are the outbound SAs of its connection that led to
-   * where it was. False when there is no such SA, or it is not UDP-encapsulated.
+   * Gives an SA other outer addresses, ports or encapsulation in place (RFC 7296 §2.23, RFC 4555 §3.5): key, sequence
+   * numbers and replay window stay, and so does its place in the plan, which follows in the same snapshot. `remote` is
+   * the peer's address so far. False when there is no such SA.
    */
-  bool update_peer(uint32_t spi, const net::Endpoint& remote);
+  Result<bool> update(Direction direction, uint32_t spi, const IpAddress& remote, const SaAddresses& addresses);
 
   /** Sends an IKE message; behind the non-ESP marker when `local` is the NAT-T port (RFC 3948 §2.2). */
   Result<Unit> send_ike(const net::Endpoint& local, const net::Endpoint& remote, std::span<const uint8_t> message);

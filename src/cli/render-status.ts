@@ -1,6 +1,7 @@
 /** What `culvert status` prints. Pure: answers in, lines out. */
 import type { DaemonStatus, DropCount, SaTraffic } from "../api/control-protocol.ts";
 import type { ConnectionStatus, TunnelStatus } from "../gateway/contract.ts";
+import { fewChildren, pairRows, pairsWarning, renderManyChildren, selectorText } from "./render-children.ts";
 import { renderFailure, renderWarning } from "./render-failure.ts";
 import { formatBytes, formatDuration, labelled, printable, table, wrap } from "./table.ts";
 
@@ -51,6 +52,10 @@ export function renderOverview(status: DaemonStatus, width: number): string[] {
   for (const connection of gateway.connections)
     for (const warning of connection.warnings)
       lines.push("", ...renderWarning(warning, daemon.nowMs - warning.atMs, width));
+  for (const { name, tunnels } of gateway.connections) {
+    const warning = pairsWarning(name, tunnels);
+    if (warning) lines.push("", ...labelled("warning: ", printable(warning), 9, width));
+  }
   if (status.drops.length > 0) lines.push("", ...renderDrops(status.drops, width));
   for (const warning of daemon.warnings)
     lines.push("", ...labelled("warning: ", printable(warning), 9, width));
@@ -131,13 +136,16 @@ function renderTunnel(tunnel: TunnelStatus, status: DaemonStatus, width: number)
       ["NAT", ike.nat],
     );
   }
-  for (const child of tunnel.children) {
+  if (tunnel.pairs) rows.push(...pairRows(tunnel.pairs));
+  const many = tunnel.children.length > fewChildren;
+  if (many) rows.push(["IPsec SAs", String(tunnel.children.length)]);
+  for (const child of many ? [] : tunnel.children) {
     const inbound = find(status.traffic, "inbound", child.spiIn);
     const outbound = find(status.traffic, "outbound", child.spiOut);
     rows.push(
       ["IPsec SA", `in ${spi(child.spiIn)}, out ${spi(child.spiOut)}, ${encapsulation[child.encapsulation]}`],
       ["IPsec suite", child.suite],
-      ["selectors", `${child.localSelectors.join(" ")} === ${child.remoteSelectors.join(" ")}`],
+      ["selectors", selectorText(child)],
       ["age", age(child.ageMs, child.rekeyInMs)],
       ["in", totals(inbound)],
       ["out", totals(outbound)],
@@ -148,6 +156,7 @@ function renderTunnel(tunnel: TunnelStatus, status: DaemonStatus, width: number)
     ...rows
       .filter(([, text]) => text !== "")
       .flatMap(([label, text]) => labelled(`    ${label}`, printable(text), labelWidth, width)),
+    ...(many ? renderManyChildren(tunnel.children, status.traffic, width) : []),
   ];
 }
 

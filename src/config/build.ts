@@ -37,6 +37,7 @@ function buildConnection(file: FileConfig, name: string, index: number, psk: Sec
       lifetimeSeconds: ike.lifetimeSeconds || defaultLifetimeSeconds,
       reauthenticate: ike.reauthenticate,
       childless: ike.childless,
+      mobike: ike.mobike,
       localId: ike.localId,
       remoteId: ike.remoteId,
     },

@@ -58,6 +58,7 @@ function explainConnection(connection: ConnectionConfig) {
       lifetimeSeconds: ike.lifetimeSeconds,
       reauthenticate: ike.reauthenticate,
       childless: ike.childless,
+      mobike: ike.mobike,
       ...optional({ localId: formatIdentity(ike.localId), remoteId: formatIdentity(ike.remoteId) }),
     },
     ipsec: {

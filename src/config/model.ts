@@ -84,6 +84,8 @@ export interface ConnectionConfig {
     /** RFC 6023: the first CHILD_SA after IKE_AUTH instead of in it. */
     readonly reauthenticate: boolean;
     readonly childless: "allow" | "force" | "never";
+    /** RFC 4555. */
+    readonly mobike: boolean;
     readonly localId: Identity | undefined;
     readonly remoteId: Identity | undefined;
   };

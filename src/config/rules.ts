@@ -16,6 +16,8 @@ type File = Partly<FileConfig>;
 type CustomerGateway = NonNullable<NonNullable<File["customerGateways"]>[string]>;
 
 /** Connection numbers are 16 bits in the data plane. */
+/** CHILD_SAs of one IKE SA: `EndpointLimits.children`. */
+const maxPairs = 256;
 const maxConnections = 65_536;
 /** Each becomes a rule that packets may have to be compared with. */
 const maxFlowPairs = 65_536;
@@ -143,7 +145,21 @@ function checkSubnets(at: Path, connection: Connection, report: Report): void {
     const rule = `a prefix that does not overlap the local ones: ${local} is in localSubnets`;
     if (remote && local) report([...at, "remoteSubnets", i], `${remote}`, rule);
   }
-  if (connection.routing === "protected-data-flows") checkFamilies(at, connection, report);
+  if (connection.routing === "protected-data-flows") {
+    checkFamilies(at, connection, report);
+    checkPairs(at, connection, report);
+  }
+}
+
+/** A CHILD_SA for each pair: as many as one IKE SA holds. */
+function checkPairs(at: Path, { ipsec, localSubnets, remoteSubnets }: Connection, report: Report): void {
+  if (ipsec?.perSubnetPair !== true) return;
+  const remotes = definedItems(remoteSubnets);
+  const pairs = definedItems(localSubnets)
+    .map((local) => remotes.filter((remote) => remote.family === local.family).length)
+    .reduce((sum, n) => sum + n, 0);
+  const rule = `false or auto, or at most ${maxPairs} pairs of localSubnets and remoteSubnets: there are ${pairs}`;
+  if (pairs > maxPairs) report([...at, "ipsec", "perSubnetPair"], "true", rule);
 }
 
 /** A selector pair is of one family: a prefix without a partner would never carry anything. */

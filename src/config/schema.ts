@@ -113,6 +113,7 @@ export const connectionSchema = z.strictObject({
       lifetimeSeconds: lifetimeSeconds(),
       reauthenticate: flag().prefault(false),
       childless: oneOf("allow", "force", "never").prefault("allow"),
+      mobike: flag().prefault(true),
       localId: identity().optional(),
       remoteId: identity().optional(),
     })

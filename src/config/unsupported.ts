@@ -32,14 +32,6 @@ export const unsupportedInConnection: readonly Row<Partly<FileConnection>>[] = [
   { key: "ike.proposals", find: ({ ike }) => algorithms(["ike", "proposals"], ike?.proposals) },
   { key: "ipsec.proposals", find: ({ ipsec }) => algorithms(["ipsec", "proposals"], ipsec?.proposals) },
   {
-    key: "ipsec.perSubnetPair",
-    find: ({ ipsec }) => {
-      if (ipsec?.perSubnetPair !== true) return [];
-      const rule = "auto or false (this build makes one CHILD_SA for all subnets)";
-      return [{ path: ["ipsec", "perSubnetPair"], found: "true", rule }];
-    },
-  },
-  {
     key: "healthCheck.enabled",
     find: ({ healthCheck }) => enabled(["healthCheck", "enabled"], healthCheck?.enabled, "health checks"),
   },

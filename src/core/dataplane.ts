@@ -11,16 +11,20 @@ export type Encapsulation =
   | { readonly kind: "esp" }
   | { readonly kind: "udp"; readonly localPort: number; readonly remotePort: number };
 
+/** Where the packets of one SA go and come from: what changes when a peer moves (RFC 7296 §2.23, RFC 4555 §3.5). */
+export interface SaPath {
+  readonly local: IpAddress;
+  readonly remote: IpAddress;
+  readonly encapsulation: Encapsulation;
+}
+
 /** One direction of one IPsec SA (RFC 4301 §4.4.2), complete: everything a packet needs. */
-export interface SaSpec {
+export interface SaSpec extends SaPath {
   readonly direction: "inbound" | "outbound";
   /** 256 to 2^32 − 1. Inbound SPIs come from `allocateSpi` rules: low bits name the worker. */
   readonly spi: number;
   /** Number of the connection in the plan: 0 to 65535, stable while the connection exists. */
   readonly connection: number;
-  readonly local: IpAddress;
-  readonly remote: IpAddress;
-  readonly encapsulation: Encapsulation;
   /** IANA ENCR and AUTH transform ids; `integ` is 0 for AEAD. */
   readonly encr: number;
   readonly encrKeyBits: number;

@@ -10,6 +10,21 @@ export interface TrafficSelector {
   readonly endAddress: IpAddress;
 }
 
+/** What may pass between two ends. */
+export interface SelectorPair {
+  readonly local: TrafficSelector;
+  readonly remote: TrafficSelector;
+}
+
+/** A packet that leaves: what selectors look at. Ports are 0 where the protocol has none, or a fragment hides them. */
+export interface PacketFlow {
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
+  readonly protocol: number;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+}
+
 export function selectorFromPrefix(prefix: Prefix): TrafficSelector {
   return { protocol: 0, startPort: 0, endPort: 65535, startAddress: prefix.first, endAddress: prefix.last };
 }
@@ -25,6 +40,36 @@ export function intersectSelectors(a: TrafficSelector, b: TrafficSelector): Traf
   const endPort = Math.min(a.endPort, b.endPort);
   if (startPort > endPort) return undefined;
   return { protocol: a.protocol || b.protocol, startPort, endPort, startAddress, endAddress };
+}
+
+/** The selectors that name this packet and no other end, protocol or port (RFC 7296 §2.9). */
+export function flowSelectors(flow: PacketFlow): SelectorPair {
+  const { source, destination, protocol, sourcePort, destinationPort } = flow;
+  const named = withPorts.includes(protocol) && (sourcePort !== 0 || destinationPort !== 0);
+  const end = (address: IpAddress, port: number): TrafficSelector => ({
+    protocol,
+    startPort: named ? port : 0,
+    endPort: named ? port : 65535,
+    startAddress: address,
+    endAddress: address,
+  });
+  return { local: end(source, sourcePort), remote: end(destination, destinationPort) };
+}
+
+/** TCP, UDP, SCTP, UDP-Lite. */
+const withPorts: readonly number[] = [6, 17, 132, 136];
+
+/** True when an SA with these selectors may carry the packet. */
+export function selectorsMatch(
+  local: readonly TrafficSelector[],
+  remote: readonly TrafficSelector[],
+  flow: PacketFlow,
+): boolean {
+  const ends = flowSelectors(flow);
+  return (
+    local.some((ts) => intersectSelectors(ts, ends.local) !== undefined) &&
+    remote.some((ts) => intersectSelectors(ts, ends.remote) !== undefined)
+  );
 }
 
 export function equalSelectors(a: TrafficSelector, b: TrafficSelector): boolean {

@@ -7,6 +7,7 @@
  */
 import type { ControlError } from "../api/control-protocol.ts";
 import type { Config } from "../config/model.ts";
+import type { IpAddress } from "../core/address.ts";
 import type { DataPlaneEvent } from "../core/dataplane.ts";
 import { err } from "../core/result.ts";
 import type { Kernel } from "../dataplane/kernel.ts";
@@ -14,6 +15,7 @@ import type { GatewayMachine } from "../gateway/contract.ts";
 import type { EventLog } from "../telemetry/event-log.ts";
 import type { Log } from "../telemetry/log.ts";
 import { type MetricsInput, MetricsPage } from "../telemetry/metrics.ts";
+import { AddressWatch, addressWatchMs } from "./address-watch.ts";
 import { configDifference } from "./config-diff.ts";
 import { type ControlServer, openControlServer } from "./control-server.ts";
 import { answerControl, type ControlSubject } from "./control-verbs.ts";
@@ -49,6 +51,8 @@ export interface DaemonParts {
   /** The mark of the data plane's outer packets. */
   readonly fwmark: number;
   readonly createMachine: (dataPlane: DataPlanePort) => GatewayMachine;
+  /** The addresses of this host's interfaces. */
+  readonly hostAddresses: () => readonly IpAddress[];
   /** Reads the configuration file again; undefined when it has problems, which were logged. */
   readonly reloadConfig: () => Config | undefined;
 }
@@ -214,6 +218,16 @@ export class Daemon {
       this.#routing.reconcile();
       this.#tellStatus();
     });
+    const addresses = new AddressWatch(
+      config.gateway.addresses,
+      (present) => {
+        log.write("info", "outer addresses changed", { present: present.map(String) });
+        this.#shell.feed({ kind: "localAddresses", addresses: present });
+      },
+      this.#parts.hostAddresses,
+    );
+    this.#every(addressWatchMs, () => addresses.poll());
+    this.#every(auditMs, () => this.#shell.feed({ kind: "installed", sas: this.#dataPlane.traffic() }));
     if (manager.watchdogIntervalMs !== undefined)
       this.#every(manager.watchdogIntervalMs, () => manager.watchdog());
     this.#lastStatus = this.#summary();
@@ -300,3 +314,5 @@ export class Daemon {
 const stopLimitMs = 3000;
 /** How soon a route that somebody deleted is back. */
 const reconcileMs = 2000;
+/** How soon a difference between what is installed and what should be is found. */
+const auditMs = 30_000;

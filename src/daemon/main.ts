@@ -11,6 +11,7 @@ import { openDataPlane, openKernel } from "../dataplane/index.ts";
 import { Gateway } from "../gateway/gateway.ts";
 import { EventLog } from "../telemetry/event-log.ts";
 import { type Log, openLog } from "../telemetry/log.ts";
+import { hostAddresses } from "./address-watch.ts";
 import { systemClock } from "./clock.ts";
 import { openCrashSecret } from "./crash-secret.ts";
 import { Daemon } from "./daemon.ts";
@@ -118,6 +119,7 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
         lastInbound: (spi, remote) => dataPlane.saTotals("inbound", spi, remote)?.lastUsedMs || undefined,
         crashSecret,
       }),
+    hostAddresses,
     reloadConfig: () => {
       const reloaded = loadConfigFile(options.config, options.state, systemRandom);
       if (reloaded.ok) {

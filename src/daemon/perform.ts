@@ -11,9 +11,12 @@ import type { SendTrouble } from "./send-trouble.ts";
 import type { TrafficTotals } from "./traffic-totals.ts";
 
 export interface Performer {
-  readonly dataPlane: Pick<DataPlanePort, "sendIke" | "sendKeepalive" | "installSa" | "removeSa" | "publish">;
+  readonly dataPlane: Pick<
+    DataPlanePort,
+    "sendIke" | "sendKeepalive" | "installSa" | "removeSa" | "updateSa" | "publish"
+  >;
   readonly sendTrouble: Pick<SendTrouble, "watch">;
-  readonly traffic: Pick<TrafficTotals, "installed" | "removed">;
+  readonly traffic: Pick<TrafficTotals, "installed" | "moved" | "removed">;
   readonly routing: Pick<HostRouting, "publish">;
   readonly resolve: Resolver;
   readonly log: Pick<Log, "write">;
@@ -41,6 +44,9 @@ export function perform(output: GatewayOutput, to: Performer): void {
       break;
     case "removeSa":
       removeSa(output, to);
+      break;
+    case "updateSa":
+      updateSa(output, to);
       break;
     case "publish":
       to.dataPlane.publish(output.plan);
@@ -90,6 +96,26 @@ function removeSa(output: Extract<GatewayOutput, { kind: "removeSa" }>, to: Perf
   const totals = to.dataPlane.removeSa(direction, spi, remote);
   to.traffic.removed(direction, spi, remote, totals);
   to.log.write("debug", "IPsec SA removed", { direction, spi: hex(spi), ...totals });
+}
+
+/** An SA that cannot take the path of its IKE SA is as bad as one that cannot be installed. */
+function updateSa(output: Extract<GatewayOutput, { kind: "updateSa" }>, to: Performer): void {
+  const { direction, spi, remote, path } = output;
+  try {
+    if (!to.dataPlane.updateSa(direction, spi, remote, path)) return;
+    to.traffic.moved(direction, spi, remote, path.remote);
+    const { local, encapsulation } = path;
+    const fields = {
+      direction,
+      spi: hex(spi),
+      local,
+      remote: path.remote,
+      encapsulation: encapsulation.kind,
+    };
+    to.log.write("debug", "IPsec SA moved", fields);
+  } catch (error) {
+    to.feed({ kind: "refusedSa", direction, spi, reason: (error as Error).message });
+  }
 }
 
 function resolve(name: string, to: Performer): void {

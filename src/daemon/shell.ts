@@ -31,7 +31,8 @@ export class Shell {
   readonly #onError: (error: unknown, during: string) => void;
   readonly #queue: GatewayInput[] = [];
   #turning = false;
-  #disarm: (() => void) | undefined;
+  /** The timer that runs, and what it was armed for. */
+  #timer: { readonly at: Instant; readonly disarm: () => void } | undefined;
   /** No timeout before this: set when a timeout threw, so that a bug cannot spin the CPU. */
   #notBefore: Instant = Number.NEGATIVE_INFINITY;
   #closed = false;
@@ -54,8 +55,7 @@ export class Shell {
   close(): void {
     this.#closed = true;
     this.#queue.length = 0;
-    this.#disarm?.();
-    this.#disarm = undefined;
+    this.#disarm();
   }
 
   #turn(): void {
@@ -72,7 +72,7 @@ export class Shell {
   }
 
   #onTimeout(): void {
-    this.#disarm = undefined;
+    this.#timer = undefined;
     if (this.#closed) return;
     this.#turning = true;
     try {
@@ -103,17 +103,31 @@ export class Shell {
     return fine;
   }
 
+  /**
+   * A timer that fires a little early stays: the machine finds nothing due, and that costs less than a new timer for
+   * every message. One that would fire a second too early does not: a daemon with nothing to do sleeps.
+   */
   #arm(): void {
-    this.#disarm?.();
-    this.#disarm = undefined;
     if (this.#closed) return;
     const deadline = this.#machine.pollTimeout();
-    if (deadline === undefined) return;
-    const delayMs = Math.max(deadline, this.#notBefore) - this.#clock.now();
-    this.#disarm = this.#clock.arm(Math.min(Math.max(delayMs, 0), maxTimerMs), () => this.#onTimeout());
+    if (deadline === undefined) {
+      this.#disarm();
+      return;
+    }
+    const at = Math.max(deadline, this.#notBefore);
+    if (this.#timer && this.#timer.at <= at && at - this.#timer.at < earlyMs) return;
+    this.#disarm();
+    const delayMs = Math.min(Math.max(at - this.#clock.now(), 0), maxTimerMs);
+    this.#timer = { at, disarm: this.#clock.arm(delayMs, () => this.#onTimeout()) };
+  }
+
+  #disarm(): void {
+    this.#timer?.disarm();
+    this.#timer = undefined;
   }
 }
 
+const earlyMs = 1000;
 const backoffMs = 1000;
 /** setTimeout takes 31 bits; waking early is harmless, the machine finds nothing due. */
 const maxTimerMs = 2 ** 31 - 1;

@@ -18,6 +18,13 @@ export class TrafficTotals {
     this.#connectionOf.set(key(sa.direction, sa.spi, sa.remote), sa.connection);
   }
 
+  /** The SA is the same; its peer is elsewhere. */
+  moved(direction: Direction, spi: number, from: IpAddress, to: IpAddress): void {
+    const connection = this.#connectionOf.get(key(direction, spi, from));
+    this.#connectionOf.delete(key(direction, spi, from));
+    if (connection !== undefined) this.#connectionOf.set(key(direction, spi, to), connection);
+  }
+
   removed(direction: Direction, spi: number, remote: IpAddress, totals: SaTotals | undefined): void {
     const id = key(direction, spi, remote);
     const connection = this.#connectionOf.get(id);

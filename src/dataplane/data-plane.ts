@@ -3,10 +3,16 @@
  * device, the sockets, the worker threads and every SA; `close` ends them all.
  */
 import { type Endpoint, IpAddress } from "../core/address.ts";
-import type { DataPlaneEvent, ForwardingPlan, SaSpec, SaTotals } from "../core/dataplane.ts";
+import type { DataPlaneEvent, ForwardingPlan, SaPath, SaSpec, SaTotals } from "../core/dataplane.ts";
 import type { TrafficSelector } from "../core/traffic-selector.ts";
 import { decodeEvent } from "./events.ts";
-import { addon, type NativeDataPlane, type NativeRow, type NativeSelector } from "./native.ts";
+import {
+  addon,
+  type NativeDataPlane,
+  type NativePath,
+  type NativeRow,
+  type NativeSelector,
+} from "./native.ts";
 
 export interface DataPlaneOptions {
   /** 1 to 15 characters. */
@@ -113,16 +119,11 @@ export class DataPlane {
    * key or selector that cannot be, `EADDRNOTAVAIL` for a local address that is not ours.
    */
   installSa(sa: SaSpec): void {
-    const udp = sa.encapsulation.kind === "udp" ? sa.encapsulation : undefined;
     this.#native.installSa({
       direction: sa.direction,
       spi: sa.spi,
       connection: sa.connection,
-      local: sa.local.bytes,
-      remote: sa.remote.bytes,
-      udp: udp !== undefined,
-      localPort: udp?.localPort ?? 0,
-      remotePort: udp?.remotePort ?? 0,
+      ...nativePath(sa),
       encr: sa.encr,
       encrKeyBits: sa.encrKeyBits,
       integ: sa.integ,
@@ -196,11 +197,12 @@ export class DataPlane {
   }
 
   /**
-   * The peer of inbound SA `spi` is now at `remote`, and so are the outbound SAs of its connection that led to where it
-   * was. False when there is no such UDP-encapsulated SA.
+   * Gives an installed SA another path in place: keys, sequence numbers and replay window go on, and a plan that names
+   * it follows with the same snapshot. `remote` is the peer's address so far. False when there is no such SA; throws
+   * `EADDRNOTAVAIL` for a local address that is not ours, `EEXIST` when the peer's new address has that SPI already.
    */
-  updatePeer(spi: number, remote: Endpoint): boolean {
-    return this.#native.updatePeer(spi, remote.address.bytes, remote.port);
+  updateSa(direction: "inbound" | "outbound", spi: number, remote: IpAddress, path: SaPath): boolean {
+    return this.#native.updateSa(direction, spi, remote.bytes, nativePath(path));
   }
 
   /** Every installed SA with its totals. */
@@ -260,6 +262,17 @@ export class DataPlane {
     for (const [i, n] of this.#numbers.entries()) sums[i % perWorker]! += Number(n);
     return sums;
   }
+}
+
+function nativePath({ local, remote, encapsulation }: SaPath): NativePath {
+  const udp = encapsulation.kind === "udp" ? encapsulation : undefined;
+  return {
+    local: local.bytes,
+    remote: remote.bytes,
+    udp: udp !== undefined,
+    localPort: udp?.localPort ?? 0,
+    remotePort: udp?.remotePort ?? 0,
+  };
 }
 
 const nativeSelector = (selector: TrafficSelector): NativeSelector => ({

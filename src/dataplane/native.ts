@@ -52,7 +52,7 @@ export interface NativeDataPlane {
     id: number,
     sequence: number,
   ): void;
-  updatePeer(spi: number, remote: Uint8Array, remotePort: number): boolean;
+  updateSa(direction: NativeDirection, spi: number, remote: Uint8Array, path: NativePath): boolean;
   /** For each worker its counters, then its drops, in the order of the tables. */
   readCounters(into: BigUint64Array): void;
   listSas(): NativeSaView[];
@@ -70,15 +70,10 @@ export interface NativeSelector {
   readonly endAddress: Uint8Array;
 }
 
-export interface NativeSa {
+export interface NativeSa extends NativePath {
   readonly direction: NativeDirection;
   readonly spi: number;
   readonly connection: number;
-  readonly local: Uint8Array;
-  readonly remote: Uint8Array;
-  readonly udp: boolean;
-  readonly localPort: number;
-  readonly remotePort: number;
   readonly encr: number;
   readonly encrKeyBits: number;
   readonly integ: number;
@@ -92,6 +87,14 @@ export interface NativeSa {
   readonly hardBytes: number;
   readonly softPackets: number;
   readonly hardPackets: number;
+}
+
+export interface NativePath {
+  readonly local: Uint8Array;
+  readonly remote: Uint8Array;
+  readonly udp: boolean;
+  readonly localPort: number;
+  readonly remotePort: number;
 }
 
 export interface NativeTotals {

@@ -6,10 +6,11 @@
  * every IKE datagram whose local port is the NAT traversal port (4500) has it on the wire (RFC 7296 §2.23).
  */
 import type { Endpoint, IpAddress, Prefix } from "../core/address.ts";
-import type { DataPlaneEvent, ForwardingPlan, SaSpec } from "../core/dataplane.ts";
+import type { DataPlaneEvent, ForwardingPlan, SaPath, SaSpec } from "../core/dataplane.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { FailureCode } from "../core/failure-reasons.ts";
 import type { Instant } from "../core/time.ts";
+import type { InstalledSa } from "./audit.ts";
 import type { GatewayEvent } from "./gateway-events.ts";
 
 export type GatewayInput =
@@ -18,13 +19,17 @@ export type GatewayInput =
   | { readonly kind: "command"; readonly command: GatewayCommand }
   /** Answer to `resolve`; empty when the name has no address. */
   | { readonly kind: "resolved"; readonly name: string; readonly addresses: readonly IpAddress[] }
-  /** Answer to `installSa` that the data plane did not carry out; `reason` is for the operator. */
+  /** Those of `gateway.addresses` that this host has now; until the first of these it is taken to have all. */
+  | { readonly kind: "localAddresses"; readonly addresses: readonly IpAddress[] }
+  /** Answer to `installSa` or `updateSa` that the data plane did not carry out; `reason` is for the operator. */
   | {
       readonly kind: "refusedSa";
       readonly direction: "inbound" | "outbound";
       readonly spi: number;
       readonly reason: string;
     }
+  /** Every so often: what the data plane has installed, to be compared with what it should have. */
+  | { readonly kind: "installed"; readonly sas: readonly InstalledSa[] }
   /** Delete every SA politely, then report `stopped`. */
   | { readonly kind: "shutdown" };
 
@@ -49,6 +54,17 @@ export type GatewayOutput =
       readonly direction: "inbound" | "outbound";
       readonly spi: number;
       readonly remote: IpAddress;
+    }
+  /**
+   * An installed SA takes another path in place, without loss: the SA and the plan's name for it follow. `remote` is
+   * the peer's address so far.
+   */
+  | {
+      readonly kind: "updateSa";
+      readonly direction: "inbound" | "outbound";
+      readonly spi: number;
+      readonly remote: IpAddress;
+      readonly path: SaPath;
     }
   | { readonly kind: "publish"; readonly plan: ForwardingPlan }
   /**
@@ -143,6 +159,20 @@ export interface TunnelStatus {
         readonly rekeyInMs: number | undefined;
         readonly nat: "none" | "local" | "remote" | "both" | "forced";
         readonly handshakeMs: number;
+      }
+    | undefined;
+  /** The (local, remote) pairs of subnets that should be able to talk, when there is more than one. */
+  readonly pairs:
+    | {
+        readonly total: number;
+        readonly up: number;
+        /** Those that no CHILD_SA carries, at most `maxMissingPairs` of them. */
+        readonly missing: readonly {
+          readonly local: string;
+          readonly remote: string;
+          /** What the peer said to the last request for it; undefined: it was not asked, or lost it again. */
+          readonly refusal: string | undefined;
+        }[];
       }
     | undefined;
   readonly children: readonly {

@@ -79,6 +79,22 @@ export class Forwarding {
     for (const removal of this.#removals.splice(0)) this.#deps.emit(removal);
   }
 
+  /** Removals that wait for a plan: what they are about is still installed. */
+  get leaving(): readonly RemoveSa[] {
+    return this.#removals;
+  }
+
+  /** True when a connection is not as it was published although nobody said that it changed; `flush` publishes it. */
+  recheck(): boolean {
+    let stale = false;
+    for (const [number, published] of this.#rows.entries()) {
+      if (this.#changed.has(number) || sameOutbound(this.#row(number), published)) continue;
+      this.#changed.add(number);
+      stale = true;
+    }
+    return stale;
+  }
+
   /** The first plan, and the kernel's routes: a published route stays while its connection is configured. */
   start(): void {
     this.#publish();
@@ -116,9 +132,13 @@ export class Forwarding {
   }
 }
 
-/** The newest IKE SA first: of several with one peer it is the one that stays, once the peer is known to have it. */
+/**
+ * Of several IKE SAs with one peer the newest is the one that stays. Before the peer is known to have it, the one whose
+ * place it takes comes first.
+ */
 function preferred(sas: readonly IkeSa[]): readonly IkeSa[] {
-  return sas.toReversed().sort((a, b) => Number(a.unproven) - Number(b.unproven));
+  const rank = (sa: IkeSa) => (sa.unproven ? 2 : sa.replaced ? 1 : 0);
+  return sas.toReversed().sort((a, b) => rank(a) - rank(b));
 }
 
 function sameOutbound(a: RoutingConnection, b: RoutingConnection): boolean {

@@ -4,13 +4,14 @@
  * is installed before a plan names it, and a plan stops naming it before it is removed.
  */
 import type { Config } from "../config/model.ts";
-import type { IpAddress } from "../core/address.ts";
+import { formatEndpoint, type IpAddress } from "../core/address.ts";
 import type { DataPlaneEvent } from "../core/dataplane.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import { Queue } from "../core/queue.ts";
 import type { Random } from "../core/random.ts";
 import type { Secret } from "../core/secret.ts";
 import { earlier, type Instant } from "../core/time.ts";
+import type { PacketFlow } from "../core/traffic-selector.ts";
 import { type ChildSa, outboundOrder } from "../ike/v2/child-sa.ts";
 import { Deadlines } from "../ike/v2/deadlines.ts";
 import { IkeEndpoint } from "../ike/v2/endpoint.ts";
@@ -20,6 +21,7 @@ import type { IkeSa } from "../ike/v2/ike-sa.ts";
 import type { KeyPairs } from "../ike/v2/key-material.ts";
 import type { EndpointLimits } from "../ike/v2/settings.ts";
 import { formatSuite } from "../registry/index.ts";
+import { audit, type InstalledSa } from "./audit.ts";
 import type {
   GatewayCommand,
   GatewayInput,
@@ -34,6 +36,7 @@ import { espKeyLine, ikeKeyLine } from "./keylog-lines.ts";
 import { NameWatch } from "./name-watch.ts";
 import { peerSettings } from "./peers.ts";
 import { SpiAllocator } from "./spi-allocator.ts";
+import { StartPacer } from "./start-pacer.ts";
 import { type ConnectionRecord, connectionState, connectionStatus, weakWords } from "./status.ts";
 import { Tunnel, type TunnelHost, type TunnelState } from "./tunnel.ts";
 
@@ -68,6 +71,7 @@ export class Gateway implements GatewayMachine {
   readonly #outputs = new Queue<GatewayOutput>();
   readonly #forwarding: Forwarding;
   readonly #deadlines = new Deadlines<Tunnel>();
+  readonly #starts = new StartPacer<Tunnel>();
   #stopping: { readonly until: Instant } | "stopped" | undefined;
 
   constructor(config: Config, deps: GatewayDeps) {
@@ -79,6 +83,7 @@ export class Gateway implements GatewayMachine {
       exportKeys: deps.exportKeys,
       allocateSpi: () => this.#spis.allocate(),
       releaseSpi: (spi) => this.#spis.release(spi),
+      keepsUp: (peerId) => this.#tunnels.get(peerId)?.intent === "keep-up",
       ...(deps.limits && { limits: deps.limits }),
       ...(deps.lastInbound && { lastInbound: deps.lastInbound }),
       crashSecret: deps.crashSecret,
@@ -129,8 +134,14 @@ export class Gateway implements GatewayMachine {
       case "resolved":
         this.#onResolved(now, input.name, input.addresses);
         break;
+      case "localAddresses":
+        this.#onLocalAddresses(now, input.addresses);
+        break;
       case "refusedSa":
         this.#endpoint.handleRefusedSa(now, input.spi, input.direction, input.reason);
+        break;
+      case "installed":
+        this.#repair(now, input.sas);
         break;
       case "shutdown":
         this.#shutdown(now);
@@ -157,7 +168,7 @@ export class Gateway implements GatewayMachine {
   pollTimeout(): Instant | undefined {
     if (this.#stopping === "stopped") return undefined;
     if (this.#stopping) return earlier(this.#endpoint.pollTimeout(), this.#stopping.until);
-    const own = earlier(this.#deadlines.next(), this.#names.deadline);
+    const own = earlier(earlier(this.#deadlines.next(), this.#starts.deadline), this.#names.deadline);
     return earlier(earlier(this.#endpoint.pollTimeout(), own), this.#forwarding.deadline);
   }
 
@@ -198,8 +209,7 @@ export class Gateway implements GatewayMachine {
         this.#endpoint.handleDatagram(now, event.local, event.remote, event.datagram);
         break;
       case "acquire":
-        if (this.#stopping) break;
-        for (const tunnel of this.#connections[event.connection]?.tunnels ?? []) tunnel.onTraffic(now);
+        if (!this.#stopping) this.#onTraffic(now, event.connection, event);
         break;
       case "softLifetime":
       case "hardLifetime":
@@ -216,6 +226,15 @@ export class Gateway implements GatewayMachine {
       case "pathMtu":
         break;
     }
+  }
+
+  /** No SA takes the packet: a tunnel that is up is asked for one more, another one is started. */
+  #onTraffic(now: Instant, connection: number, flow: PacketFlow): void {
+    const tunnels = this.#connections[connection]?.tunnels ?? [];
+    const up = tunnels.find((tunnel) => tunnel.is("UP") && tunnel.intent !== "passive");
+    const sa = up && this.#endpoint.sasOf(up.id).findLast((s) => s.established);
+    if (sa) this.#endpoint.handleTraffic(now, sa, flow);
+    for (const tunnel of tunnels) tunnel.onTraffic(now, flow);
   }
 
   #onCommand(now: Instant, command: GatewayCommand): void {
@@ -237,6 +256,7 @@ export class Gateway implements GatewayMachine {
       this.#updatePeers();
       this.#endpoint.closePeer(now, tunnel.id, "requested");
       this.#drain(now);
+      if (verb === "reset") this.#endpoint.forgetPairing(tunnel.id);
       if (verb === "reset") tunnel.commandReset(now, inUse);
     }
     this.#updatePeers();
@@ -252,6 +272,28 @@ export class Gateway implements GatewayMachine {
       tunnel.onResolved(now, addresses);
       this.#checkMoved(now, tunnel, addresses);
     }
+  }
+
+  /** What this host still has of the addresses that the configuration names. */
+  #onLocalAddresses(now: Instant, addresses: readonly IpAddress[]): void {
+    const here = this.#config.gateway.addresses.filter((own) => addresses.some((a) => a.equals(own)));
+    this.#endpoint.handleLocalAddresses(now, here);
+  }
+
+  #onMoved(sa: IkeSa, why: string): void {
+    const { local, remote } = sa;
+    this.#log("info", "IKE SA moved", {
+      ...about(sa),
+      local: formatEndpoint(local),
+      remote: formatEndpoint(remote),
+      why,
+    });
+  }
+
+  /** Nobody answers where the peer was: its name may say where it is. */
+  #onPathSuspect(sa: IkeSa): void {
+    const address = this.#tunnelOf(sa)?.customerGateway.address;
+    if (address?.kind === "dns") this.#outputs.push({ kind: "resolve", name: address.name });
   }
 
   /** The name of a tunnel that stands leads elsewhere: does the peer still live where we talk to it? */
@@ -271,11 +313,32 @@ export class Gateway implements GatewayMachine {
     for (const sa of this.#endpoint.sas()) this.#endpoint.close(now, sa, "requested");
   }
 
+  /** Removes what is installed in vain, replaces what is not installed, and publishes what was forgotten. */
+  #repair(now: Instant, installed: readonly InstalledSa[]): void {
+    const { missing, strays } = audit(this.#endpoint.sas(), this.#forwarding.leaving, installed);
+    for (const stray of strays) {
+      const fields = { direction: stray.direction, spi: hexSpi(stray.spi), peer: `${stray.remote}` };
+      this.#log("error", "data plane differs: removing an SA of nobody", fields);
+      this.#forwarding.remove({ kind: "removeSa", ...stray });
+    }
+    for (const { sa, child, direction } of missing) {
+      const fields = { ...about(sa), ...spis(child), direction };
+      this.#log("error", "data plane differs: replacing a CHILD_SA that is not installed", fields);
+      this.#endpoint.replaceLostChild(now, sa, child, direction);
+      this.#forwarding.change(sa.peer!.connectionIndex);
+    }
+    if (this.#forwarding.recheck())
+      this.#log("error", "data plane differs: its forwarding plan was not the current one", {});
+  }
+
   // ── What IKE reports ─────────────────────────────────────────────────────────────────────────────────────────
 
   #drain(now: Instant): void {
-    for (let output = this.#endpoint.pollOutput(); output; output = this.#endpoint.pollOutput())
-      this.#onIke(now, output);
+    do {
+      for (let output = this.#endpoint.pollOutput(); output; output = this.#endpoint.pollOutput())
+        this.#onIke(now, output);
+      // Who came up or gave up has made room for others.
+    } while (!this.#stopping && this.#startPaced(now));
     this.#forwarding.flush(now, this.#stopping !== undefined);
     if (this.#stopping && this.#stopping !== "stopped") {
       if (this.#endpoint.silent || this.#stopping.until <= now) {
@@ -292,7 +355,14 @@ export class Gateway implements GatewayMachine {
         break;
       case "sendKeepalive":
       case "installSa":
+      case "updateSa":
         this.#outputs.push(output);
+        break;
+      case "moved":
+        this.#onMoved(output.sa, output.why);
+        break;
+      case "pathSuspect":
+        this.#onPathSuspect(output.sa);
         break;
       case "removeSa":
         this.#forwarding.remove(output);
@@ -416,13 +486,28 @@ export class Gateway implements GatewayMachine {
 
   #connect(tunnel: Tunnel, now: Instant, remote: IpAddress): boolean {
     const standing = this.#endpoint.sasOf(tunnel.id).find((sa) => sa.established);
-    if (!standing) return this.#endpoint.initiate(now, tunnel.peer, remote) !== undefined;
-    this.#endpoint.requestChild(now, standing);
+    if (standing) {
+      this.#endpoint.requestChild(now, standing);
+      return true;
+    }
+    if (!tunnel.peer.local.some((address) => address.family === remote.family)) return false;
+    this.#starts.add(tunnel, remote);
     return true;
+  }
+
+  /** Initiates for those tunnels whose turn it is: at once, unless hundreds want to start together. False for none. */
+  #startPaced(now: Instant): boolean {
+    let any = false;
+    for (let next = this.#starts.next(now); next; next = this.#starts.next(now)) {
+      this.#endpoint.initiate(now, next.item.peer, next.remote, next.item.trigger);
+      any = true;
+    }
+    return any;
   }
 
   #onTunnelState(tunnel: Tunnel, now: Instant, from: TunnelState["name"], why: string): void {
     const to = tunnel.state.name;
+    if (from === "CONNECTING") this.#starts.drop(tunnel);
     const { connection } = tunnel;
     const fields = {
       connection: connection.name,
@@ -433,9 +518,9 @@ export class Gateway implements GatewayMachine {
     };
     this.#log(to === "UP" || from === "UP" ? "info" : "debug", "tunnel state", fields);
     this.#tell({ type: "tunnel", ...fields });
-    // Only a name whose tunnel comes up or goes down changes what is watched.
-    if (tunnel.customerGateway.address.kind === "dns" && (to === "UP" || from === "UP"))
-      this.#names.watch(now, this.#namesInUse());
+    const { address } = tunnel.customerGateway;
+    if (address.kind === "dns" && to === "UP") this.#names.use(now, address.name);
+    if (address.kind === "dns" && from === "UP") this.#names.release(address.name);
     const record = this.#connections[connection.index]!;
     if (from === "UP") record.history.onTunnelDown(tunnel.id);
     const state = connectionState(record.tunnels);
@@ -443,14 +528,6 @@ export class Gateway implements GatewayMachine {
       record.state = state;
       record.since = now;
     }
-  }
-
-  #namesInUse(): Set<string> {
-    const names = new Set<string>();
-    for (const { customerGateway, state } of this.#tunnels.values())
-      if (customerGateway.address.kind === "dns" && state.name === "UP")
-        names.add(customerGateway.address.name);
-    return names;
   }
 
   #onUnresolved(tunnel: Tunnel, now: Instant): void {
@@ -494,7 +571,7 @@ export class Gateway implements GatewayMachine {
     return sa.peer && this.#tunnels.get(sa.peer.id);
   }
 
-  #log(level: "debug" | "info", message: string, fields: Readonly<Record<string, unknown>>): void {
+  #log(level: "debug" | "info" | "error", message: string, fields: Readonly<Record<string, unknown>>): void {
     this.#outputs.push({ kind: "log", level, message, fields });
   }
 }
@@ -513,6 +590,7 @@ function suiteOf(sa: IkeSa): Record<string, unknown> {
 }
 
 function spis({ spiIn, spiOut }: ChildSa): Record<string, unknown> {
-  const hex = (spi: number) => spi.toString(16).padStart(8, "0");
-  return { spiIn: hex(spiIn), spiOut: hex(spiOut) };
+  return { spiIn: hexSpi(spiIn), spiOut: hexSpi(spiOut) };
 }
+
+const hexSpi = (spi: number): string => spi.toString(16).padStart(8, "0");

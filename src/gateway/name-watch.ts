@@ -4,34 +4,49 @@
  * (RFC 7296 §2.4). If it does, nothing changes; if not, the tunnel starts anew, at the new address.
  */
 import { jittered, type Random } from "../core/random.ts";
-import { earlier, type Instant } from "../core/time.ts";
+import type { Instant } from "../core/time.ts";
+import { Deadlines } from "../ike/v2/deadlines.ts";
 
 /** The host's resolver tells no TTL. A minute is what those who move their addresses set. */
 const everyMs = 60_000;
 
 export class NameWatch {
   readonly #random: Random;
-  readonly #next = new Map<string, Instant>();
+  /** How many tunnels that stand have the name. */
+  readonly #users = new Map<string, number>();
+  readonly #next = new Deadlines<string>();
 
   constructor(random: Random) {
     this.#random = random;
   }
 
-  /** `names`: those of the tunnels that stand. A new one was resolved just now. */
-  watch(now: Instant, names: ReadonlySet<string>): void {
-    for (const name of this.#next.keys()) if (!names.has(name)) this.#next.delete(name);
-    for (const name of names) if (!this.#next.has(name)) this.#schedule(now, name);
+  /** A tunnel whose peer has this name, which was resolved just now, stands. */
+  use(now: Instant, name: string): void {
+    const users = this.#users.get(name) ?? 0;
+    this.#users.set(name, users + 1);
+    if (users === 0) this.#schedule(now, name);
+  }
+
+  /** It stands no more. */
+  release(name: string): void {
+    const users = this.#users.get(name)! - 1;
+    if (users > 0) {
+      this.#users.set(name, users);
+      return;
+    }
+    this.#users.delete(name);
+    this.#next.set(name, undefined);
   }
 
   get deadline(): Instant | undefined {
-    let at: Instant | undefined;
-    for (const next of this.#next.values()) at = earlier(at, next);
-    return at;
+    return this.#next.next();
   }
 
   /** The names to resolve now; each has a new time afterwards. */
   takeDue(now: Instant): string[] {
-    const due = [...this.#next].filter(([, at]) => at <= now).map(([name]) => name);
+    const due: string[] = [];
+    for (let name = this.#next.takeDue(now); name !== undefined; name = this.#next.takeDue(now))
+      due.push(name);
     for (const name of due) this.#schedule(now, name);
     return due;
   }

@@ -1,7 +1,7 @@
 /** From the configuration to what the IKE endpoint knows of its peers: one per tunnel of a connection. */
 import type { Config, ConnectionConfig, CustomerGatewayConfig } from "../config/model.ts";
 import { type IpAddress, Prefix } from "../core/address.ts";
-import { selectorFromPrefix, type TrafficSelector } from "../core/traffic-selector.ts";
+import { type SelectorPair, selectorFromPrefix, type TrafficSelector } from "../core/traffic-selector.ts";
 import type { PeerSettings } from "../ike/v2/settings.ts";
 
 /** `remote`: where a named peer lives, as last resolved. */
@@ -12,6 +12,8 @@ export function peerSettings(
   resolved: readonly IpAddress[],
 ): PeerSettings {
   const { ike, ipsec, dpd, natTraversal } = connection;
+  const localSelectors = selectors(connection, connection.localSubnets);
+  const remoteSelectors = selectors(connection, connection.remoteSubnets);
   const { address } = connection.tunnels[tunnel]!;
   return {
     id: peerId(connection, tunnel),
@@ -27,8 +29,12 @@ export function peerSettings(
     espProposals: ipsec.proposals,
     childless: ike.childless,
     reauthenticate: ike.reauthenticate,
-    localSelectors: selectors(connection, connection.localSubnets),
-    remoteSelectors: selectors(connection, connection.remoteSubnets),
+    // Without NAT traversal a basic NAT on the way is to be lived with, which MOBIKE would forbid (RFC 4555 §3.9).
+    mobike: ike.mobike && natTraversal.enabled,
+    localSelectors,
+    remoteSelectors,
+    pairs: pairs(config, connection, localSelectors, remoteSelectors),
+    perSubnetPair: ipsec.perSubnetPair,
     ikeLifetimeMs: ike.lifetimeSeconds * 1000,
     childLifetimeMs: ipsec.lifetimeSeconds * 1000,
     childLifetimeBytes: ipsec.lifetimeKilobytes * 1024,
@@ -57,4 +63,24 @@ export function addressText({ address }: CustomerGatewayConfig): string {
 function selectors(connection: ConnectionConfig, subnets: readonly Prefix[]): TrafficSelector[] {
   const prefixes = connection.routing === "destination" ? [Prefix.any(4), Prefix.any(6)] : subnets;
   return prefixes.map(selectorFromPrefix);
+}
+
+/** Each local with each remote of its family. Under destination routing the routes say which families are wanted. */
+function pairs(
+  { routes }: Config,
+  connection: ConnectionConfig,
+  localSelectors: readonly TrafficSelector[],
+  remoteSelectors: readonly TrafficSelector[],
+): SelectorPair[] {
+  const routed = [...routes.destination, ...routes.policy]
+    .filter((route) => route.connection === connection.name)
+    .map((route) => route.destination.family);
+  const wanted = (family: number) =>
+    connection.routing === "protected-data-flows" || routed.includes(family as 4 | 6);
+  return localSelectors.flatMap((local) =>
+    remoteSelectors
+      .filter((remote) => remote.startAddress.family === local.startAddress.family)
+      .filter((remote) => wanted(remote.startAddress.family))
+      .map((remote) => ({ local, remote })),
+  );
 }

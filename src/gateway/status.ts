@@ -57,6 +57,7 @@ function tunnelStatus(tunnel: Tunnel, now: Instant, own: readonly IkeSa[]): Tunn
     remoteId: sa?.remoteId ?? (remoteId && formatIdentity(remoteId)),
     state: shown[tunnel.state.name],
     ike: sa?.established ? ikeStatus(sa, now) : undefined,
+    pairs: sa?.established ? pairsStatus(sa) : undefined,
     children: own.flatMap(outboundOrder).map((child) => childStatus(child, now)),
   };
 }
@@ -73,6 +74,21 @@ function ikeStatus(sa: IkeSa, now: Instant): NonNullable<TunnelStatus["ike"]> {
     nat: natWord(sa),
     handshakeMs: sa.handshakeMs,
   };
+}
+
+/** Of an IKE SA that stands; one that has a single pair is up or is not, and needs no list. */
+function pairsStatus(sa: IkeSa): TunnelStatus["pairs"] {
+  const { pairs } = sa.peer!;
+  if (pairs.length < 2 || !sa.pairs) return undefined;
+  const states = sa.pairs.states(sa);
+  const missing = pairs.flatMap(({ local, remote }, i) => {
+    const state = states[i]!;
+    if (state.name === "up") return [];
+    const refusal = state.name === "refused" ? state.record.difference : undefined;
+    return [{ local: formatSelector(local), remote: formatSelector(remote), refusal }];
+  });
+  const up = pairs.length - missing.length;
+  return { total: pairs.length, up, missing: missing.slice(0, maxMissingPairs) };
 }
 
 function childStatus(child: ChildSa, now: Instant): TunnelStatus["children"][number] {
@@ -105,6 +121,7 @@ export function weakWords({ ike, ipsec }: ConnectionConfig): string[] {
   return [...new Set(words.map((w) => w.keyword))];
 }
 
+const maxMissingPairs = 64;
 const until = (at: Instant | undefined, now: Instant): number | undefined =>
   at === undefined ? undefined : Math.max(0, at - now);
 

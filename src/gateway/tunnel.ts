@@ -6,6 +6,7 @@ import type { ConnectionConfig, CustomerGatewayConfig } from "../config/model.ts
 import type { IpAddress } from "../core/address.ts";
 import type { Random } from "../core/random.ts";
 import type { Instant } from "../core/time.ts";
+import type { PacketFlow } from "../core/traffic-selector.ts";
 import type { EndReason } from "../ike/v2/events.ts";
 import type { PeerSettings } from "../ike/v2/settings.ts";
 import { Backoff } from "./backoff.ts";
@@ -48,6 +49,8 @@ export class Tunnel {
   readonly customerGateway: CustomerGatewayConfig;
   peer: PeerSettings;
   intent: Intent;
+  /** The packet that the attempt under way is for. */
+  trigger: PacketFlow | undefined;
   readonly #host: TunnelHost;
   readonly #backoff: Backoff;
   #state: TunnelState = { name: "IDLE" };
@@ -110,9 +113,10 @@ export class Tunnel {
   }
 
   /** A packet wants to go through. */
-  onTraffic(now: Instant): void {
-    if (this.is("IDLE") && (this.intent === "on-traffic" || this.intent === "keep-up"))
-      this.#attempt(now, "traffic");
+  onTraffic(now: Instant, flow: PacketFlow): void {
+    if (!this.is("IDLE") || (this.intent !== "on-traffic" && this.intent !== "keep-up")) return;
+    this.trigger = flow;
+    this.#attempt(now, "traffic");
   }
 
   // ── What happened ────────────────────────────────────────────────────────────────────────────────────────────
@@ -130,6 +134,7 @@ export class Tunnel {
 
   onUp(now: Instant): void {
     if (this.is("UP", "DOWN")) return;
+    this.trigger = undefined;
     this.#transition({ name: "UP", since: now }, now, "CHILD_SA installed");
   }
 
@@ -189,6 +194,7 @@ export class Tunnel {
   }
 
   #retry(now: Instant, why: string): void {
+    this.trigger = undefined;
     if (this.intent === "passive" || this.intent === "off") {
       this.#transition({ name: this.intent === "off" ? "DOWN" : "IDLE" }, now, why);
       return;

@@ -19,9 +19,24 @@ export interface Log {
 /** Logs to file descriptor 2 at `level` and above, without ever waiting for a slow reader. */
 export function openLog(level: LogLevel): Log {
   // A reader that stalls costs records, not the tunnels: beyond `maxLength` pino drops, and `flush` is not blocked.
-  const stderr = pino.destination({ dest: 2, sync: false, maxLength: maxBufferedBytes });
+  const stderr = pino.destination({
+    dest: 2,
+    sync: false,
+    minLength: fullChunkBytes,
+    maxLength: maxBufferedBytes,
+  });
+  let waiting = false;
+  const release = () => {
+    waiting = false;
+    stderr.flush();
+  };
   return createLog(level, {
-    write: (line) => stderr.write(line),
+    write: (line) => {
+      stderr.write(line);
+      if (waiting) return;
+      waiting = true;
+      setTimeout(release, collectMs);
+    },
     flush: () => {
       try {
         stderr.flushSync();
@@ -64,4 +79,7 @@ export function createLog(level: LogLevel, sink: LogSink): Log {
 }
 
 const ringRecords = 1000;
+/** Records of a busy moment leave in one write: a write of each costs as much as making it. */
+const collectMs = 20;
+const fullChunkBytes = 8 * 1024;
 const maxBufferedBytes = 4 * 1024 * 1024;

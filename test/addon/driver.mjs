@@ -58,7 +58,12 @@ const calls = {
   sendKeepalive: (local, remote) => plane.sendKeepalive(endpoint(local), endpoint(remote)),
   sendProbe: (connection, source, destination, id, sequence) =>
     plane.sendProbe(connection, address(source), address(destination), id, sequence),
-  updatePeer: (spi, remote) => plane.updatePeer(spi, endpoint(remote)),
+  updateSa: (direction, spi, remote, path) =>
+    plane.updateSa(direction, spi, address(remote), {
+      local: address(path.local),
+      remote: address(path.remote),
+      encapsulation: path.encapsulation,
+    }),
   traffic: () => plane.traffic(),
   counters: () => plane.counters(),
   drops: () => Object.fromEntries(plane.drops().map((row) => [row.reason, row.packets])),

@@ -123,6 +123,34 @@ describeWithKernel("what a data plane reports", {}, () => {
     });
   });
 
+  it("keeps byte limits in both directions, exact to the packet", async () => {
+    const { bed, a, b } = await network();
+    const [left, right] = await Promise.all([
+      openPlane(bed, a.gateway, "plane A", { addresses: [a.outerAddress] }),
+      openPlane(bed, b.gateway, "plane B", { addresses: [b.outerAddress] }),
+    ]);
+    // An echo request of 56 bytes is an inner packet of 84.
+    const outbound = { softBytes: 9 * 84, hardBytes: 15 * 84 };
+    const inbound = { softBytes: 5 * 84, hardBytes: 10 * 84 };
+    await left.call("installSa", manualSa("outbound", toPeer, a.outerAddress, b.outerAddress, outbound));
+    await right.call("installSa", manualSa("inbound", toPeer, b.outerAddress, a.outerAddress, inbound));
+    await left.call("publish", planFor([b.subnet], toPeer, b.outerAddress));
+    await routeThroughTunnel(a.gateway, [b.subnet]);
+    await must(["sh", "-c", `ping -q -c 20 -i 0.01 -W 0.1 ${b.hostAddress} || true`], { netns: a.host });
+    for (const [plane, direction, remote, packets] of [
+      [left, "outbound", b.outerAddress, 15],
+      [right, "inbound", a.outerAddress, 10],
+    ] as const) {
+      for (const kind of ["softLifetime", "hardLifetime"])
+        expect(await plane.events(kind)).toEqual([{ kind, direction, spi: toPeer, remote }]);
+      expect(await plane.call("saTotals", direction, toPeer, remote)).toMatchObject({
+        packets,
+        bytes: packets * 84,
+      });
+      expect((await plane.call("drops"))["lifetime"]).toBe(5);
+    }
+  });
+
   it("refuses what cannot be, with a code", async () => {
     const { bed, a, b } = await network();
     const plane = await openPlane(bed, a.gateway, "plane A", { addresses: [a.outerAddress] });
@@ -188,8 +216,14 @@ describeWithKernel("a peer behind a NAT", { scapy: true }, () => {
     expect(await plane.events("peerMoved")).toEqual([
       { kind: "peerMoved", spi: toCulvert, remote: `${b.outerAddress}|1024` },
     ]);
-    expect(await plane.call("updatePeer", toCulvert, `${b.outerAddress}|1024`)).toBe(true);
-    expect(await plane.call("updatePeer", 4242, `${b.outerAddress}|1024`)).toBe(false);
+    const path = {
+      local: a.outerAddress,
+      remote: b.outerAddress,
+      encapsulation: { kind: "udp", localPort: 4500, remotePort: 1024 },
+    };
+    expect(await plane.call("updateSa", "inbound", toCulvert, b.outerAddress, path)).toBe(true);
+    expect(await plane.call("updateSa", "outbound", toPeer, b.outerAddress, path)).toBe(true);
+    expect(await plane.call("updateSa", "outbound", 4242, b.outerAddress, path)).toBe(false);
     await send(1024, await sealed(13));
     expect(await receive(1024)).toBeDefined();
     expect(await plane.events("peerMoved", 0)).toEqual([]);

@@ -1,7 +1,8 @@
 /** Two gateways with a tunnel between them, for "traffic never stops": the test here and the soak in test/fuzz. */
-import { readFileSync } from "node:fs";
-import { Culvert } from "../../testbed/culvert.ts";
-import { delay } from "../../testbed/exec.ts";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Culvert, repository } from "../../testbed/culvert.ts";
+import { delay, must } from "../../testbed/exec.ts";
 import {
   deaths,
   type Freeze,
@@ -25,6 +26,8 @@ export interface PairOptions extends Omit<SteadyOptions, "rekey"> {
   readonly bInitiates?: boolean;
   readonly udp?: boolean;
   readonly workers?: number;
+  /** More keys of \`ipsec\` on both sides. */
+  readonly ipsec?: Readonly<Record<string, unknown>>;
   /** Wait until everything that lingers is gone, which takes 10 s; otherwise only until the old SAs are. */
   readonly untilForgotten?: boolean;
 }
@@ -32,6 +35,8 @@ export interface PairOptions extends Omit<SteadyOptions, "rekey"> {
 export interface PairResult extends Steady {
   /** Why packets died, and where, while traffic ran. */
   readonly deaths: Readonly<Record<string, number>>;
+  /** Of the lost ones, those that strongSwan's own queues refused: its socket has room for hardly a hundred. */
+  readonly lostByPeer: number;
   /** What A made, by its log. */
   readonly made: { readonly children: number; readonly ikeSas: number };
   /** Failure records of every culvert, by code. */
@@ -69,6 +74,7 @@ async function run(bed: Testbed, o: PairOptions): Promise<PairResult> {
       forceEncapsulation: o.udp ?? true,
       start,
       ...(o.workers === undefined ? {} : { workers: o.workers }),
+      ...(o.ipsec === undefined ? {} : { connection: { ipsec: { proposals: [o.esp], ...o.ipsec } } }),
     });
   };
   const culverts: Culvert[] = [];
@@ -103,23 +109,32 @@ async function run(bed: Testbed, o: PairOptions): Promise<PairResult> {
   if (peer && o.bInitiates) await peer.initiate();
   await left!.waitUp();
   await waitForPing(a.host, b.hostAddress);
+  // A pause of the scheduler, on a machine that others use too, must not overflow the queue in front of a gateway.
+  for (const { netns } of culverts)
+    await must(["ip", "-n", netns, "link", "set", "culvert0", "txqueuelen", "20000"]);
   const before = await deaths(topology, ...culverts);
   const made = () => {
     const count = (message: string) => left!.program.lines.filter((line) => line.includes(message)).length;
     return { children: count('"CHILD_SA rekeyed"'), ikeSas: count('"IKE SA rekeyed"') };
   };
   const rekey = { a: rekeyByCulvert(left!), b: rekeyB, freeze: [left!.program, ...freezeB] };
-  const steady = await steadyTraffic(bed, topology, { ...o, rekey });
+  const steady = await steadyTraffic(bed, topology, { ...o, rekey }).catch((error: unknown) => {
+    keepLogs(culverts, peer);
+    throw error;
+  });
   const after = await deaths(topology, ...culverts);
   const rekeyed = made();
   await settled(culverts, o.untilForgotten === true);
+  if (steady.toA.lost + steady.toB.lost > 0) keepLogs(culverts, peer);
+  const died = Object.entries(after)
+    .map(([where, count]) => [where, count - (before[where] ?? 0)] as const)
+    .filter(([, count]) => count > 0);
   return {
     ...steady,
-    deaths: Object.fromEntries(
-      Object.entries(after)
-        .map(([where, count]) => [where, count - (before[where] ?? 0)] as const)
-        .filter(([, count]) => count > 0),
-    ),
+    deaths: Object.fromEntries(died),
+    lostByPeer: peer
+      ? died.reduce((sum, [where, count]) => sum + (/^gB (udp|ipsec0)/.test(where) ? count : 0), 0)
+      : 0,
     made: rekeyed,
     collisions: peer && readFileSync(peer.logFile, "utf8").match(/detected \S+ collision/g)?.length,
     failures: culverts.flatMap(({ name, program }) =>
@@ -140,6 +155,15 @@ async function settled(culverts: readonly Culvert[], untilForgotten: boolean): P
     const sas = (await Promise.all(culverts.map((c) => c.status()))).map(sasOf);
     if (sas.every((s) => (s.ike === 1 || !untilForgotten) && s.children === 1 && s.installed === 2)) return;
   }
+}
+
+/** A loss is explained by what both sides logged: `build/logs/never-stops-*.log`. */
+function keepLogs(culverts: readonly Culvert[], peer: StrongSwan | undefined): void {
+  const folder = join(repository, "build/logs");
+  mkdirSync(folder, { recursive: true });
+  for (const { name, program } of culverts)
+    writeFileSync(join(folder, `never-stops-${name}.log`), program.lines.join("\n"));
+  if (peer) copyFileSync(peer.logFile, join(folder, "never-stops-strongswan.log"));
 }
 
 function strongSwanSas(list: string): { ike: number; children: number } {

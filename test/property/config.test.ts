@@ -178,7 +178,7 @@ function files(wicked: boolean): fc.Arbitrary<unknown> {
           }),
           ipsec: section({
             lifetimeKilobytes: oneOf([0, 2560], [100]),
-            perSubnetPair: oneOf(["auto", false], [true]),
+            perSubnetPair: oneOf(["auto", false, true], ["each"]),
           }),
           natTraversal: section({ enabled: fc.constant(true), forceEncapsulation: fc.boolean() }),
         },

@@ -89,7 +89,7 @@ describe("childless IKE SAs (RFC 6023)", () => {
     const { sim, a, b } = twoSites({ a: { childless: "force", esp: ["aes256gcm16"] } });
     sim.start(a, b);
     sim.run(10_000);
-    expect(a.failures.map((f) => f.code)).toEqual(["NO_PROPOSAL_CHOSEN_ESP"]);
+    expect([...new Set(a.failures.map((f) => f.code))]).toEqual(["NO_PROPOSAL_CHOSEN_ESP"]);
     sim.run(120_000);
     expect(a.failures.length).toBeGreaterThan(1);
     expectNothingLeft(a);

@@ -22,9 +22,13 @@ export interface SiteOptions {
   readonly dpd?: Partial<ConnectionConfig["dpd"]>;
   readonly ikeLifetimeSeconds?: number;
   readonly reauthenticate?: boolean;
+  readonly mobike?: boolean;
   readonly childless?: ConnectionConfig["ike"]["childless"];
   readonly lifetimeSeconds?: number;
   readonly rehearseRekey?: boolean;
+  readonly perSubnetPair?: boolean | "auto";
+  readonly lifetimeKilobytes?: number;
+  readonly lifetimePackets?: number;
 }
 
 /** A configuration with one connection, as the schema would produce it. */
@@ -72,17 +76,18 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       lifetimeSeconds: options.ikeLifetimeSeconds ?? 86400,
       reauthenticate: options.reauthenticate ?? false,
       childless: options.childless ?? "allow",
+      mobike: options.mobike ?? true,
       localId: options.localId,
       remoteId: options.remoteId,
     },
     ipsec: {
       proposals: (options.esp ?? ["aes128gcm16"]).map(proposal("esp")),
       lifetimeSeconds: options.lifetimeSeconds ?? 86400,
-      lifetimeKilobytes: 0,
-      lifetimePackets: 0,
+      lifetimeKilobytes: options.lifetimeKilobytes ?? 0,
+      lifetimePackets: options.lifetimePackets ?? 0,
       // The other scenarios count messages: those about rehearsals ask for one.
       rehearseRekey: options.rehearseRekey ?? false,
-      perSubnetPair: "auto",
+      perSubnetPair: options.perSubnetPair ?? "auto",
     },
     dpd: { enabled: true, intervalSeconds: 10, timeoutSeconds: 30, action: "restart", ...options.dpd },
     natTraversal: { enabled: true, forceEncapsulation: false, keepaliveSeconds: 20, ...options.natTraversal },

@@ -67,8 +67,9 @@ export class CraftedPeer {
   /** Datagrams that the node sent and nobody has looked at yet. */
   readonly received: Uint8Array[] = [];
   readonly #sim: Simulation;
-  readonly #own: Endpoint;
-  readonly #node: Endpoint;
+  /** The path of what it sends; it may move. */
+  #own: Endpoint;
+  #node: Endpoint;
   #initRequest = new Uint8Array(0);
   #initResponse = new Uint8Array(0);
   #Nr = new Uint8Array(0);
@@ -98,6 +99,12 @@ export class CraftedPeer {
       this.received.push(packet.datagram);
       return "drop";
     });
+  }
+
+  /** What it sends from now on comes from and goes to elsewhere. */
+  moveTo(own: Endpoint, node: Endpoint = this.#node): void {
+    this.#own = own;
+    this.#node = node;
   }
 
   // ── As initiator ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -135,6 +142,11 @@ export class CraftedPeer {
       { kind: "KE", dhGroup: this.suite.group, data: this.keyPair.publicValue },
       { kind: "Nonce", nonce: this.Ni },
     ];
+  }
+
+  /** The IKE_SA_INIT request that was sent last. */
+  get initBytes(): Uint8Array {
+    return this.#initRequest;
   }
 
   /** Sends IKE_SA_INIT; with a full answer the keys are there afterwards. */
@@ -239,6 +251,17 @@ export class CraftedPeer {
     const { exchangeType, messageId } = decodeHeader(request);
     const header = this.#header(exchangeType, messageId, true);
     this.#sim.deliver(this.#own, this.#node, sealMessage(header, payloads, this.#sealer));
+  }
+
+  /** As the responder, tells the node that a CHILD_SA of ours is gone. */
+  deleteChild(spi: number): void {
+    const protocolId = ProtocolId.code.ESP;
+    const header = {
+      ...this.#header(ExchangeType.code.INFORMATIONAL, this.#nextId++, false),
+      initiator: false,
+    };
+    const datagram = sealMessage(header, [{ kind: "D", protocolId, spis: [spi] }], this.#sealer);
+    this.#sim.deliver(this.#own, this.#node, datagram);
   }
 
   // ── Both ─────────────────────────────────────────────────────────────────────────────────────────────────────

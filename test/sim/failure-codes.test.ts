@@ -230,7 +230,7 @@ const scenarios: Record<
   },
   CHILD_SA_LIMIT: {
     run: () => {
-      const { b, peer } = letIn();
+      const { b, peer } = letIn({ sim: { limits: { children: 16 } } });
       for (let i = 1; i <= 16; i++) peer.request(X.CREATE_CHILD_SA, newChild(peer, 0xc0ffee00 + i));
       return b;
     },

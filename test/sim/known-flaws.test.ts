@@ -504,7 +504,7 @@ describe("rekeys that are none", () => {
   });
 
   it("more CHILD_SAs than anybody needs: NO_ADDITIONAL_SAS", () => {
-    const { peer, b } = established();
+    const { peer, b } = established({ sim: { limits: { children: 16 } } });
     let refused = 0;
     for (let i = 1; i < 30; i++) {
       const payloads = rekey(peer, {}, 0xc0ffee00 + i).slice(1);

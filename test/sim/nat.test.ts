@@ -147,7 +147,7 @@ describe("NAT traversal (RFC 7296 §2.23)", () => {
     sim.run(1000);
     sim.event(b, { kind: "peerMoved", spi: b.inbound[0]!.spi, remote: endpoint("203.0.113.1", 4500) });
     sim.run(1000);
-    expect(tunnelStatus(sim, b).remote).toBe(`${addressA}:500`);
+    expect(tunnelStatus(sim, b).remote).toBe(`${addressA}:4500`);
   });
 
   it("IKE_AUTH lost on port 4500 is repeated there", () => {

@@ -126,13 +126,18 @@ describe("reauthentication, make-before-break", () => {
   });
 
   it("refused: a warning, the old IKE SA stays, and another attempt follows before its end", () => {
-    const sites = up({ a: reauthenticate });
+    const sites = up({ a: { reauthenticate: true, ikeLifetimeSeconds: 600 } });
     const { sim, a } = sites;
-    sim.network.faults.push(impair.drop("IKE_AUTH", 8));
-    runWatched(sites, 88_000);
     const before = ike(sites, a);
+    sim.run(470_000);
+    sim.network.faults.push(impair.drop("IKE_AUTH", 8));
+    const warnings = () => a.gateway.status(sim.now).connections[0]!.warnings.map((w) => w.code);
+    for (let t = 0; warnings().length === 0 && t < 90_000; t += 1000) runWatched(sites, 1000);
+    expect(warnings()).toEqual(["IKE_AUTH_UNANSWERED"]);
+    expect(ike(sites, a)).toBe(before);
     runWatched(sites, 40_000);
     expect(ike(sites, a)).not.toBe(before);
+    sim.run(10_000);
     expectUp(sites);
   });
 

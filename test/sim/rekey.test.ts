@@ -217,6 +217,27 @@ describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
   });
 });
 
+describe("a CHILD_SA that the peer may not know yet", () => {
+  it("is not rekeyed before the peer has shown that it has the answer: it would say CHILD_SA_NOT_FOUND", () => {
+    const sites = up();
+    const { sim, a, b } = sites;
+    const old = b.outbound[0]!.spi;
+    sim.network.faults.push(impair.drop("CREATE_CHILD_SA response", 1));
+    sim.rekey(a);
+    sim.run(200);
+    const made = b.outbound.find((sa) => sa.spi !== old)!.spi;
+    sim.rekey(b);
+    runWatched(sites, 200);
+    expect(sim.network.trace).not.toContainEqual(expect.stringMatching(/^B: CREATE_CHILD_SA request/));
+    // A repeats its request, gets the answer, and deletes the old one: then B's turn comes.
+    runWatched(sites, 10_000);
+    expectUp(sites);
+    expect(sim.network.trace).toContainEqual(expect.stringMatching(/^B: CREATE_CHILD_SA request/));
+    expect([old, made]).not.toContain(b.outbound[0]!.spi);
+    for (const node of [a, b]) expect(node.failures).toEqual([]);
+  });
+});
+
 describe("culvert rekey", () => {
   it("replaces the CHILD_SA, or the IKE SA, once however often it is asked, and does nothing where nothing is up", () => {
     const sites = twoSites();

@@ -35,6 +35,10 @@ export class Node {
   /** What the data plane says of inbound SAs: when their last packet came. */
   readonly lastInbound = new Map<number, number>();
   keepalives = 0;
+  /** Outer addresses that its host has now. */
+  addresses: readonly IpAddress[] = [];
+  /** SAs that were given another path. */
+  updates = 0;
   /** Inbound SAs that a packet has come in on. */
   readonly used = new Set<number>();
   stopped = false;
@@ -105,12 +109,21 @@ export class Simulation {
       this.#newGateway(config, () => node),
     );
     this.nodes.push(node);
+    node.addresses = config.gateway.addresses;
     for (const address of config.gateway.addresses) this.#byAddress.set(address.toString(), node);
     return node;
   }
 
   start(...nodes: Node[]): void {
     for (const node of nodes) this.#handle(node, () => node.gateway.handle(this.now, { kind: "start" }));
+  }
+
+  /** The host's addresses change: what it lost neither sends nor receives from now on. */
+  setAddresses(node: Node, ...texts: string[]): void {
+    for (const address of node.addresses) this.#byAddress.delete(address.toString());
+    node.addresses = texts.map((text) => IpAddress.parse(text));
+    for (const text of texts) this.#byAddress.set(text, node);
+    this.input(node, { kind: "localAddresses", addresses: node.addresses });
   }
 
   command(node: Node, verb: Exclude<GatewayCommand["verb"], "rekey">, connection = "site"): void {
@@ -235,7 +248,7 @@ export class Simulation {
   #perform(node: Node, output: GatewayOutput): void {
     switch (output.kind) {
       case "sendIke":
-        if (!node.dead) {
+        if (!node.dead && node.addresses.some((a) => a.equals(output.local.address))) {
           const { local, remote, datagram } = output;
           this.#transmit({ from: node.name, source: local, destination: remote, datagram });
         }
@@ -248,6 +261,9 @@ export class Simulation {
         break;
       case "removeSa":
         remove(node, output);
+        break;
+      case "updateSa":
+        update(node, output);
         break;
       case "publish":
         node.plan = output.plan;
@@ -370,12 +386,28 @@ function install(node: Node, sa: SaSpec): void {
   integKey.wipe();
 }
 
-function remove(node: Node, { direction, spi }: { direction: string; spi: number }): void {
-  const i = node.installed.findIndex((sa) => sa.direction === direction && sa.spi === spi);
+function remove(node: Node, { direction, spi, remote }: Extract<GatewayOutput, { kind: "removeSa" }>): void {
+  const i = node.installed.findIndex(
+    (sa) => sa.direction === direction && sa.spi === spi && sa.remote.equals(remote),
+  );
   if (i < 0) throw new Error(`${node.name} removes ${direction} SPI ${spi}, which is not installed`);
   if (direction === "outbound" && named(node.plan, spi))
     throw new Error(`${node.name} removes outbound SPI ${spi} while the plan still names it`);
   node.installed.splice(i, 1);
+}
+
+/** In place: the key stays, and a plan that names the SA follows. */
+function update(node: Node, { direction, spi, remote, path }: Extract<GatewayOutput, { kind: "updateSa" }>) {
+  const i = node.installed.findIndex(
+    (sa) => sa.direction === direction && sa.spi === spi && sa.remote.equals(remote),
+  );
+  if (i < 0)
+    throw new Error(`${node.name} updates ${direction} SPI ${spi} at ${remote}, which is not installed`);
+  if (path.local.family !== path.remote.family) throw new Error(`${node.name} mixes address families`);
+  if (!node.addresses.some((a) => a.equals(path.local)))
+    throw new Error(`${node.name} moves ${direction} SPI ${spi} to ${path.local}, which it does not have`);
+  node.installed[i] = { ...node.installed[i]!, ...path };
+  node.updates++;
 }
 
 function checkPlan(node: Node, plan: ForwardingPlan): void {

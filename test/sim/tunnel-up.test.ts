@@ -18,8 +18,8 @@ describe("a tunnel comes up (RFC 7296 §1.2)", () => {
     ]);
     expectUp(sites);
     expect(tunnelStatus(sim, a)).toMatchObject({
-      local: "192.0.2.1:500",
-      remote: "198.51.100.7:500",
+      local: "192.0.2.1:4500",
+      remote: "198.51.100.7:4500",
       localId: "192.0.2.1",
       remoteId: "198.51.100.7",
       ike: { role: "initiator", suite: "aes128gcm16-prfsha256-x25519", nat: "none", handshakeMs: 40 },
@@ -44,7 +44,7 @@ describe("a tunnel comes up (RFC 7296 §1.2)", () => {
     sites.sim.start(sites.a, sites.b);
     sites.sim.run(1000);
     expectUp(sites);
-    expect(tunnelStatus(sites.sim, sites.b).remote).toBe("[2001:db8::1]:500");
+    expect(tunnelStatus(sites.sim, sites.b).remote).toBe("[2001:db8::1]:4500");
   });
 
   it("chooses by the responder's order of preference", () => {

@@ -26,6 +26,8 @@ using engine::SaAddresses;
 
 constexpr uint32_t kLoopbackA = 0x7f000001;
 constexpr uint32_t kLoopbackB = 0x7f000002;
+constexpr uint32_t kLoopbackC = 0x7f000003;
+constexpr uint32_t kLoopbackD = 0x7f000004;
 constexpr uint32_t kInnerA = 0x0a080001;
 constexpr uint32_t kInnerNet = 0x0a090000;
 
@@ -69,12 +71,12 @@ bool route_into(const char* device) {
   return ::ioctl(control.get(), SIOCADDRT, &route) == 0;
 }
 
-Result<std::unique_ptr<Engine>> open_engine(uint32_t own, const char* device, unsigned workers,
+Result<std::unique_ptr<Engine>> open_engine(std::vector<uint32_t> own, const char* device, unsigned workers,
                                             std::atomic<uint64_t>& notified) {
   EngineOptions options;
   options.tun_name = device;
   options.workers = workers;
-  options.addresses = {ipv4(own)};
+  for (const uint32_t address : own) options.addresses.push_back(ipv4(address));
   return Engine::open(options,
                       {[](void* context) { static_cast<std::atomic<uint64_t>*>(context)->fetch_add(1); }, &notified});
 }
@@ -150,8 +152,8 @@ TEST("engines carry traffic while control changes everything around it") {
   for (const bool udp : {true, false}) {
     Note note(udp ? "in UDP" : "protocol 50");
     std::atomic<uint64_t> notified{0};
-    auto a = open_engine(kLoopbackA, "cvta", 2, notified);
-    auto b = open_engine(kLoopbackB, "cvtb", 3, notified);
+    auto a = open_engine({kLoopbackA}, "cvta", 2, notified);
+    auto b = open_engine({kLoopbackB}, "cvtb", 3, notified);
     if (!a.ok() || !b.ok()) {
       report_failure(__FILE__, __LINE__, a.error() + b.error());
       return;
@@ -176,8 +178,9 @@ TEST("engines carry traffic while control changes everything around it") {
       // Make before break: inbound, outbound, switch, and only then remove.
       install_pair(spi);
       CHECK(publish(left, {spi, spi - 1}));
-      left.update_peer(4242, {ipv4(kLoopbackB), 4500});
-      CHECK_EQ(right.update_peer(spi, {ipv4(kLoopbackA), 4500}), udp);
+      const auto same = addresses(kLoopbackB, kLoopbackA, udp);
+      CHECK(!right.update(Direction::inbound, 4242, ipv4(kLoopbackA), same).value());
+      CHECK(right.update(Direction::inbound, spi, ipv4(kLoopbackA), same).value());
       const uint64_t before = counted(right, Count::tun_packets_out);
       eventually([&] { return counted(right, Count::tun_packets_out) > before + 50; });
       const auto out = left.remove(Direction::outbound, spi - 1, ipv4(kLoopbackB));
@@ -210,11 +213,75 @@ TEST("engines carry traffic while control changes everything around it") {
   }
 }
 
+TEST("an SA moves in place, back and forth, and no packet is lost") {
+  if (!enter_namespace()) SKIP("network namespaces need root");
+  std::atomic<uint64_t> notified{0};
+  auto a = open_engine({kLoopbackA, kLoopbackC}, "cvta", 2, notified);
+  auto b = open_engine({kLoopbackB, kLoopbackD}, "cvtb", 3, notified);
+  if (!a.ok() || !b.ok()) {
+    report_failure(__FILE__, __LINE__, a.error() + b.error());
+    return;
+  }
+  Engine& left = *a.value();
+  Engine& right = *b.value();
+  REQUIRE(route_into("cvta"));
+  constexpr uint32_t kSpi = 1000;
+  CHECK(right.install(sa_params<esp::InboundSa::Params>(kSpi), addresses(kLoopbackB, kLoopbackA, true)).ok());
+  CHECK(left.install(sa_params<esp::OutboundSa::Params>(kSpi), addresses(kLoopbackA, kLoopbackB, true)).ok());
+  REQUIRE(publish(left, {kSpi}));
+
+  std::atomic<bool> stop{false};
+  uint64_t sent = 0;
+  std::thread sender([&] { sent = send_traffic(stop, right); });
+  uint32_t from = kLoopbackA;
+  uint32_t to = kLoopbackB;
+  bool udp = true;
+  for (uint32_t i = 0; i < 60; i++) {
+    // Every step changes something else: our address, the peer's, the encapsulation, all of them.
+    const uint32_t next_from = i % 2 == 0 ? kLoopbackC : kLoopbackA;
+    const uint32_t next_to = i % 3 == 0 ? kLoopbackD : kLoopbackB;
+    udp = i % 4 < 2;
+    CHECK(right.update(Direction::inbound, kSpi, ipv4(from), addresses(next_to, next_from, udp)).value());
+    const auto moved = left.update(Direction::outbound, kSpi, ipv4(to), addresses(next_from, next_to, udp));
+    CHECK(moved.ok() && moved.value());
+    from = next_from;
+    to = next_to;
+    const uint64_t before = counted(right, Count::tun_packets_out);
+    CHECK(eventually([&] { return counted(right, Count::tun_packets_out) > before + 20; }));
+    for (const engine::SaView& view : left.list_sas()) {
+      CHECK(view.addresses.local == ipv4(from) && view.addresses.remote == ipv4(to));
+      CHECK_EQ(view.addresses.udp, udp);
+    }
+    right.drain_events([](const engine::Event&, std::span<const uint8_t>) {});
+    left.drain_events([](const engine::Event&, std::span<const uint8_t>) {});
+  }
+  stop.store(true);
+  sender.join();
+  CHECK(sent > 500);
+  CHECK(eventually([&] { return counted(left, Count::esp_packets_out) == counted(right, Count::tun_packets_out); }));
+  // The one sequence went on: nothing was sealed twice with a number, nothing was refused as a replay.
+  CHECK_EQ(dropped(right, Drop::replayed), 0u);
+  CHECK_EQ(left.totals(Direction::outbound, kSpi, ipv4(to))->packets, counted(left, Count::esp_packets_out));
+
+  // The name follows: under the old address there is nothing, and under the new one it is removed.
+  const uint32_t elsewhere = to == kLoopbackB ? kLoopbackD : kLoopbackB;
+  CHECK(!left.totals(Direction::outbound, kSpi, ipv4(elsewhere)).has_value());
+  CHECK(!left.update(Direction::outbound, kSpi, ipv4(elsewhere), addresses(from, to, true)).value());
+  // Never onto another SA, never to what is not ours, never across families.
+  CHECK(left.install(sa_params<esp::OutboundSa::Params>(kSpi), addresses(from, elsewhere, true)).ok());
+  CHECK(!left.update(Direction::outbound, kSpi, ipv4(to), addresses(from, elsewhere, true)).ok());
+  CHECK(!left.update(Direction::outbound, kSpi, ipv4(to), addresses(kLoopbackB, to, true)).ok());
+  SaAddresses mixed = addresses(from, to, true);
+  mixed.remote = {0, 1, Family::ipv6};
+  CHECK(!left.update(Direction::outbound, kSpi, ipv4(to), mixed).ok());
+  CHECK(left.remove(Direction::outbound, kSpi, ipv4(to)).has_value());
+}
+
 TEST("engines pass IKE messages and count what is no ESP") {
   if (!enter_namespace()) SKIP("network namespaces need root");
   std::atomic<uint64_t> notified{0};
-  auto a = open_engine(kLoopbackA, "cvta", 2, notified);
-  auto b = open_engine(kLoopbackB, "cvtb", 2, notified);
+  auto a = open_engine({kLoopbackA}, "cvta", 2, notified);
+  auto b = open_engine({kLoopbackB}, "cvtb", 2, notified);
   REQUIRE(a.ok() && b.ok());
   const net::Endpoint from{ipv4(kLoopbackA), 4500};
   const net::Endpoint to{ipv4(kLoopbackB), 4500};
@@ -241,15 +308,15 @@ TEST("an engine that cannot open leaves nothing behind") {
   if (!enter_namespace()) SKIP("network namespaces need root");
   std::atomic<uint64_t> notified{0};
   for (int i = 0; i < 3; i++) {
-    auto refused = open_engine(0x0a000001, "cvta", 2, notified);
+    auto refused = open_engine({0x0a000001}, "cvta", 2, notified);
     CHECK(!refused.ok() && refused.error().starts_with("EADDRNOTAVAIL: "));
   }
-  auto opened = open_engine(kLoopbackA, "cvta", 2, notified);
+  auto opened = open_engine({kLoopbackA}, "cvta", 2, notified);
   REQUIRE(opened.ok());
-  auto again = open_engine(kLoopbackA, "cvtb", 2, notified);
+  auto again = open_engine({kLoopbackA}, "cvtb", 2, notified);
   CHECK(!again.ok() && again.error().starts_with("EADDRINUSE: "));
   opened = Error{"closed"};
-  CHECK(open_engine(kLoopbackA, "cvta", 1, notified).ok());
+  CHECK(open_engine({kLoopbackA}, "cvta", 1, notified).ok());
 }
 
 }  // namespace

@@ -30,8 +30,11 @@ import {
 } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { childKeys } from "./key-material.ts";
+import { narrowRequest } from "./narrowing.ts";
+import { notify } from "./notify.ts";
+import type { Ask } from "./pairs.ts";
 import { checkAnswer, choose, firstChildSa, groupsOf, offer, type Scope } from "./proposals.ts";
-import { isSubset, narrow } from "./selectors.ts";
+import { isSubset } from "./selectors.ts";
 import type { PeerSettings } from "./settings.ts";
 
 /** What we proposed, kept until the answer. */
@@ -42,6 +45,8 @@ export interface ChildOffer {
   readonly localSelectors: readonly TrafficSelector[];
   readonly remoteSelectors: readonly TrafficSelector[];
   readonly rekeyOf: number | undefined;
+  /** Of a new CHILD_SA. */
+  readonly ask: Ask | undefined;
 }
 
 /** What the keys come from: KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr) of §2.17. */
@@ -57,17 +62,19 @@ export interface Refusal {
   readonly record: FailureRecord;
 }
 
-/** Takes an SPI. A rekey offers the negotiated selectors of `replaced`, never the configured ones (§2.8). */
+/** Takes an SPI. A rekey offers the negotiated selectors of the CHILD_SA it replaces, never the configured ones (§2.8). */
 export function offerChild(
   sa: IkeSa,
   peer: PeerSettings,
+  wanted: Ask | ChildSa,
   scope: Scope<"esp"> = firstChildSa,
-  replaced?: ChildSa,
 ): ChildOffer {
   const spiIn = sa.host.allocateSpi();
-  const { localSelectors, remoteSelectors } = replaced ?? peer;
+  const { localSelectors, remoteSelectors } = wanted;
   const proposals = offer(scope, peer.espProposals, espSpiBytes(spiIn));
-  return { scope, spiIn, proposals, localSelectors, remoteSelectors, rekeyOf: replaced?.spiIn };
+  const isAsk = "pair" in wanted;
+  const [rekeyOf, ask] = isAsk ? [undefined, wanted] : [wanted.spiIn, undefined];
+  return { scope, spiIn, proposals, localSelectors, remoteSelectors, rekeyOf, ask };
 }
 
 /** `SAi2, TSi, TSr`: in a request TSi is what we protect and TSr what the peer does. */
@@ -144,6 +151,8 @@ export interface ChildDecision {
   readonly spiOut: number;
   readonly localSelectors: readonly TrafficSelector[];
   readonly remoteSelectors: readonly TrafficSelector[];
+  /** More of what was asked for is possible in another CHILD_SA (§2.9). */
+  readonly additional: boolean;
 }
 
 /** Responder: proposal and selectors. `replaced`: a rekey is held to the selectors that are in use. */
@@ -175,17 +184,19 @@ export function decideChild(
     return err({ notify: NotifyType.code.NO_PROPOSAL_CHOSEN, record });
   }
   const own = replaced ?? peer;
-  const localSelectors = narrow(own.localSelectors, theirs.local);
-  const remoteSelectors = narrow(own.remoteSelectors, theirs.remote);
-  if (localSelectors.length === 0 || remoteSelectors.length === 0) {
+  const narrowed = narrowRequest(own, !replaced && peer.perSubnetPair === true, theirs);
+  if (!narrowed.ok) {
     const ours = { local: own.localSelectors, remote: own.remoteSelectors };
-    const end = localSelectors.length === 0 ? "local" : "remote";
-    const difference = `the ${end} selectors have nothing in common`;
-    const details = { ...selectorDetails(ours, theirs), difference, offered: terms };
-    const record = failureOf(sa, "TS_UNACCEPTABLE", details);
-    return err({ notify: NotifyType.code.TS_UNACCEPTABLE, record });
+    const { difference, remedy, notify } = narrowed.error;
+    const details = {
+      ...selectorDetails(ours, theirs),
+      difference,
+      offered: terms,
+      ...(remedy && { remedy }),
+    };
+    return err({ notify, record: failureOf(sa, "TS_UNACCEPTABLE", details) });
   }
-  return ok({ suite, proposal, spiOut, localSelectors, remoteSelectors });
+  return ok({ suite, proposal, spiOut, ...narrowed.value });
 }
 
 /** Responder: installs what was decided; `payloads` are `SAr2, TSi, TSr`. */
@@ -205,6 +216,7 @@ export function installDecision(
     { kind: "SA", proposals: [{ ...decision.proposal, spi: espSpiBytes(spiIn) }] },
     { kind: "TSi", selectors: remoteSelectors },
     { kind: "TSr", selectors: localSelectors },
+    ...(decision.additional ? [notify(NotifyType.code.ADDITIONAL_TS_POSSIBLE)] : []),
   ];
   return { child: install(sa, now, terms), payloads };
 }
@@ -237,6 +249,12 @@ export function refusalOf(sa: IkeSa, o: ChildOffer, refused: NotifyPayload): Fai
     }
     case NotifyType.code.TS_UNACCEPTABLE:
       return of("TS_UNACCEPTABLE", { ours: [selectorPair(endsOf(o))] });
+    case NotifyType.code.SINGLE_PAIR_REQUIRED:
+      return of("TS_UNACCEPTABLE", {
+        ours: [selectorPair(endsOf(o))],
+        difference: "the peer takes one pair of subnets in a CHILD_SA, and was asked for several",
+        remedy: "set ipsec.perSubnetPair here to auto or true, or let the peer take several",
+      });
     case NotifyType.code.CHILD_SA_NOT_FOUND:
       return of("CHILD_SA_NOT_FOUND", {});
     default: {

@@ -14,7 +14,7 @@ import { deleteChildSa } from "./exchanges/informational.ts";
 import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import type { DirectionKeys } from "./key-material.ts";
-import { encapsulationOf } from "./nat.ts";
+import { outerPath } from "./nat.ts";
 
 export type ChildState =
   | { readonly name: "INSTALLED" }
@@ -27,6 +27,11 @@ export type ChildState =
    * loses, and otherwise waits for the peer's Delete.
    */
   | { readonly name: "CONTENDER"; readonly until: Instant }
+  /**
+   * The peer made it, new, beside one that carries the same: it may be the other side of a request of ours that crossed,
+   * and not be installed there yet. It waits for its first packet, or a moment.
+   */
+  | { readonly name: "BESIDE"; readonly until: Instant }
   /** Our Delete is out, or waits for the window. */
   | { readonly name: "DELETING"; readonly why: EndReason }
   /** Only the inbound SA is left, for packets that were on their way. */
@@ -40,11 +45,12 @@ export interface ChildSa {
   readonly suite: EspSuite;
   readonly localSelectors: readonly TrafficSelector[];
   readonly remoteSelectors: readonly TrafficSelector[];
-  readonly encapsulation: Encapsulation;
-  /** The outer address of the peer when the pair was installed. */
-  readonly remote: IpAddress;
+  /** The path of the pair: what `moveSas` changes. */
+  encapsulation: Encapsulation;
+  local: IpAddress;
+  remote: IpAddress;
   readonly installedAt: Instant;
-  /** Directions that the data plane refused: there is nothing to remove. */
+  /** Directions that the data plane refused or lost: there is nothing to use or remove. */
   readonly refused: Set<SaSpec["direction"]>;
   rekeyAt: Instant | undefined;
   /** Until its first rekey, which is a rehearsal: when it is due to be rekeyed in earnest. */
@@ -69,7 +75,7 @@ export interface ChildTerms {
 export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
   const peer = sa.peer!;
   const soft = softFraction(sa.host.random, sa.role === "initiator");
-  const encapsulation = encapsulationOf(sa);
+  const path = outerPath(sa);
   const row = encrById.get(terms.suite.encr)!;
   const limit = (hard: number) => ({ hard, soft: hard === 0 ? 0 : Math.floor(hard * soft) });
   const bytes = limit(peer.childLifetimeBytes);
@@ -78,9 +84,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     direction,
     spi,
     connection: peer.connectionIndex,
-    local: sa.local.address,
-    remote: sa.remote.address,
-    encapsulation,
+    ...path,
     encr: terms.suite.encr,
     encrKeyBits: encrKeyBits(row, terms.suite.keyBits),
     integ: terms.suite.integ,
@@ -102,8 +106,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     suite: terms.suite,
     localSelectors: terms.localSelectors,
     remoteSelectors: terms.remoteSelectors,
-    encapsulation,
-    remote: sa.remote.address,
+    ...path,
     installedAt: now,
     refused: new Set(),
     rekeyAt: now + Math.floor(peer.childLifetimeMs * soft),
@@ -117,6 +120,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
   sa.children.set(child.spiIn, child);
   sa.childlessAt = undefined;
   sa.host.emit({ kind: "childUp", sa, child, rekeyOf: terms.rekeyOf });
+  sa.pairs?.onChange(sa, now);
   return child;
 }
 
@@ -139,11 +143,41 @@ export function markRekeyed(sa: IkeSa, now: Instant, child: ChildSa, successor: 
  * against sending on it any more.
  */
 export function confirmChild(sa: IkeSa, child: ChildSa): void {
+  if (child.state.name === "BESIDE") prefer(sa, child);
   for (const old of sa.children.values()) {
     if (old.state.name !== "REKEYED" || old.state.successor !== child.spiIn) continue;
     old.state = { name: "SUPERSEDED", until: old.state.until };
     sa.host.emit({ kind: "outboundChanged", sa });
   }
+}
+
+/**
+ * False while the peer, which made `child`, may not have our answer yet: it does not know the SA then, and would answer
+ * a rekey of it with CHILD_SA_NOT_FOUND, although it is about to install it.
+ */
+export function isConfirmed(sa: IkeSa, child: ChildSa): boolean {
+  for (const { state } of sa.children.values())
+    if (state.name === "REKEYED" && state.successor === child.spiIn) return false;
+  return true;
+}
+
+/** What the peer made is no better than what there is. */
+export function standBeside(sa: IkeSa, now: Instant, child: ChildSa): void {
+  child.state = { name: "BESIDE", until: now + sa.host.limits.inboundLingerMs };
+  sa.host.emit({ kind: "outboundChanged", sa });
+}
+
+/** Sends on what the peer made beside another one as on any. */
+function prefer(sa: IkeSa, child: ChildSa): void {
+  child.state = { name: "INSTALLED" };
+  sa.host.emit({ kind: "outboundChanged", sa });
+}
+
+/** `child` has reached its hard limit. Where the peer has made a successor, that is the better one from now on. */
+export function exhaust(sa: IkeSa, child: ChildSa): void {
+  if (child.state.name !== "REKEYED") return;
+  child.state = { name: "SUPERSEDED", until: child.state.until };
+  sa.host.emit({ kind: "outboundChanged", sa });
 }
 
 /** `child` is the peer's successor of `old`, whose own successor of ours is under way: both may come to be (§2.8.1). */
@@ -236,10 +270,15 @@ export function moveChildren(old: IkeSa, successor: IkeSa, now: Instant): void {
   const moved = [...old.children.values()];
   old.children.clear();
   for (const child of moved) successor.children.set(child.spiIn, child);
+  successor.pairs = old.pairs;
+  old.pairs = undefined;
   for (const child of moved) {
     if (child.state.name === "DELETING") successor.initiate(now, deleteChildSa(child));
     if (child.state.name === "INSTALLED") child.rekeyAt ??= now + successor.host.limits.rekeyRetryMs;
   }
+  // What was asked for on the old one has no answer any more.
+  successor.pairs?.onAnswered();
+  successor.pairs?.onChange(successor, now);
 }
 
 /** Starts the clock of an IKE SA that has no use: see `EndpointLimits.childlessMs`. */
@@ -250,6 +289,7 @@ export function expectChild(sa: IkeSa, now: Instant): void {
   sa.childlessAt = alive
     ? undefined
     : (sa.childlessAt ?? now + (sa.replaced ? inboundLingerMs : childlessMs));
+  if (!sa.replaced) sa.pairs?.onChange(sa, now);
 }
 
 /**
@@ -258,9 +298,17 @@ export function expectChild(sa: IkeSa, now: Instant): void {
  * peer or we are deleting.
  */
 export function outboundOrder(sa: IkeSa): ChildSa[] {
-  const rank = { REKEYED: 0, INSTALLED: 1, CONTENDER: 2, SUPERSEDED: 3, DELETING: 4, LINGERING: 5 };
+  const rank = {
+    REKEYED: 0,
+    INSTALLED: 1,
+    CONTENDER: 2,
+    BESIDE: 2,
+    SUPERSEDED: 3,
+    DELETING: 4,
+    LINGERING: 5,
+  };
   return [...sa.children.values()]
-    .filter((c) => c.state.name !== "LINGERING")
+    .filter((c) => c.state.name !== "LINGERING" && !c.refused.has("outbound"))
     .reverse()
     .sort((a, b) => rank[a.state.name] - rank[b.state.name]);
 }
@@ -282,6 +330,7 @@ export function onChildTimeout(sa: IkeSa, child: ChildSa, now: Instant): void {
   if ("until" in state) {
     if (state.until > now) return;
     if (state.name === "LINGERING") uninstall(sa, now, child, "rekeyed");
+    else if (state.name === "BESIDE") prefer(sa, child);
     else requestChildDelete(sa, now, child, "rekeyed");
     return;
   }

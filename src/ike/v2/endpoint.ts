@@ -9,11 +9,12 @@ import { compareBytes, type Endpoint, type IpAddress } from "../../core/address.
 import { WireError } from "../../core/errors.ts";
 import type { FailureRecord } from "../../core/failure.ts";
 import { Queue } from "../../core/queue.ts";
-import { jittered, type Random } from "../../core/random.ts";
+import type { Random } from "../../core/random.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
+import type { PacketFlow } from "../../core/traffic-selector.ts";
 import { digest } from "../../crypto/index.ts";
-import { formatSuite, NotifyType } from "../../registry/index.ts";
+import { NotifyType } from "../../registry/index.ts";
 import {
   type DecodedHeader,
   type DecodedMessage,
@@ -26,29 +27,36 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { type ChildSa, confirmChild, expireChild, outboundOrder } from "./child-sa.ts";
+
+import { type ChildSa, confirmChild, exhaust, expireChild, isConfirmed } from "./child-sa.ts";
+
 import { CookieJar, lowerNonce } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
 import type { EndReason, IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
-import { createChildSa, newChildName, newChildSa, rekeyChildSa } from "./exchanges/create-child-sa.ts";
+import { createChildSa, newChildSa, rekeyChildSa } from "./exchanges/create-child-sa.ts";
 import { ikeAuth } from "./exchanges/ike-auth.ts";
 import { ikeSaInit, initiateIkeSa, onIkeSaInitRequest } from "./exchanges/ike-sa-init.ts";
 import { informational } from "./exchanges/informational.ts";
 import { ikeRekeyName, rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
-import { failureOf } from "./failures.ts";
+import { onLocalAddresses } from "./exchanges/update-addresses.ts";
+import { failureOf, refusedSa, unknownCritical } from "./failures.ts";
 import { Allowance, HalfOpen } from "./half-open.ts";
 import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
 import { type KeyPairs, ReturnableKeyPairs } from "./key-material.ts";
 import { checkPeer } from "./liveness.ts";
-import { encapsulationOf } from "./nat.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
 import { PeerTable } from "./peer-table.ts";
-import { expectReplacement, proveReauthentication, replaceByReauthentication } from "./reauthentication.ts";
+import {
+  expectReplacement,
+  proveReauthentication,
+  reauthenticate,
+  replaceByReauthentication,
+} from "./reauthentication.ts";
 import { SaTable } from "./sa-table.ts";
 import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
 
@@ -58,6 +66,8 @@ export interface EndpointDeps {
   /** Inbound ESP SPIs: unique until released. */
   allocateSpi(): number;
   releaseSpi(spi: number): void;
+  /** The tunnel with this peer is kept up by this side. */
+  keepsUp(peerId: string): boolean;
   /** When the last authentic ESP packet came on an inbound SA; without it only IKE shows that a peer lives. */
   lastInbound?(spi: number, remote: IpAddress): Instant | undefined;
   /** At least 32 octets that survive a restart, for RFC 6290; without it no tokens are made. */
@@ -80,6 +90,8 @@ export class IkeEndpoint {
   readonly #touched = new Set<IkeSa>();
   #peers = new PeerTable();
   readonly #sas = new SaTable();
+  /** undefined: all that were configured. */
+  #localAddresses: readonly IpAddress[] | undefined;
   /** Responder's IKE SAs by the digest of the request that made them (§2.1). */
   readonly #byRequest = new Map<string, IkeSa>();
   readonly #requestOf = new Map<IkeSa, string>();
@@ -128,14 +140,15 @@ export class IkeEndpoint {
   }
 
   /** Starts an IKE SA with `peer` at `remote`. Undefined when none of our addresses is of its family. */
-  initiate(now: Instant, peer: PeerSettings, remote: IpAddress): IkeSa | undefined {
-    const address = peer.local.find((a) => a.family === remote.family);
+  initiate(now: Instant, peer: PeerSettings, remote: IpAddress, trigger?: PacketFlow): IkeSa | undefined {
+    const address = peer.local.find((a) => a.family === remote.family && this.#host.isLocal(a));
     if (!address) return undefined;
     const local = { address, port: this.#ikePort };
     const ends = { local, remote: { address: remote, port: this.#ikePort } };
     const spiLocal = this.#host.newIkeSpi();
     const origin = { role: "initiator", now, spiLocal, spiRemote: 0n, ...ends, peer } as const;
     const sa = new IkeSa(this.#host, origin, { name: "INIT_SENT" });
+    sa.trigger = trigger;
     this.#sas.add(sa);
     sa.initiate(now, initiateIkeSa(peer));
     this.#settle();
@@ -144,8 +157,19 @@ export class IkeEndpoint {
 
   /** Another CHILD_SA on an IKE SA that lost its last one. */
   requestChild(now: Instant, sa: IkeSa): void {
-    if (sa.established && !sa.hasExchange(newChildName)) sa.initiate(now, newChildSa());
+    if (sa.established) sa.pairs!.start(sa, now);
     this.#settle();
+  }
+
+  /** A packet of `flow` found no SA of the connection. */
+  handleTraffic(now: Instant, sa: IkeSa, flow: PacketFlow): void {
+    sa.pairs?.onTraffic(sa, now, flow);
+    this.#settle();
+  }
+
+  /** Forgets how a peer wants its selectors, to find out anew. */
+  forgetPairing(peerId: string): void {
+    this.#host.pairings.delete(peerId);
   }
 
   /** Replaces the CHILD_SAs of a peer, or its IKE SA, now rather than when their lifetimes ask for it. */
@@ -184,6 +208,7 @@ export class IkeEndpoint {
     for (const sa of this.#sas.all()) {
       for (const child of sa.children.values()) {
         if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi) continue;
+        if (hard) exhaust(sa, child);
         if (child.state.name !== "INSTALLED") continue;
         if (hard) expireChild(sa, now, child, "volume");
         else this.#rekeyChild(sa, child, now);
@@ -204,6 +229,14 @@ export class IkeEndpoint {
     }
   }
 
+  /** The data plane no longer has `direction` of `child`, and the key is gone too: a new pair takes its place. */
+  replaceLostChild(now: Instant, sa: IkeSa, child: ChildSa, direction: "inbound" | "outbound"): void {
+    child.refused.add(direction);
+    if (sa.established && child.state.name === "INSTALLED") this.#rekeyChild(sa, child, now);
+    this.#host.touch(sa);
+    this.#settle();
+  }
+
   /** The data plane did not take an SA: what the peer believes in does not exist, so the IKE SA goes. */
   handleRefusedSa(now: Instant, spi: number, direction: "inbound" | "outbound", reason: string): void {
     for (const sa of this.#sas.all()) {
@@ -211,10 +244,7 @@ export class IkeEndpoint {
         if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi || child.refused.has(direction))
           continue;
         child.refused.add(direction);
-        const record = failureOf(sa, "DATAPLANE_ERROR", {
-          ours: [formatSuite(child.suite)],
-          difference: `${direction} SA: ${reason}`,
-        });
+        const record = refusedSa(sa, child, direction, reason);
         this.#emit({ kind: "failure", sa, record });
         sa.requestDelete(now, "failed");
       }
@@ -224,13 +254,14 @@ export class IkeEndpoint {
 
   /** An authentic ESP packet of the peer came from elsewhere: its NAT gave it a new address (§2.23). */
   handlePeerMoved(now: Instant, spiIn: number, remote: Endpoint): void {
-    for (const sa of this.#sas.all()) {
-      const child = sa.children.get(spiIn);
-      if (!child || !sa.established || !sa.nat.remote) continue;
-      sa.remote = remote;
-      this.#followWithChildren(sa, now);
-      this.#host.touch(sa);
-    }
+    for (const sa of this.#sas.all()) if (sa.children.has(spiIn)) sa.followEsp(now, remote);
+    this.#settle();
+  }
+
+  /** Those of our outer addresses that this host has now. */
+  handleLocalAddresses(now: Instant, addresses: readonly IpAddress[]): void {
+    this.#localAddresses = addresses;
+    for (const sa of this.#sas.all()) onLocalAddresses(sa, now);
     this.#settle();
   }
 
@@ -314,14 +345,8 @@ export class IkeEndpoint {
     const critical = findUnknownCritical(message.payloads);
     if (critical) {
       refuse(notify(NotifyType.code.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical.type)));
-      const subject = {
-        peer: undefined,
-        candidates: this.#peers.candidates(local.address, remote.address),
-        remote,
-      };
-      const difference = `IKE_SA_INIT: critical payload ${critical.type} is unknown here`;
-      if (subject.candidates.length > 0)
-        this.#complain(failureOf(subject, "UNSUPPORTED_CRITICAL_PAYLOAD", { difference }));
+      const candidates = this.#peers.candidates(local.address, remote.address);
+      if (candidates.length > 0) this.#complain(unknownCritical(candidates, remote, critical.type));
       return;
     }
     if (violation(ikeSaInit.request, message.payloads) !== undefined) {
@@ -440,6 +465,9 @@ export class IkeEndpoint {
       keyPairs: new ReturnableKeyPairs(deps.keyPairs),
       exportKeys: deps.exportKeys,
       nattPort: deps.nattPort ?? 4500,
+      pairings: new Map(),
+      keepsUp: (peerId) => deps.keepsUp(peerId),
+      askChild: (sa, ask, now) => sa.initiate(now, newChildSa(ask)),
       crashSecret: deps.crashSecret,
       lastInbound: (spi, from) => deps.lastInbound?.(spi, from),
       allocateSpi: () => deps.allocateSpi(),
@@ -450,16 +478,18 @@ export class IkeEndpoint {
         this.#drops[drop]++;
       },
       onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
-      hasCarrier: (sa) => this.#othersOf(sa).some((other) => outboundOrder(other).length > 0),
+      othersOf: (sa) => this.#othersOf(sa),
+      sasOf: (peerId) => this.sasOf(peerId),
       hasOther: (sa) => this.#othersOf(sa).length > 0,
       isFirstContact: (sa) => this.#isFirstContact(sa),
       adopt: (successor) => {
         this.#sas.add(successor);
         this.#host.touch(successor);
       },
-      onPeerMoved: (sa, now) => this.#followWithChildren(sa, now),
+      isLocal: (address) => this.#localAddresses?.some((a) => a.equals(address)) ?? true,
+      addressesOf: (peer) => (this.#peers.get(peer.id) ?? peer).remote,
       onRekeyDue: rekeyNow,
-      onReauthenticationDue: (sa, now) => this.#reauthenticate(sa, now),
+      onReauthenticationDue: reauthenticate,
       onChildRekeyDue: (sa, child, now) => this.#rekeyChild(sa, child, now),
       touch: (sa) => {
         this.#touched.add(sa);
@@ -486,41 +516,16 @@ export class IkeEndpoint {
     }
   }
 
-  /**
-   * The peer lives elsewhere now. An installed SA keeps its outer addresses, because installing its key again would
-   * repeat IVs: a new pair is made for the new address.
-   */
-  #followWithChildren(sa: IkeSa, now: Instant): void {
-    const encapsulation = JSON.stringify(encapsulationOf(sa));
-    for (const child of sa.children.values()) {
-      const moved =
-        !child.remote.equals(sa.remote.address) || JSON.stringify(child.encapsulation) !== encapsulation;
-      if (moved && child.state.name === "INSTALLED") this.#rekeyChild(sa, child, now);
-    }
-  }
-
   #rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
+    if (!isConfirmed(sa, child)) {
+      child.rekeyAt = now + unconfirmedMs;
+      this.#host.touch(sa);
+      return;
+    }
     const exchange = rekeyChildSa(child);
     // From here on the exchange decides when to try again.
     child.rekeyAt = undefined;
     if (!sa.hasExchange(exchange.name)) sa.initiate(now, exchange);
-  }
-
-  /** A new IKE SA beside `old`, on the path that works: behind a NAT there may be no other (§2.23). */
-  #reauthenticate(old: IkeSa, now: Instant): void {
-    const peer = old.peer!;
-    const { setupMs, rekeyRetryMs } = this.#limits;
-    // When it comes to nothing, another attempt follows, as long as the old one lives.
-    old.reauthAt = now + setupMs + Math.round(jittered(this.#random, rekeyRetryMs, 0.5));
-    if (this.#sas.ofPeer(peer.id).some((sa) => sa.replaces !== undefined && sa.is("INIT_SENT", "AUTH_SENT")))
-      return;
-    const { local, remote } = old;
-    const spiLocal = this.#host.newIkeSpi();
-    const origin = { role: "initiator", now, spiLocal, spiRemote: 0n, local, remote, peer } as const;
-    const sa = new IkeSa(this.#host, origin, { name: "INIT_SENT" });
-    sa.replaces = old;
-    this.#sas.add(sa);
-    sa.initiate(now, initiateIkeSa(peer));
   }
 
   /** Settles what becomes of other IKE SAs with the same peer, in a way on which both sides agree. */
@@ -529,15 +534,16 @@ export class IkeEndpoint {
     for (const other of this.#sas.ofPeer(sa.peer!.id)) if (other.is("INIT_SENT")) other.end(now, "duplicate");
     for (const other of this.#othersOf(sa)) {
       const state = other.state;
-      if (sa.replaces) {
-        replaceByReauthentication(other, now);
-        continue;
-      }
       const overlapping = state.name === "ESTABLISHED" && state.since >= sa.createdAt;
       if (overlapping && other.role !== sa.role) {
         // Both initiated at once. As in §2.8.1, the one with the lowest nonce goes, and its creator closes it.
         const loser = compareBytes(nonceOf(sa), nonceOf(other)) < 0 ? sa : other;
-        if (loser.role === "initiator") loser.requestDelete(now, "duplicate");
+        sa.unproven = sa.role === "responder";
+        if (loser.role !== "initiator") continue;
+        if (loser.replaces) replaceByReauthentication(loser, now);
+        else loser.requestDelete(now, "duplicate");
+      } else if (sa.replaces) {
+        replaceByReauthentication(other, now);
       } else if (initialContact && !overlapping) {
         // §2.4: the peer has forgotten all others.
         other.end(now, "superseded");
@@ -581,6 +587,8 @@ export class IkeEndpoint {
 }
 
 const complaintsPerMinute = 6;
+/** How soon a rekey that had to wait for the peer's SA to exist is tried again. */
+const unconfirmedMs = 1_000;
 
 function rekeyNow(sa: IkeSa, now: Instant): void {
   sa.rekeyAt = undefined;

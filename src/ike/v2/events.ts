@@ -1,6 +1,6 @@
 /** What an IKEv2 endpoint tells its owner, in order. */
 import type { Endpoint, IpAddress } from "../../core/address.ts";
-import type { SaSpec } from "../../core/dataplane.ts";
+import type { SaPath, SaSpec } from "../../core/dataplane.ts";
 import type { FailureRecord } from "../../core/failure.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { EspSuite, IkeSuite } from "../../registry/index.ts";
@@ -48,6 +48,17 @@ export type IkeOutput =
       readonly spi: number;
       readonly remote: IpAddress;
     }
+  | {
+      readonly kind: "updateSa";
+      readonly direction: "inbound" | "outbound";
+      readonly spi: number;
+      readonly remote: IpAddress;
+      readonly path: SaPath;
+    }
+  /** The addresses of `sa`, or of its peer, are others than before. */
+  | { readonly kind: "moved"; readonly sa: IkeSa; readonly why: string }
+  /** Nobody answers on the path of `sa`: a peer's name may lead elsewhere by now. */
+  | { readonly kind: "pathSuspect"; readonly sa: IkeSa }
   | {
       readonly kind: "state";
       readonly sa: IkeSa;

@@ -54,8 +54,9 @@ export const priorities = {
   init: 0,
   auth: 1,
   deleteIke: 2,
-  deleteChild: 3,
-  rekeyIke: 4,
-  rekeyChild: 5,
-  liveness: 6,
+  update: 3,
+  deleteChild: 4,
+  rekeyIke: 5,
+  rekeyChild: 6,
+  liveness: 7,
 };

@@ -61,6 +61,22 @@ function agreedTerms({ secured, children }: Subject): Terms | undefined {
   };
 }
 
+/** The data plane did not take one half of `child`. */
+export function refusedSa(sa: Subject, child: ChildSa, direction: string, reason: string): FailureRecord {
+  const difference = `${direction} SA: ${reason}`;
+  return failureOf(sa, "DATAPLANE_ERROR", { ours: [formatSuite(child.suite)], difference });
+}
+
+/** A first message with a critical payload that we do not know. */
+export function unknownCritical(
+  candidates: readonly PeerSettings[],
+  remote: Endpoint,
+  payloadType: number,
+): FailureRecord {
+  const difference = `IKE_SA_INIT: critical payload ${payloadType} is unknown here`;
+  return failureOf({ peer: undefined, candidates, remote }, "UNSUPPORTED_CRITICAL_PAYLOAD", { difference });
+}
+
 /** What a message offers for a CHILD_SA. */
 export function childTerms(proposals: readonly Proposal[], ends: Ends): Terms {
   return { esp: proposals.map(formatOffer), selectors: [selectorPair(ends)] };

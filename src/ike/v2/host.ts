@@ -8,7 +8,8 @@ import type { IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import type { ReturnableKeyPairs } from "./key-material.ts";
-import type { EndpointLimits } from "./settings.ts";
+import type { Ask } from "./pairs.ts";
+import type { EndpointLimits, PeerSettings } from "./settings.ts";
 
 /** What an IKE SA asks of its endpoint. */
 export interface Host {
@@ -17,6 +18,12 @@ export interface Host {
   readonly keyPairs: ReturnableKeyPairs;
   readonly exportKeys: boolean;
   readonly nattPort: number;
+  /** What was learned about a peer, by its id: that it takes one pair in a CHILD_SA. Outlives its IKE SAs. */
+  readonly pairings: Map<string, "each">;
+  /** This side keeps the tunnel with that peer up, all of it. */
+  keepsUp(peerId: string): boolean;
+  /** Starts the exchange for a new CHILD_SA. */
+  askChild(sa: IkeSa, ask: Ask, now: Instant): void;
   /** What our tokens of RFC 6290 are made of; undefined: none are made. */
   readonly crashSecret: Secret | undefined;
   /** When the last authentic ESP packet came on an inbound SA, on the clock of `now`; undefined: none, or unknown. */
@@ -32,12 +39,16 @@ export interface Host {
   isFirstContact(sa: IkeSa): boolean;
   /** Another authenticated IKE SA of the connection with the peer of `sa` exists. */
   hasOther(sa: IkeSa): boolean;
-  /** Another established IKE SA of the connection with the peer of `sa` has a CHILD_SA that carries packets. */
-  hasCarrier(sa: IkeSa): boolean;
+  /** The other authenticated IKE SAs of the connection with the peer of `sa`. */
+  othersOf(sa: IkeSa): readonly IkeSa[];
+  /** A peer's IKE SAs that are not closed. */
+  sasOf(peerId: string): readonly IkeSa[];
   /** `successor` came out of a rekey and must be found by its SPIs from now on. */
   adopt(successor: IkeSa): void;
-  /** The peer of `sa` has another outer address or port than before. */
-  onPeerMoved(sa: IkeSa, now: Instant): void;
+  /** This host has the address now. */
+  isLocal(address: IpAddress): boolean;
+  /** Where the configuration, or the DNS when it was asked last, says that a peer lives. */
+  addressesOf(peer: PeerSettings): readonly IpAddress[];
   /** The soft lifetime of `sa` has passed. */
   onRekeyDue(sa: IkeSa, now: Instant): void;
   /** `sa` is to be replaced by one that is set up in full. */

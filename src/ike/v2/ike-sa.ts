@@ -8,15 +8,19 @@ import type { Endpoint } from "../../core/address.ts";
 import type { FailureRecord } from "../../core/failure.ts";
 import type { Secret } from "../../core/secret.ts";
 import { earlier, type Instant } from "../../core/time.ts";
+import type { PacketFlow } from "../../core/traffic-selector.ts";
 import type { DecodedHeader } from "../../wire/index.ts";
 import { type ChildSa, uninstall } from "./child-sa.ts";
 import type { EndReason } from "./events.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { deleteIkeSa } from "./exchanges/informational.ts";
 import { failureOf } from "./failures.ts";
+import { moveSas, setPath } from "./follow.ts";
 import type { Host } from "./host.ts";
 import type { Secured } from "./key-material.ts";
+import { type Mobility, type Path, sameEndpoint } from "./mobike.ts";
 import { type Nat, unencapsulated } from "./nat.ts";
+import type { Pairs } from "./pairs.ts";
 import type { PeerSettings } from "./settings.ts";
 import type { IkeSaState, Role, StateName } from "./states.ts";
 import { onTimers, timersDeadline } from "./timers.ts";
@@ -49,8 +53,16 @@ export class IkeSa {
   nat: Nat = unencapsulated;
   /** Both sides said in IKE_SA_INIT that they support fragments (RFC 7383 §2.3); a successor keeps it. */
   fragmentation = false;
+  /** Both sides support MOBIKE (RFC 4555). */
+  mobike: Mobility | undefined;
+  /** Where ESP goes while it does not go where IKE goes: the other end is not proven yet, or ESP moved first. */
+  espPath: Path | undefined;
   /** By our inbound SPI. */
   readonly children = new Map<number, ChildSa>();
+  /** Keeps each selector pair up; set once the IKE SA is authenticated, and handed to its successor. */
+  pairs: Pairs | undefined;
+  /** The packet for which this IKE SA was made. */
+  trigger: PacketFlow | undefined;
   localId: string | undefined;
   remoteId: string | undefined;
   /** From the first message to the authenticated state. */
@@ -63,8 +75,8 @@ export class IkeSa {
   reauthAt: Instant | undefined;
   /** The one whose place this one is to take, made by us to authenticate anew. */
   replaces: IkeSa | undefined;
-  /** Another one has taken its place: nothing new is made here. */
-  replaced = false;
+  /** When another one took its place: nothing new is made here since. */
+  replacedAt: Instant | undefined;
   /** The peer authenticated anew, and may not have our answer: an older IKE SA carries what we send until it has. */
   unproven = false;
   /** The peer, or we, began anew: when this one is let go, if the other carries. */
@@ -99,6 +111,10 @@ export class IkeSa {
 
   get state(): IkeSaState {
     return this.#state;
+  }
+
+  get replaced(): boolean {
+    return this.replacedAt !== undefined;
   }
 
   get spiInitiator(): bigint {
@@ -141,13 +157,28 @@ export class IkeSa {
     this.#transport.handleDatagram(now, local, remote, header, datagram);
   }
 
-  /** §2.23: behind a NAT the peer is wherever its latest authenticated request came from. */
+  /**
+   * §2.23: behind a NAT the peer is wherever its latest authenticated request came from. Whoever is behind one itself
+   * does not follow, and with MOBIKE the peer says when it moves (RFC 4555 §3.8).
+   */
   followPeer(now: Instant, local: Endpoint, remote: Endpoint): void {
-    const moved = this.remote.port !== remote.port || !this.remote.address.equals(remote.address);
-    if (!moved || !this.nat.remote) return;
-    this.local = local;
-    this.remote = remote;
-    this.host.onPeerMoved(this, now);
+    if (this.mobike || !this.nat.remote || this.nat.local || sameEndpoint(this.remote, remote)) return;
+    setPath(this, now, { local, remote }, "the peer's NAT gave it another address");
+    moveSas(this);
+  }
+
+  /** As `followPeer`, on the evidence of an ESP packet; with MOBIKE only ESP follows. */
+  followEsp(now: Instant, remote: Endpoint): void {
+    if (!this.established || !this.nat.remote || this.nat.local) return;
+    this.host.touch(this);
+    if (this.mobike) {
+      const { left } = this.mobike;
+      if (left && left.until > now && sameEndpoint(left.path.remote, remote)) return;
+      this.espPath = { local: this.local, remote };
+    } else {
+      setPath(this, now, { local: this.local, remote }, "the peer's NAT gave it another address");
+    }
+    moveSas(this);
   }
 
   /** The responder's first answer, which the front door built: kept for a repeated request. */
@@ -184,6 +215,11 @@ export class IkeSa {
   /** Nobody answered the last request: the next one takes its message ID. */
   retract(): void {
     this.#transport.retract();
+  }
+
+  /** The path has changed: what waits for its response goes out on the new one at once, with fresh patience. */
+  resend(now: Instant): void {
+    this.#transport.resend(now);
   }
 
   /** The bytes of the outstanding IKE_SA_INIT request: RealMessage1 of §2.15. */

@@ -20,7 +20,9 @@ export function livenessAt(sa: IkeSa): Instant | undefined {
 
 /** Nothing came over IKE for the interval: asks, unless ESP did. */
 export function onLivenessDue(sa: IkeSa, now: Instant): void {
-  for (const { spiIn, remote } of sa.children.values()) {
+  // RFC 4555 §3.8: behind a NAT the question is also what the peer sees of us, which ESP does not answer.
+  const asksForMapping = sa.mobike?.initiator === true && sa.nat.local;
+  for (const { spiIn, remote } of asksForMapping ? [] : sa.children.values()) {
     const at = sa.host.lastInbound(spiIn, remote);
     // Never the future: a clock that is not ours must not silence the check for good.
     if (at !== undefined) sa.lastHeardAt = Math.max(sa.lastHeardAt, Math.min(at, now));

@@ -3,7 +3,7 @@
  * in; one that does not match what arrived betrays a NAT in between.
  */
 import { compareBytes, type Endpoint } from "../../core/address.ts";
-import type { Encapsulation } from "../../core/dataplane.ts";
+import type { Encapsulation, SaPath } from "../../core/dataplane.ts";
 import type { Random } from "../../core/random.ts";
 import { natDetectionHash } from "../../crypto/index.ts";
 import { NotifyType } from "../../registry/index.ts";
@@ -79,11 +79,23 @@ export function encapsulates({ supported, local, remote, forced }: Nat): boolean
   return supported && (local || remote || forced);
 }
 
-/** How the ESP packets of a new CHILD_SA travel. */
-export function encapsulationOf(sa: IkeSa): Encapsulation {
+/** How the ESP packets of the CHILD_SAs travel. */
+export function outerPath(sa: IkeSa): SaPath {
+  const { local, remote } = sa.espPath ?? sa;
+  return {
+    local: local.address,
+    remote: remote.address,
+    encapsulation: encapsulationOf(sa, { local, remote }),
+  };
+}
+
+function encapsulationOf(
+  sa: IkeSa,
+  { local, remote }: { readonly local: Endpoint; readonly remote: Endpoint },
+): Encapsulation {
   if (!encapsulates(sa.nat)) return { kind: "esp" };
   const { nattPort } = sa.host;
   // A peer that found the NAT and did not move IKE off port 500 still takes ESP on the NAT traversal port only.
-  const floated = sa.local.port === nattPort;
-  return { kind: "udp", localPort: nattPort, remotePort: floated ? sa.remote.port : nattPort };
+  const floated = local.port === nattPort;
+  return { kind: "udp", localPort: nattPort, remotePort: floated ? remote.port : nattPort };
 }

@@ -8,6 +8,7 @@ import { identityPayload } from "./identity.ts";
 import type { PeerSettings } from "./settings.ts";
 
 export class PeerTable {
+  readonly #byId = new Map<string, PeerSettings>();
   readonly #byRemote = new Map<string, Set<PeerSettings>>();
   readonly #roaming: PeerSettings[] = [];
   /** By our address and, where it is a peer's, the caller's: strangers cannot make it grow. */
@@ -15,6 +16,7 @@ export class PeerTable {
 
   constructor(peers: readonly PeerSettings[] = []) {
     for (const peer of peers) {
+      this.#byId.set(peer.id, peer);
       if (peer.roaming) this.#roaming.push(peer);
       for (const address of peer.remote) {
         const key = address.toString();
@@ -23,6 +25,10 @@ export class PeerTable {
         else this.#byRemote.set(key, new Set([peer]));
       }
     }
+  }
+
+  get(id: string): PeerSettings | undefined {
+    return this.#byId.get(id);
   }
 
   /** Those with `remote` as their address first, then the roaming ones. The same array until the peers change. */

@@ -7,15 +7,33 @@
  * sends on the old pair until a packet, a request on the new IKE SA or the Delete of the old one says so. The old
  * CHILD_SAs are deleted first, and their inbound halves stay for what is under way.
  */
+import { jittered } from "../../core/random.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import { NotifyType } from "../../registry/index.ts";
 import { findNotify, type PlainPayload } from "../../wire/index.ts";
 import { outboundOrder, requestChildDelete, softFraction } from "./child-sa.ts";
-import type { IkeSa } from "./ike-sa.ts";
+import { initiateIkeSa } from "./exchanges/ike-sa-init.ts";
+import { IkeSa } from "./ike-sa.ts";
+
+/** A new IKE SA beside `old`, on the path that works: behind a NAT there may be no other (§2.23). */
+export function reauthenticate(old: IkeSa, now: Instant): void {
+  const { host, local, remote } = old;
+  const peer = old.peer!;
+  // When it comes to nothing, another attempt follows, as long as the old one lives.
+  const { setupMs, rekeyRetryMs } = host.limits;
+  old.reauthAt = now + setupMs + Math.round(jittered(host.random, rekeyRetryMs, 0.5));
+  if (host.sasOf(peer.id).some((sa) => sa.replaces !== undefined && sa.is("INIT_SENT", "AUTH_SENT"))) return;
+  const spiLocal = host.newIkeSpi();
+  const origin = { role: "initiator", now, spiLocal, spiRemote: 0n, local, remote, peer } as const;
+  const sa = new IkeSa(host, origin, { name: "INIT_SENT" });
+  sa.replaces = old;
+  host.adopt(sa);
+  sa.initiate(now, initiateIkeSa(peer));
+}
 
 /** Initiator: `sa` is up and takes the place of `old`, which is let go when what it carries has arrived. */
 export function replaceByReauthentication(old: IkeSa, now: Instant): void {
-  leave(old);
+  leave(old, now);
   old.supersededAt = now + old.host.limits.inboundLingerMs;
   old.host.touch(old);
 }
@@ -23,7 +41,7 @@ export function replaceByReauthentication(old: IkeSa, now: Instant): void {
 /** Responder: the peer authenticated anew as `sa`. It closes `old` itself; this is also for those that do not. */
 export function expectReplacement(sa: IkeSa, old: IkeSa, now: Instant): void {
   sa.unproven = true;
-  leave(old);
+  leave(old, now);
   // Until then the peer repeats its IKE_AUTH request if our answer was lost.
   old.supersededAt ??= now + old.host.limits.rekeyedMs;
   old.host.touch(old);
@@ -36,17 +54,28 @@ export function proveReauthentication(sa: IkeSa): void {
   sa.host.emit({ kind: "outboundChanged", sa });
 }
 
-/** The time of `old` beside its successor is over: its CHILD_SAs go first, and then itself. */
-export function letGo(old: IkeSa, now: Instant): void {
+/** The time of `old` beside its successor is over, if that carries as much: its CHILD_SAs go first, and then itself. */
+export function onSuperseded(old: IkeSa, now: Instant): void {
+  const { rekeyedMs, inboundLingerMs } = old.host.limits;
   const carrying = outboundOrder(old);
+  const others = old.host.othersOf(old).flatMap(outboundOrder).length;
+  const patient = old.replacedAt !== undefined && now < old.replacedAt + rekeyedMs;
+  if (others < carrying.length && patient) {
+    old.supersededAt = now + inboundLingerMs;
+    return;
+  }
+  if (carrying.length > 0 && others === 0) {
+    stay(old, now);
+    return;
+  }
   if (carrying.length === 0) old.requestDelete(now, "rekeyed");
   for (const child of carrying) requestChildDelete(old, now, child, "rekeyed");
 }
 
 /** What was to take the place of `old` is gone, or carries nothing: `old` goes on, and is renewed soon. */
-export function stay(old: IkeSa, now: Instant): void {
+function stay(old: IkeSa, now: Instant): void {
   const soon = now + old.host.limits.rekeyRetryMs;
-  old.replaced = false;
+  old.replacedAt = undefined;
   if (old.peer!.reauthenticate) old.reauthAt = soon;
   else old.rekeyAt = soon;
   for (const child of old.children.values()) if (child.state.name === "INSTALLED") child.rekeyAt = soon;
@@ -64,8 +93,9 @@ export function honourAuthLifetime(sa: IkeSa, now: Instant, payloads: readonly P
 }
 
 /** Nothing new is made of `old` any more. */
-function leave(old: IkeSa): void {
-  old.replaced = true;
+function leave(old: IkeSa, now: Instant): void {
+  old.replacedAt = now;
+  if (old.pairs) old.pairs.at = undefined;
   old.rekeyAt = undefined;
   old.reauthAt = undefined;
   for (const child of old.children.values()) child.rekeyAt = undefined;

@@ -4,7 +4,7 @@
  */
 import type { IpAddress } from "../../core/address.ts";
 import type { Secret } from "../../core/secret.ts";
-import type { TrafficSelector } from "../../core/traffic-selector.ts";
+import type { SelectorPair, TrafficSelector } from "../../core/traffic-selector.ts";
 
 /** An identity of RFC 7296 §3.5. */
 export type Identity =
@@ -48,6 +48,10 @@ export interface PeerSettings {
   readonly childless: "allow" | "force" | "never";
   readonly localSelectors: readonly TrafficSelector[];
   readonly remoteSelectors: readonly TrafficSelector[];
+  /** The pairs of them that should be able to talk, both ends of one family. */
+  readonly pairs: readonly SelectorPair[];
+  /** A CHILD_SA for each pair, or (false) one for all; `auto` finds out what the peer takes. */
+  readonly perSubnetPair: boolean | "auto";
   readonly ikeLifetimeMs: number;
   readonly childLifetimeMs: number;
   /** Per CHILD_SA and direction; 0 is unlimited. */
@@ -59,6 +63,8 @@ export interface PeerSettings {
   readonly rehearseRekey: boolean;
   /** Packets. */
   readonly replayWindow: number;
+  /** RFC 4555, when the peer supports it too. */
+  readonly mobike: boolean;
   /** undefined: no liveness checks. */
   readonly livenessIntervalMs: number | undefined;
   /**
@@ -100,6 +106,10 @@ export interface EndpointLimits {
   readonly rekeyedMs: number;
   /** An IKE SA that never got, or has lost, its CHILD_SA is closed by its responder after this time. */
   readonly childlessMs: number;
+  /** CHILD_SAs of one IKE SA; while they are being rekeyed there may be twice as many. */
+  readonly children: number;
+  /** How long a responder waits for its peer to ask for the pairs that are missing, before it asks itself. */
+  readonly pairGraceMs: number;
   /** Octets of an IP datagram above which an encrypted message is sent in fragments (RFC 7383 §2.5.1). */
   readonly fragmentIpBytes: number;
   /** Octets of one message in fragments that are collected at most, and how long, from its first fragment. */
@@ -133,6 +143,8 @@ export const defaultLimits: EndpointLimits = {
   inboundLingerMs: 3_000,
   rekeyedMs: 40_000,
   childlessMs: 30_000,
+  children: 256,
+  pairGraceMs: 5_000,
   // What every IPv6 path carries (RFC 8200 §5), and in practice every IPv4 path.
   // DEVIATION: RFC 7383 §2.5.1 recommends 576 over IPv4; paths below 1280 are rarer than a lost fragment of three.
   fragmentIpBytes: 1280,

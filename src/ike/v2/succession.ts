@@ -7,8 +7,15 @@ import { moveChildren } from "./child-sa.ts";
 import { startLifetime } from "./exchanges/ike-auth.ts";
 import { exportIkeKeys } from "./exchanges/ike-sa-init.ts";
 import { presentToken } from "./exchanges/informational.ts";
+import {
+  returnRoutability,
+  routabilityName,
+  updateAddresses,
+  updateName,
+} from "./exchanges/update-addresses.ts";
 import { IkeSa } from "./ike-sa.ts";
 import type { Secured } from "./key-material.ts";
+import { inheritMobility } from "./mobike.ts";
 import type { IkeSaState, Role } from "./states.ts";
 
 /** An IKE SA with the peer and the path of `old`, found by its SPIs from now on. It inherits nothing yet. */
@@ -24,6 +31,7 @@ export function successorOf(
   successor.secured = secured;
   successor.nat = old.nat;
   successor.fragmentation = old.fragmentation;
+  inheritMobility(old, successor);
   successor.localId = old.localId;
   successor.remoteId = old.remoteId;
   successor.handshakeMs = old.handshakeMs;
@@ -45,7 +53,10 @@ export function inherit(old: IkeSa, successor: IkeSa, now: Instant): void {
   startLifetime(successor, now);
   successor.host.touch(successor);
   successor.host.emit({ kind: "rekeyed", sa: old, successor });
+  inheritMobility(old, successor);
   moveChildren(old, successor, now);
+  if (old.mobike?.pending || old.hasExchange(updateName)) successor.initiate(now, updateAddresses());
+  if (old.hasExchange(routabilityName)) successor.initiate(now, returnRoutability());
   // RFC 6290 §4.3: new SPIs, new token. Only to a peer that knows what to do with it.
   if (old.peerToken && successor.host.crashSecret) successor.initiate(now, presentToken());
 }

@@ -7,7 +7,7 @@ import { childDeadline, onChildTimeout } from "./child-sa.ts";
 import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { livenessAt, onLivenessDue } from "./liveness.ts";
-import { letGo, stay } from "./reauthentication.ts";
+import { onSuperseded } from "./reauthentication.ts";
 import type { StateName } from "./states.ts";
 
 /** When `onTimers` is next needed. */
@@ -17,8 +17,8 @@ export function timersDeadline(sa: IkeSa): Instant | undefined {
   if (state.name !== "ESTABLISHED") return at;
   for (const child of sa.children.values()) at = earlier(at, childDeadline(child));
   at = earlier(at, livenessAt(sa));
-  for (const own of [sa.rekeyAt, sa.reauthAt, sa.expiresAt, sa.childlessAt, sa.supersededAt, sa.keepaliveAt])
-    at = earlier(at, own);
+  const own = [sa.rekeyAt, sa.reauthAt, sa.expiresAt, sa.childlessAt, sa.supersededAt, sa.keepaliveAt];
+  for (const each of [...own, sa.pairs?.at]) at = earlier(at, each);
   return at;
 }
 
@@ -43,8 +43,7 @@ export function onTimers(sa: IkeSa, now: Instant): void {
   }
   if (due(sa.supersededAt, now)) {
     sa.supersededAt = undefined;
-    if (sa.host.hasCarrier(sa)) letGo(sa, now);
-    else stay(sa, now);
+    onSuperseded(sa, now);
     if (!sa.established) return;
   }
   for (const child of [...sa.children.values()]) onChildTimeout(sa, child, now);
@@ -52,6 +51,7 @@ export function onTimers(sa: IkeSa, now: Instant): void {
     sa.reauthAt = undefined;
     sa.host.onReauthenticationDue(sa, now);
   }
+  sa.pairs?.handleTimeout(sa, now);
   if (due(sa.rekeyAt, now)) {
     sa.rekeyAt = undefined;
     sa.host.onRekeyDue(sa, now);

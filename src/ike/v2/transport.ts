@@ -22,9 +22,11 @@ import {
 } from "../../wire/index.ts";
 import { onUnprotected } from "./crash-detection.ts";
 import type { InitiatedExchange } from "./exchange.ts";
+import { onAnswerFrom } from "./exchanges/update-addresses.ts";
 import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { maxMessageBytes } from "./message-size.ts";
+import { otherPaths } from "./mobike.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
 import { isFirstFragment, type Opened, Reassembly } from "./reassembly.ts";
@@ -37,6 +39,8 @@ interface Outstanding {
   nextAt: Instant;
   delayMs: number;
   giveUpAt: Instant;
+  /** How often it was sent, the first time included. */
+  sent: number;
 }
 
 export class Transport {
@@ -121,6 +125,7 @@ export class Transport {
     }
     out.exchange.onResponse(this.#sa, now, { header, payloads, local, remote, datagram });
     this.#sa.deletedEarly.clear();
+    onAnswerFrom(this.#sa, now, { local, remote });
     this.#pump(now);
   }
 
@@ -260,6 +265,17 @@ export class Transport {
     this.#nextOut--;
   }
 
+  /** Sends what waits for its response at once, on the path of now, with fresh patience. */
+  resend(now: Instant): void {
+    const out = this.#outstanding;
+    if (!out) return;
+    out.delayMs = this.#sa.host.limits.retransmitMs;
+    out.nextAt = now + out.delayMs;
+    out.giveUpAt = now + this.#patienceMs(out.exchange);
+    out.sent = 1;
+    this.#send(this.#sa.local, this.#sa.remote, out.datagrams);
+  }
+
   /** The bytes of the outstanding IKE_SA_INIT request: RealMessage1 of §2.15. */
   get requestBytes(): Uint8Array {
     return this.#outstanding?.datagrams[0] ?? new Uint8Array(0);
@@ -283,7 +299,15 @@ export class Transport {
       const datagrams = this.#encode(this.#sa, exchange.type, messageId, false, payloads);
       const delayMs = this.#sa.host.limits.retransmitMs;
       const giveUpAt = now + this.#patienceMs(exchange);
-      this.#outstanding = { exchange, messageId, datagrams, delayMs, nextAt: now + delayMs, giveUpAt };
+      this.#outstanding = {
+        exchange,
+        messageId,
+        datagrams,
+        delayMs,
+        nextAt: now + delayMs,
+        giveUpAt,
+        sent: 1,
+      };
       this.#send(this.#sa.local, this.#sa.remote, datagrams);
     }
   }
@@ -369,10 +393,22 @@ export class Transport {
       const { retransmitBackoff, retransmitMaxMs } = this.#sa.host.limits;
       out.delayMs = Math.min(out.delayMs * retransmitBackoff, retransmitMaxMs);
       out.nextAt = now + out.delayMs;
+      out.sent++;
       this.#send(this.#sa.local, this.#sa.remote, out.datagrams);
+      if (out.sent >= suspectAfter) this.#tryOtherPaths(out);
     }
   }
+
+  /** RFC 4555 §3.10: the same request on every other path; the first that brings an answer is taken. */
+  #tryOtherPaths(out: Outstanding): void {
+    if (out.sent === suspectAfter && this.#sa.mobike?.initiator && this.#sa.established)
+      this.#sa.host.emit({ kind: "pathSuspect", sa: this.#sa });
+    for (const { local, remote } of otherPaths(this.#sa)) this.#send(local, remote, out.datagrams);
+  }
 }
+
+/** So many unanswered copies of a request, after 1.4 seconds, mean that its path may be broken. */
+const suspectAfter = 3;
 
 function tryDecode(datagram: Uint8Array): DecodedMessage | undefined {
   try {

@@ -94,6 +94,7 @@ describe("explainConfig", () => {
         lifetimeSeconds: 86_400,
         reauthenticate: false,
         childless: "allow",
+        mobike: true,
       },
       ipsec: {
         proposals: [

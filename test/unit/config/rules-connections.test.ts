@@ -174,6 +174,7 @@ check("connections", inConnection, [
     good: [
       "ipsec: {lifetimeSeconds: 0, lifetimeKilobytes: 0, lifetimePackets: 0, perSubnetPair: auto}",
       "ipsec: {lifetimeKilobytes: 2560, lifetimePackets: 1, perSubnetPair: false}",
+      "ipsec: {perSubnetPair: true}",
       "ipsec: {proposals: [aes128gcm16, aes256gcm16-x25519]}",
     ],
     bad: [
@@ -298,10 +299,6 @@ check("connections", inConnection, [
       [
         "healthCheck: {enabled: true, source: 10.1.0.1, destination: 10.2.0.1}",
         "connections.hq-branch.healthCheck.enabled: true: false (this build has no health checks)",
-      ],
-      [
-        "ipsec: {perSubnetPair: true}",
-        "connections.hq-branch.ipsec.perSubnetPair: true: auto or false (this build makes one CHILD_SA for all subnets)",
       ],
       [
         "ipsec: {proposals: [aes128gcm16, aes128-sha256-x25519-ke1_mlkem768]}",

@@ -67,6 +67,7 @@ function setUp(change: Partial<DaemonParts> = {}) {
     },
     fwmark: 0x2125,
     createMachine: () => machine,
+    hostAddresses: () => configOf(exampleConfig).gateway.addresses,
     reloadConfig: () => configOf(exampleConfig),
     ...change,
   };
@@ -287,6 +288,19 @@ describe("culvertd's life", () => {
     expect(kernel.notifications).toHaveLength(told);
   });
 
+  it("tells the gateway every 30 s what the data plane has installed", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "setTimeout", "clearTimeout"] });
+    const { machine, dataPlane, start } = setUp();
+    await start();
+    const remote = IpAddress.parse("203.0.113.9");
+    dataPlane.sas = [{ direction: "inbound", spi: 256, connection: 0, packets: 1, bytes: 100, remote }];
+    vi.advanceTimersByTime(60_000);
+    expect(machine.inputs.filter(({ kind }) => kind === "installed")).toEqual([
+      { kind: "installed", sas: dataPlane.sas },
+      { kind: "installed", sas: dataPlane.sas },
+    ]);
+  });
+
   it("pings systemd's watchdog at half its time", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "setTimeout", "clearTimeout"] });
     const watched = new FakeKernel();
@@ -449,8 +463,8 @@ describe("what a connection carried", () => {
     };
     seam.events([{ kind: "pathMtu", remote: spec.remote, mtu: 1400 }]);
     dataPlane.sas = [
-      { direction: "inbound", spi: 7, connection: 0, packets: 10, bytes: 1000 },
-      { direction: "outbound", spi: 8, connection: 0, packets: 2, bytes: 20 },
+      { direction: "inbound", spi: 7, connection: 0, packets: 10, bytes: 1000, remote: spec.remote },
+      { direction: "outbound", spi: 8, connection: 0, packets: 2, bytes: 20, remote: spec.remote },
     ];
     const expected = {
       connection: "hq-branch",

@@ -1,9 +1,8 @@
 /** A machine, a kernel, a data plane and a clock that do what a test says and remember what they were told. */
 
-import type { SaTraffic } from "../../../src/api/control-protocol.ts";
 import { formatProblem, type ParsedConfig, parseConfig } from "../../../src/config/index.ts";
 import { type Endpoint, formatEndpoint } from "../../../src/core/address.ts";
-import type { SaSpec } from "../../../src/core/dataplane.ts";
+import type { SaPath, SaSpec } from "../../../src/core/dataplane.ts";
 import type { DataPlanePort } from "../../../src/daemon/ports.ts";
 import type { Clock } from "../../../src/daemon/shell.ts";
 import type { Kernel, KernelRoute, KernelRule } from "../../../src/dataplane/kernel.ts";
@@ -138,7 +137,7 @@ export class FakeDataPlane implements DataPlanePort {
   readonly told: unknown[] = [];
   refuses: Error | undefined;
   closed = false;
-  sas: SaTraffic[] = [];
+  sas: ReturnType<DataPlanePort["traffic"]> = [];
   dropped: Record<string, number> = {};
 
   installSa(sa: SaSpec): void {
@@ -149,6 +148,12 @@ export class FakeDataPlane implements DataPlanePort {
     this.told.push({ removeSa: spi });
     return { packets: 3, bytes: 300, sequence: 3, lastUsedMs: 5 };
   }
+  updateSa(direction: "inbound" | "outbound", spi: number, remote: unknown, path: SaPath): boolean {
+    if (this.refuses) throw this.refuses;
+    this.told.push({ updateSa: `${direction} ${spi} ${remote} → ${path.local} ${path.remote}` });
+    return this.knows(spi);
+  }
+  knows: (spi: number) => boolean = () => true;
   saTotals(): undefined {}
   publish(plan: unknown): void {
     this.told.push({ publish: plan });
@@ -159,7 +164,7 @@ export class FakeDataPlane implements DataPlanePort {
   sendKeepalive(local: Endpoint, remote: Endpoint): void {
     this.told.push({ sendKeepalive: `${formatEndpoint(local)} ${formatEndpoint(remote)}` });
   }
-  traffic(): SaTraffic[] {
+  traffic(): ReturnType<DataPlanePort["traffic"]> {
     return this.sas;
   }
   counters(): Record<string, number> {

@@ -59,6 +59,23 @@ describe("shell: mutate once, drain, arm, wait", () => {
     expect(clock.armed?.at).toBe(1200);
   });
 
+  it("leaves a timer that fires a little early, and replaces one that fires a second too early", () => {
+    const { machine, clock, shell } = open();
+    for (const [deadline, at] of [
+      [1500, 1500],
+      [2499, 1500],
+      [2500, 2500],
+    ] as const) {
+      machine.deadline = deadline;
+      shell.feed({ kind: "start" });
+      expect(clock.armed?.at).toBe(at);
+    }
+    clock.fire();
+    machine.deadline = 2600;
+    shell.feed({ kind: "start" });
+    expect([clock.armed?.at, machine.timeouts]).toEqual([2600, [2500]]);
+  });
+
   it("fires the timeout at the deadline and arms the next one", () => {
     const { machine, clock, shell } = open();
     machine.deadline = 1500;

@@ -90,7 +90,7 @@ function gateway(connections: number, contested = false) {
     sasOf: (peer) => {
       const children = (sas.get(peer) ?? []).map((spiOut) => [
         spiOut,
-        { spiOut, remote, state: { name: "INSTALLED" } },
+        { spiOut, remote, refused: new Set(), state: { name: "INSTALLED" } },
       ]);
       return [{ children: new Map(children as [number, unknown][]) } as unknown as IkeSa];
     },

@@ -9,7 +9,9 @@
  * then know of each other: a side that answers after its own rekey is through is deleting the old SA, and refuses
  * (§2.25.1), so that two results exist only if each side answered before it was answered.
  */
+import type { FailureRecord } from "../../../core/failure.ts";
 import type { Instant } from "../../../core/time.ts";
+import { intersectSelectors, type TrafficSelector } from "../../../core/traffic-selector.ts";
 import type { KeyPair } from "../../../crypto/index.ts";
 import {
   ExchangeType,
@@ -43,6 +45,7 @@ import {
   outboundOrder,
   requestChildDelete,
   settleRekey,
+  standBeside,
   uninstall,
 } from "../child-sa.ts";
 import { lowerNonce } from "../cookie.ts";
@@ -57,10 +60,12 @@ import { failureOf } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { sharedSecret } from "../key-material.ts";
 import { notifyChild } from "../notify.ts";
+import type { Ask } from "../pairs.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { groupsOf, laterChildSa } from "../proposals.ts";
 import { proveReauthentication } from "../reauthentication.ts";
 import { endRehearsal, onRehearsalUnanswered, reportRekeyFailure } from "../rehearsal.ts";
+import { isSubset } from "../selectors.ts";
 import { confirmContender } from "../succession.ts";
 import { agreeKey, nonceBytes, refuse, refusedDelay, retryDelay } from "./create-child-common.ts";
 import { ikeRekeyName, ikeRekeyRules, onIkeRekey } from "./rekey-ike-sa.ts";
@@ -68,8 +73,6 @@ import { ikeRekeyName, ikeRekeyRules, onIkeRekey } from "./rekey-ike-sa.ts";
 const type = ExchangeType.code.CREATE_CHILD_SA;
 const anyKind: PayloadRules = { required: ["SA", "Nonce"], optional: ["KE", "TSi", "TSr"] };
 const childRules: PayloadRules = { required: ["SA", "Nonce", "TSi", "TSr"], optional: ["KE"] };
-/** Bounds what an authenticated peer can make us keep. */
-const maxChildren = 16;
 
 // ── Responder ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -103,9 +106,11 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
 }
 
 function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], replaced?: ChildSa): Answer {
-  if (sa.children.size >= (replaced ? 2 * maxChildren : maxChildren)) return refuseChildOverLimit(sa);
+  // Bounds what an authenticated peer can make us keep.
+  const { children } = sa.host.limits;
+  if (sa.children.size >= (replaced ? 2 * children : children)) return refuseChildOverLimit(sa);
   // Both sides miss the same CHILD_SA and ask for it at once: the initiator's request is the one that counts.
-  if (!replaced && sa.role === "initiator" && sa.hasExchange(newChildName))
+  if (!replaced && sa.role === "initiator" && isAskedFor(sa, payloads))
     return refuse(NotifyType.code.TEMPORARY_FAILURE);
   const decision = decideChild(sa, payloads, laterChildSa, replaced);
   if (!decision.ok) {
@@ -119,6 +124,7 @@ function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], 
   const seed = { Ni, Nr, shared: agreed.value.shared };
   const installed = installDecision(sa, now, decision.value, seed, replaced?.spiIn);
   const { child } = installed;
+  if (!replaced && isDuplicate(sa, child, 0)) standBeside(sa, now, child);
   const [saPayload, ...selectors] = installed.payloads;
   agreed.value.shared?.wipe();
   return {
@@ -154,12 +160,12 @@ function onChildRekey(
 
 /** Replaces `child`; on success it is deleted, on failure it stays and the rekey is tried again until it expires. */
 export function rekeyChildSa(child: ChildSa): InitiatedExchange {
-  return new CreateChild(child, undefined);
+  return new CreateChild(child, undefined, undefined);
 }
 
-/** A CHILD_SA for an IKE SA that has none. */
-export function newChildSa(): InitiatedExchange {
-  return new CreateChild(undefined, undefined);
+/** Another CHILD_SA, for the selectors of `ask`; `sa.pairs` learns how it went. */
+export function newChildSa(ask: Ask): InitiatedExchange {
+  return new CreateChild(undefined, ask, undefined);
 }
 
 class CreateChild implements InitiatedExchange {
@@ -168,26 +174,31 @@ class CreateChild implements InitiatedExchange {
   readonly priority = priorities.rekeyChild;
   readonly response: PayloadRules = { required: [], optional: ["SA", "Nonce", "KE", "TSi", "TSr"] };
   readonly #replaced: ChildSa | undefined;
+  /** Set when nothing is replaced. */
+  readonly #ask: Ask | undefined;
   /** Set when the peer asked for another group than our first. */
   readonly #wantedGroup: number | undefined;
   #Ni: Uint8Array | undefined;
+  #since: Instant = 0;
   #offer: ChildOffer | undefined;
   #keyPair: KeyPair | undefined;
 
-  constructor(replaced: ChildSa | undefined, wantedGroup: number | undefined) {
+  constructor(replaced: ChildSa | undefined, ask: Ask | undefined, wantedGroup: number | undefined) {
     this.name = replaced ? childRekeyName(replaced) : newChildName;
     this.#replaced = replaced;
+    this.#ask = ask;
     this.#wantedGroup = wantedGroup;
   }
 
-  buildRequest(sa: IkeSa): PlainPayload[] | undefined {
+  buildRequest(sa: IkeSa, now: Instant): PlainPayload[] | undefined {
     const old = this.#replaced;
     if (!sa.established || (old && (old.state.name !== "INSTALLED" || !sa.children.has(old.spiIn))))
       return undefined;
-    if (!old && outboundOrder(sa).length > 0) return undefined;
+    if (this.#ask && sa.pairs!.isMet(sa, now, this.#ask)) return undefined;
     const peer = sa.peer!;
+    this.#since = now;
     this.#Ni ??= sa.host.random.bytes(nonceBytes);
-    this.#offer ??= offerChild(sa, peer, laterChildSa, old);
+    this.#offer ??= offerChild(sa, peer, old ?? this.#ask!, laterChildSa);
     const group = this.#wantedGroup ?? groupsOf(peer.espProposals)[0];
     if (group !== undefined) this.#keyPair ??= sa.host.keyPairs.take(group);
     const [saPayload, ...selectors] = childOfferPayloads(this.#offer);
@@ -227,9 +238,10 @@ class CreateChild implements InitiatedExchange {
     const offered = this.#offer!;
     const old = this.#replaced;
     if (problem !== undefined) {
-      this.onAbandon(sa);
+      this.#release(sa);
       if (old) concede(sa, old);
-      this.#later(sa, now, "PEER_PROTOCOL_ERROR", problem);
+      const record = failureOf(sa, "PEER_PROTOCOL_ERROR", { difference: `CREATE_CHILD_SA: ${problem}` });
+      this.#failed(sa, now, 0, record);
       return;
     }
     const Nr = Uint8Array.from(nonce!.nonce);
@@ -239,27 +251,30 @@ class CreateChild implements InitiatedExchange {
     shared?.wipe();
     this.#keyPair?.wipe();
     if (!accepted.ok) {
-      reportRekeyFailure(sa, old, accepted.error);
       if (old) concede(sa, old);
-      if (!endRehearsal(old)) retryLater(sa, now, old);
+      this.#failed(sa, now, 0, accepted.error);
       return;
     }
-    if (old) settleRekey(sa, now, old, accepted.value, lowerNonce(this.#Ni!, Nr));
+    const child = accepted.value;
+    if (old) settleRekey(sa, now, old, child, lowerNonce(this.#Ni!, Nr));
+    if (!this.#ask) return;
     // Both sides missed the same CHILD_SA, and the initiator's came first: ours was one too many.
-    if (!old && sa.role === "responder" && outboundOrder(sa).length > 1)
-      requestChildDelete(sa, now, accepted.value, "duplicate");
+    const redundant = sa.role === "responder" && isDuplicate(sa, child, this.#since);
+    sa.pairs!.onAccepted(sa, now, this.#ask, child);
+    if (redundant) requestChildDelete(sa, now, child, "duplicate");
   }
 
   #onRefusal(sa: IkeSa, now: Instant, error: NotifyPayload): void {
     const old = this.#replaced;
     const offered = this.#offer!;
-    this.onAbandon(sa);
+    this.#release(sa);
     if (old) concede(sa, old);
     // The peer has replaced it, or closed it, while we asked: there is nothing left to do and nothing to report.
     if (old && (old.state.name !== "INSTALLED" || sa.children.get(old.spiIn) !== old)) return;
     switch (error.type) {
       case NotifyType.code.TEMPORARY_FAILURE:
-        retryLater(sa, now, old);
+        if (old) retryLater(sa, now, old);
+        else sa.pairs!.onPostponed(sa, now, this.#ask!);
         return;
       case NotifyType.code.CHILD_SA_NOT_FOUND:
         // The peer has lost it: keeping our half would only swallow packets.
@@ -271,18 +286,24 @@ class CreateChild implements InitiatedExchange {
         const group = error.data.length === 2 ? (error.data[0]! << 8) | error.data[1]! : 0;
         const allowed = groupsOf(sa.peer!.espProposals).includes(group);
         if (!allowed || this.#wantedGroup !== undefined) break;
-        sa.initiate(now, new CreateChild(old, group));
+        sa.initiate(now, new CreateChild(old, this.#ask, group));
         return;
       }
     }
-    reportRekeyFailure(sa, old, refusalOf(sa, offered, error));
-    if (!endRehearsal(old)) retryRefused(sa, now, old);
+    this.#failed(sa, now, error.type, refusalOf(sa, offered, error));
   }
 
-  #later(sa: IkeSa, now: Instant, code: "PEER_PROTOCOL_ERROR", problem: string): void {
-    const record = failureOf(sa, code, { difference: `CREATE_CHILD_SA: ${problem}` });
-    reportRekeyFailure(sa, this.#replaced, record);
-    if (!endRehearsal(this.#replaced)) retryLater(sa, now, this.#replaced);
+  /** `error`: the peer's notification, 0 when its answer was of no use. */
+  #failed(sa: IkeSa, now: Instant, error: number, record: FailureRecord): void {
+    const old = this.#replaced;
+    if (!old) {
+      sa.pairs!.onRefused(sa, now, this.#ask!, error, record);
+      return;
+    }
+    reportRekeyFailure(sa, old, record);
+    if (endRehearsal(old)) return;
+    if (error === 0) retryLater(sa, now, old);
+    else retryRefused(sa, now, old);
   }
 
   onTimeout(sa: IkeSa, now: Instant): void {
@@ -292,6 +313,11 @@ class CreateChild implements InitiatedExchange {
   }
 
   onAbandon(sa: IkeSa): void {
+    this.#release(sa);
+    if (this.#ask) sa.pairs?.onAnswered();
+  }
+
+  #release(sa: IkeSa): void {
     if (this.#offer) sa.host.releaseSpi(this.#offer.spiIn);
     this.#offer = undefined;
     this.#keyPair?.wipe();
@@ -306,14 +332,38 @@ function refuseChildOverLimit(sa: IkeSa): Answer {
 }
 
 /** The old CHILD_SA is as good as it was: try again later, and not in step with the peer. */
-function retryLater(sa: IkeSa, now: Instant, old: ChildSa | undefined): void {
-  if (old?.state.name === "INSTALLED") old.rekeyAt = now + retryDelay(sa, sa.host.limits.rekeyRetryMs);
+function retryLater(sa: IkeSa, now: Instant, old: ChildSa): void {
+  if (old.state.name === "INSTALLED") old.rekeyAt = now + retryDelay(sa, sa.host.limits.rekeyRetryMs);
 }
 
 /** Two configurations that disagree: an operator may repair them, so it is tried again, but rarely. */
-function retryRefused(sa: IkeSa, now: Instant, old: ChildSa | undefined): void {
-  if (old?.state.name === "INSTALLED") old.rekeyAt = now + refusedDelay(sa, old.expiresAt - now);
+function retryRefused(sa: IkeSa, now: Instant, old: ChildSa): void {
+  if (old.state.name === "INSTALLED") old.rekeyAt = now + refusedDelay(sa, old.expiresAt - now);
 }
 
-export const newChildName = "create CHILD_SA";
+/** A request of ours for some of what this request of the peer is about waits, or is under way. */
+function isAskedFor(sa: IkeSa, payloads: readonly PlainPayload[]): boolean {
+  const ask = sa.pairs?.asking;
+  if (!ask) return false;
+  const meets = (ours: readonly TrafficSelector[], theirs: readonly TrafficSelector[]) =>
+    ours.some((a) => theirs.some((b) => intersectSelectors(a, b) !== undefined));
+  return (
+    meets(ask.localSelectors, findPayload(payloads, "TSr")!.selectors) &&
+    meets(ask.remoteSelectors, findPayload(payloads, "TSi")!.selectors)
+  );
+}
+
+/** Another one, made at `since` or later, carries everything that `made` does. */
+function isDuplicate(sa: IkeSa, made: ChildSa, since: Instant): boolean {
+  return outboundOrder(sa).some(
+    (other) =>
+      other !== made &&
+      other.state.name === "INSTALLED" &&
+      other.installedAt >= since &&
+      isSubset(made.localSelectors, other.localSelectors) &&
+      isSubset(made.remoteSelectors, other.remoteSelectors),
+  );
+}
+
+const newChildName = "create CHILD_SA";
 const childRekeyName = (child: ChildSa): string => `rekey CHILD_SA ${child.spiIn}`;

@@ -31,7 +31,9 @@ import { childTerms, codeOfNotify, failureOf } from "../failures.ts";
 import { formatIdentity, formatIdPayload, identityMatches, identityPayload } from "../identity.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { pskAuth, type Signed, verifyPskAuth } from "../key-material.ts";
+import { acceptMobike, meetsForbiddenNat, mobikeNotifies } from "../mobike.ts";
 import { notify } from "../notify.ts";
+import { firstAsk, Pairs } from "../pairs.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { mayExpect } from "../peer-table.ts";
 import { honourAuthLifetime } from "../reauthentication.ts";
@@ -39,7 +41,6 @@ import { scheduleRehearsal } from "../rehearsal.ts";
 import { narrow, sameSelectors } from "../selectors.ts";
 import type { Identity, PeerSettings } from "../settings.ts";
 import type { SignedMessages } from "../states.ts";
-import { newChildSa } from "./create-child-sa.ts";
 import { refuseIkeSa } from "./informational.ts";
 
 /**
@@ -82,7 +83,7 @@ class IkeAuth implements InitiatedExchange {
     const octets = { message: this.#signed.request, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi) };
     const data = pskAuth(sa.secured!, "initiator", peer.psk, octets);
     const childless = peer.childless === "force";
-    if (!childless) this.#child ??= offerChild(sa, peer);
+    if (!childless) this.#child ??= offerChild(sa, peer, firstAsk(sa, peer));
     sa.localId = formatIdPayload(idi);
     return [
       idi,
@@ -92,6 +93,7 @@ class IkeAuth implements InitiatedExchange {
       ...(this.#child ? childOfferPayloads(this.#child) : []),
       // §2.4: only when this is all that we have with the peer.
       ...(sa.host.isFirstContact(sa) ? [notify(NotifyType.code.INITIAL_CONTACT)] : []),
+      ...mobikeNotifies(sa, peer),
     ];
   }
 
@@ -119,6 +121,7 @@ class IkeAuth implements InitiatedExchange {
       return this.#refuse(sa, now, NotifyType.code.AUTHENTICATION_FAILED, authCode(auth), authDetails(auth));
 
     const abandoned = sa.state.name === "DELETING" ? sa.state.why : undefined;
+    acceptMobike(sa, peer, payloads);
     establish(sa, now);
     if (abandoned) {
       this.onAbandon(sa);
@@ -130,19 +133,21 @@ class IkeAuth implements InitiatedExchange {
     if (!this.#child) {
       expectChild(sa, now);
       sa.host.onEstablished(sa, now, false);
-      sa.initiate(now, newChildSa());
+      sa.pairs!.start(sa, now);
       return "done";
     }
-    const accepted = acceptChild(sa, now, this.#child, payloads);
+    const offered = this.#child;
     this.#child = undefined;
-    if (!accepted.ok) {
-      // §1.2: the IKE SA stands without its CHILD_SA, but we have no use for it.
-      sa.host.emit({ kind: "failure", sa, record: accepted.error });
-      sa.requestDelete(now, "failed");
-      return "done";
+    sa.pairs!.asking = offered.ask;
+    const accepted = acceptChild(sa, now, offered, payloads);
+    if (accepted.ok) sa.pairs!.onAccepted(sa, now, offered.ask!, accepted.value);
+    else {
+      // §1.2: the IKE SA stands without its CHILD_SA. It has a use only while there are other pairs to ask for.
+      expectChild(sa, now);
+      sa.pairs!.onRefused(sa, now, offered.ask!, error?.type ?? 0, accepted.error);
     }
-    if (!sa.replaces) scheduleRehearsal(sa, now, accepted.value);
-    sa.host.onEstablished(sa, now, false);
+    if (accepted.ok && !sa.replaces) scheduleRehearsal(sa, now, accepted.value);
+    if (sa.established) sa.host.onEstablished(sa, now, false);
     return "done";
   }
 
@@ -249,6 +254,14 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   }
   sa.peer = peer;
   sa.candidates = [];
+  if (meetsForbiddenNat(payloads, message)) {
+    const difference = "the peer allows no NAT, and one changed the addresses of its message";
+    return {
+      payloads: [notify(NotifyType.code.UNEXPECTED_NAT_DETECTED)],
+      afterwards: () => sa.fail(now, failureOf(sa, "OTHER_NOTIFY", { difference })),
+    };
+  }
+  acceptMobike(sa, peer, payloads);
   const ourId = identityPayload("IDr", localIdentity(sa, peer));
   sa.localId = formatIdPayload(ourId);
   const octets = { message: signed.response, peerNonce: Ni, restOfIdPayload: restOfIdPayload(ourId) };
@@ -266,6 +279,7 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
       ...ownToken(sa),
       // §1.2: without a CHILD_SA the IKE SA still stands.
       ...(child ? (child.ok ? child.value : [notify(child.error.notify)]) : []),
+      ...(sa.mobike ? mobikeNotifies(sa, peer) : []),
     ],
     afterwards: () => sa.host.onEstablished(sa, now, initialContact),
   };
@@ -276,6 +290,7 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
 function establish(sa: IkeSa, now: Instant): void {
   const peer = sa.peer!;
   sa.handshakeMs = now - sa.createdAt;
+  sa.pairs = new Pairs(peer, sa.role === "initiator");
   startLifetime(sa, now);
   if (sa.nat.local && peer.natTraversal) sa.keepaliveAt = now + peer.natTraversal.keepaliveMs;
   sa.transition({ name: "ESTABLISHED", since: now }, "IKE_AUTH succeeded");

@@ -17,6 +17,7 @@ import type { IkeSa } from "../ike-sa.ts";
 import { notify } from "../notify.ts";
 import { honourAuthLifetime, proveReauthentication } from "../reauthentication.ts";
 import { confirmContender, hurryRival, inheritRival } from "../succession.ts";
+import { answerMobike, checkMapping, livenessPayloads } from "./update-addresses.ts";
 
 const anything = { required: [], optional: [] };
 const type = ExchangeType.code.INFORMATIONAL;
@@ -33,7 +34,8 @@ export const informational: Exchange = {
   onRequest,
 };
 
-function onRequest(sa: IkeSa, now: Instant, { payloads }: Received): Answer {
+function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
+  const { payloads } = message;
   const fatal = fatalNotify(payloads);
   if (fatal !== undefined) {
     return { payloads: [], afterwards: () => sa.fail(now, fatalRecord(sa, fatal)) };
@@ -53,7 +55,8 @@ function onRequest(sa: IkeSa, now: Instant, { payloads }: Received): Answer {
   takeToken(sa, payloads);
   honourAuthLifetime(sa, now, payloads);
   proveReauthentication(sa);
-  return { payloads: answerDeletes(sa, now, deletes) };
+  const mobike = answerMobike(sa, now, message);
+  return { ...mobike, payloads: [...answerDeletes(sa, now, deletes), ...mobike.payloads] };
 }
 
 /** §1.4.1: each SPI that the peer no longer receives on, answered by the one of ours that pairs with it. */
@@ -127,8 +130,11 @@ export function liveness(): InitiatedExchange {
     type,
     priority: priorities.liveness,
     response: anything,
-    buildRequest: (sa) => (sa.established ? [] : undefined),
-    onResponse: onPlainResponse,
+    buildRequest: (sa) => (sa.established ? livenessPayloads(sa) : undefined),
+    onResponse(sa, now, message) {
+      checkMapping(sa, now, message);
+      return onPlainResponse(sa, now, message);
+    },
     onTimeout: (sa, now) => sa.endDead(now),
   };
 }
