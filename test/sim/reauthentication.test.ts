@@ -22,8 +22,8 @@ function up(options: Parameters<typeof twoSites>[0] = {}, prepare: (sites: Sites
 /** Whatever one side sends with, the other can receive, at every step; tunnels never leave `up`. */
 function runWatched(sites: Sites, ms: number): void {
   const { sim, a, b } = sites;
-  for (let t = 0; t < ms; t += 5) {
-    sim.run(5);
+  for (let t = 0; t < ms; t += stepMs) {
+    sim.run(stepMs);
     for (const [from, to] of [
       [a, b],
       [b, a],
@@ -37,6 +37,8 @@ function runWatched(sites: Sites, ms: number): void {
     }
   }
 }
+
+const stepMs = 10;
 
 const ike = ({ sim }: Sites, node: Node) => tunnelStatus(sim, node).ike!.spiInitiator;
 const handshakes = (node: Node) => node.logs.filter((l) => l.message === "IKE SA up").length;
@@ -70,8 +72,8 @@ describe("reauthentication, make-before-break", () => {
     for (const who of ["a", "b", "both"] as const) {
       const sites = up({ [who]: reauthenticate });
       const { sim, a, b } = sites;
-      runWatched(sites, 500_000);
-      expect(handshakes(a), who).toBeGreaterThanOrEqual(5);
+      runWatched(sites, 300_000);
+      expect(handshakes(a), who).toBeGreaterThanOrEqual(3);
       sim.run(15_000);
       expectUp(sites);
       expect([a.failures, b.failures], who).toEqual([[], []]);
@@ -115,12 +117,16 @@ describe("reauthentication, make-before-break", () => {
   });
 
   it("in bad weather", () => {
-    for (let seed = 1; seed <= 10; seed++) {
+    for (let seed = 1; seed <= 4; seed++) {
       const sites = up({ both: reauthenticate, sim: { seed } });
       sites.sim.network.weather = { loss: 0.2, duplication: 0.1, delayMs: 20, jitterMs: 80 };
       runWatched(sites, 200_000);
       sites.sim.network.weather = { loss: 0, duplication: 0, delayMs: 10, jitterMs: 0 };
-      sites.sim.run(90_000);
+      const { sim, a, b } = sites;
+      sim.run(30_000);
+      // Not in the middle of the next one.
+      const settled = () => [a, b].every((node) => node.inbound.length === 1 && node.outbound.length === 1);
+      expect(sim.runUntil(settled, 60_000)).toBe(true);
       expectUp(sites);
     }
   });

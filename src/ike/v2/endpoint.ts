@@ -5,7 +5,7 @@
  * meets the front door: repeated → the same answer; too many half-open → cookie, then refusal; and only then work.
  * Nobody who has not returned a cookie can make us keep more than `halfOpenTotal` small states.
  */
-import { compareBytes, type Endpoint, type IpAddress } from "../../core/address.ts";
+import type { Endpoint, IpAddress } from "../../core/address.ts";
 import { WireError } from "../../core/errors.ts";
 import type { FailureRecord } from "../../core/failure.ts";
 import { Queue } from "../../core/queue.ts";
@@ -30,7 +30,7 @@ import {
 
 import { type ChildSa, confirmChild, exhaust, expireChild, isConfirmed } from "./child-sa.ts";
 
-import { CookieJar, lowerNonce } from "./cookie.ts";
+import { CookieJar } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
@@ -51,12 +51,7 @@ import { checkPeer } from "./liveness.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
 import { PeerTable } from "./peer-table.ts";
-import {
-  expectReplacement,
-  proveReauthentication,
-  reauthenticate,
-  replaceByReauthentication,
-} from "./reauthentication.ts";
+import { proveReauthentication, reauthenticate, settleOthers } from "./reauthentication.ts";
 import { SaTable } from "./sa-table.ts";
 import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
 
@@ -477,7 +472,7 @@ export class IkeEndpoint {
       count: (drop) => {
         this.#drops[drop]++;
       },
-      onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
+      onEstablished: settleOthers,
       othersOf: (sa) => this.#othersOf(sa),
       sasOf: (peerId) => this.sasOf(peerId),
       hasOther: (sa) => this.#othersOf(sa).length > 0,
@@ -528,31 +523,6 @@ export class IkeEndpoint {
     if (!sa.hasExchange(exchange.name)) sa.initiate(now, exchange);
   }
 
-  /** Settles what becomes of other IKE SAs with the same peer, in a way on which both sides agree. */
-  #onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void {
-    // The peer got through to us while our own first message was on its way: nobody loses anything if we let it be.
-    for (const other of this.#sas.ofPeer(sa.peer!.id)) if (other.is("INIT_SENT")) other.end(now, "duplicate");
-    for (const other of this.#othersOf(sa)) {
-      const state = other.state;
-      const overlapping = state.name === "ESTABLISHED" && state.since >= sa.createdAt;
-      if (overlapping && other.role !== sa.role) {
-        // Both initiated at once. As in §2.8.1, the one with the lowest nonce goes, and its creator closes it.
-        const loser = compareBytes(nonceOf(sa), nonceOf(other)) < 0 ? sa : other;
-        sa.unproven = sa.role === "responder";
-        if (loser.role !== "initiator") continue;
-        if (loser.replaces) replaceByReauthentication(loser, now);
-        else loser.requestDelete(now, "duplicate");
-      } else if (sa.replaces) {
-        replaceByReauthentication(other, now);
-      } else if (initialContact && !overlapping) {
-        // §2.4: the peer has forgotten all others.
-        other.end(now, "superseded");
-      } else if (sa.role === "responder") {
-        expectReplacement(sa, other, now);
-      }
-    }
-  }
-
   /** Another connection to the same peer counts too: INITIAL_CONTACT speaks for the identities, not for a connection. */
   #isFirstContact(sa: IkeSa): boolean {
     for (const other of this.#sas.all())
@@ -593,10 +563,6 @@ const unconfirmedMs = 1_000;
 function rekeyNow(sa: IkeSa, now: Instant): void {
   sa.rekeyAt = undefined;
   if (!sa.hasExchange(ikeRekeyName)) sa.initiate(now, rekeyIkeSa());
-}
-
-function nonceOf(sa: IkeSa): Uint8Array {
-  return lowerNonce(sa.secured!.Ni, sa.secured!.Nr);
 }
 
 function attempt<T>(decode: () => T): T | undefined {

@@ -7,11 +7,13 @@
  * sends on the old pair until a packet, a request on the new IKE SA or the Delete of the old one says so. The old
  * CHILD_SAs are deleted first, and their inbound halves stay for what is under way.
  */
+import { compareBytes } from "../../core/address.ts";
 import { jittered } from "../../core/random.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import { NotifyType } from "../../registry/index.ts";
 import { findNotify, type PlainPayload } from "../../wire/index.ts";
 import { outboundOrder, requestChildDelete, softFraction } from "./child-sa.ts";
+import { lowerNonce } from "./cookie.ts";
 import { initiateIkeSa } from "./exchanges/ike-sa-init.ts";
 import { IkeSa } from "./ike-sa.ts";
 
@@ -31,15 +33,40 @@ export function reauthenticate(old: IkeSa, now: Instant): void {
   sa.initiate(now, initiateIkeSa(peer));
 }
 
+/** `sa` is authenticated: settles what becomes of others with the same peer, in a way on which both sides agree. */
+export function settleOthers(sa: IkeSa, now: Instant, initialContact: boolean): void {
+  // The peer got through to us while our own first message was on its way: nobody loses anything if we let it be.
+  for (const other of sa.host.sasOf(sa.peer!.id)) if (other.is("INIT_SENT")) other.end(now, "duplicate");
+  for (const other of sa.host.othersOf(sa)) {
+    const { state } = other;
+    const overlapping = state.name === "ESTABLISHED" && state.since >= sa.createdAt;
+    if (overlapping && other.role !== sa.role) {
+      // Both initiated at once. As in §2.8.1, the one with the lowest nonce goes, and its creator closes it.
+      const loser = compareBytes(nonceOf(sa), nonceOf(other)) < 0 ? sa : other;
+      sa.unproven = sa.role === "responder";
+      if (loser.role !== "initiator") continue;
+      if (loser.replaces) replaceByReauthentication(loser, now);
+      else loser.requestDelete(now, "duplicate");
+    } else if (sa.replaces) {
+      replaceByReauthentication(other, now);
+    } else if (initialContact && !overlapping) {
+      // §2.4: the peer has forgotten all others.
+      other.end(now, "superseded");
+    } else if (sa.role === "responder") {
+      expectReplacement(sa, other, now);
+    }
+  }
+}
+
 /** Initiator: `sa` is up and takes the place of `old`, which is let go when what it carries has arrived. */
-export function replaceByReauthentication(old: IkeSa, now: Instant): void {
+function replaceByReauthentication(old: IkeSa, now: Instant): void {
   leave(old, now);
   old.supersededAt = now + old.host.limits.inboundLingerMs;
   old.host.touch(old);
 }
 
 /** Responder: the peer authenticated anew as `sa`. It closes `old` itself; this is also for those that do not. */
-export function expectReplacement(sa: IkeSa, old: IkeSa, now: Instant): void {
+function expectReplacement(sa: IkeSa, old: IkeSa, now: Instant): void {
   sa.unproven = true;
   leave(old, now);
   // Until then the peer repeats its IKE_AUTH request if our answer was lost.
@@ -58,13 +85,15 @@ export function proveReauthentication(sa: IkeSa): void {
 export function onSuperseded(old: IkeSa, now: Instant): void {
   const { rekeyedMs, inboundLingerMs } = old.host.limits;
   const carrying = outboundOrder(old);
-  const others = old.host.othersOf(old).flatMap(outboundOrder).length;
+  const others = old.host.othersOf(old);
+  // What the peer may not have is no reason to close what it has.
+  const proven = others.filter((sa) => !sa.unproven).flatMap(outboundOrder).length;
   const patient = old.replacedAt !== undefined && now < old.replacedAt + rekeyedMs;
-  if (others < carrying.length && patient) {
+  if (proven < carrying.length && patient) {
     old.supersededAt = now + inboundLingerMs;
     return;
   }
-  if (carrying.length > 0 && others === 0) {
+  if (carrying.length > 0 && others.flatMap(outboundOrder).length === 0) {
     stay(old, now);
     return;
   }
@@ -103,3 +132,5 @@ function leave(old: IkeSa, now: Instant): void {
 
 /** However short the peer's lifetime is, we do not set up IKE SAs without end. */
 const shortestMs = 10_000;
+
+const nonceOf = (sa: IkeSa): Uint8Array => lowerNonce(sa.secured!.Ni, sa.secured!.Nr);
