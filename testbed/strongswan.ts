@@ -24,6 +24,10 @@ export interface StrongSwanOptions {
   readonly espProposals: readonly string[];
   /** Octets of an IP datagram above which charon sends an IKE message in fragments; its own default is 1280. */
   readonly fragmentSize?: number;
+  /** A postquantum preshared key beside the other one (RFC 8784). */
+  readonly ppk?: { readonly id: string; readonly secret: string };
+  /** The root of another system whose charon is to run, in place of the host's. */
+  readonly root?: string;
   /** How often a request is repeated before the peer counts as dead; 4, about 20 s, by default. */
   readonly retransmitTries?: number;
   /** charon's own scale, −1 to 4; 1 when absent. */
@@ -37,6 +41,15 @@ export interface StrongSwanOptions {
     readonly localSubnets: readonly string[];
     readonly remoteSubnets: readonly string[];
   }[];
+}
+
+/**
+ * The root of a system with strongSwan 6, which does additional key exchanges; `scripts/strongswan6-root.sh` makes one.
+ * undefined when nobody has named one.
+ */
+export function strongSwan6Root(): string | undefined {
+  const root = process.env["CULVERT_STRONGSWAN6_ROOT"];
+  return root === undefined || root === "" ? undefined : root;
 }
 
 /** The packages without which `startStrongSwan` cannot work. */
@@ -81,12 +94,10 @@ export class StrongSwan {
     const binaries = { charon: join(folder, "charon-systemd"), swanctl: join(folder, "swanctl") };
     copyFileSync(charon, binaries.charon);
     copyFileSync(swanctl, binaries.swanctl);
-    const program = bed.start(
-      `strongSwan ${options.name}`,
-      // charon keeps its pid file in /run: a private one lets several run side by side.
-      ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /run && exec "$0"', binaries.charon],
-      { netns: options.netns, env: environment },
-    );
+    const program = bed.start(`strongSwan ${options.name}`, charonCommand(bed, binaries.charon, options), {
+      netns: options.netns,
+      env: environment,
+    });
     const at = { socket, netns: options.netns, swanctl: binaries.swanctl, logFile };
     const self = new StrongSwan(program, at, environment);
     await self.#loaded(connectionFile);
@@ -137,6 +148,23 @@ export class StrongSwan {
 /** The tunnel device of `kernel-libipsec` in `netns` is up. */
 export async function libipsecDeviceIsUp(netns: string): Promise<boolean> {
   return (await must(["ip", "-n", netns, "-br", "link"])).includes("ipsec0");
+}
+
+/** charon keeps its pid file in /run: a private one lets several run side by side. */
+function charonCommand(bed: Testbed, binary: string, { root }: StrongSwanOptions): string[] {
+  if (root === undefined)
+    return ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /run && exec "$0"', binary];
+  const script = `set -e
+mount --bind "$0" "$0"
+mount --rbind /dev "$0/dev"
+mount --rbind /sys "$0/sys"
+mount -t proc proc "$0/proc"
+mount -t tmpfs tmpfs "$0/run"
+mount -t tmpfs tmpfs "$0/tmp"
+mkdir -p "$0$1"
+mount --bind "$1" "$0$1"
+exec chroot "$0" ${charon}`;
+  return ["unshare", "-m", "sh", "-c", script, root, bed.directory];
 }
 
 function daemonConf(socket: string, logFile: string, options: StrongSwanOptions): string {
@@ -198,6 +226,7 @@ secrets {
     id-remote = ${o.remoteId}
     secret = "${o.psk}"
   }
+  ${o.ppk ? `ppk-peer {\n    id = ${o.ppk.id}\n    secret = "${o.ppk.secret}"\n  }` : ""}
 }
 `;
 }

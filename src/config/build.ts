@@ -7,17 +7,27 @@ import { defaultLifetimeSeconds, type FileConfig, type FileConnection } from "./
 export function buildConfig(
   file: FileConfig,
   order: readonly string[],
-  pskOf: (name: string) => Secret,
+  secretsOf: (name: string) => Secrets,
 ): Config {
   return {
     gateway: file.gateway,
-    connections: order.map((name, index) => buildConnection(file, name, index, pskOf(name))),
+    connections: order.map((name, index) => buildConnection(file, name, index, secretsOf(name))),
     routes: file.routes,
     warnings: [],
   };
 }
 
-function buildConnection(file: FileConfig, name: string, index: number, psk: Secret): ConnectionConfig {
+interface Secrets {
+  readonly psk: Secret;
+  readonly ppk: Secret | undefined;
+}
+
+function buildConnection(
+  file: FileConfig,
+  name: string,
+  index: number,
+  { psk, ppk }: Secrets,
+): ConnectionConfig {
   const connection = file.connections[name]!;
   const { ike, ipsec, bgp, healthCheck } = connection;
   const tunnels = tunnelNames(connection).map((gateway) => buildCustomerGateway(file, gateway));
@@ -40,6 +50,7 @@ function buildConnection(file: FileConfig, name: string, index: number, psk: Sec
       mobike: ike.mobike,
       localId: ike.localId,
       remoteId: ike.remoteId,
+      ppk: ike.ppk && ppk && { id: ike.ppk.id, required: ike.ppk.required, secret: ppk },
     },
     ipsec: { ...ipsec, lifetimeSeconds: ipsec.lifetimeSeconds || defaultLifetimeSeconds },
     dpd: connection.dpd,

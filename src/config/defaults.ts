@@ -7,6 +7,8 @@
  * - x25519 is the first guess for the key exchange: the cheapest of the strong groups. ecp384 and ecp256 are for peers
  *   that are held to NIST curves, modp3072 and modp2048 for those that have no curves at all. modp2048 (112 bits) is
  *   the weakest thing here; NIST SP 800-57 part 1 allows it until 2030.
+ * - No additional key exchange (ke1_mlkem768): strongSwan 5.9 passes over a proposal with transform types that it does
+ *   not know, as RFC 7296 §3.3.6 asks, but a tunnel has to come up with those that do not. An operator names it.
  * - The last IKE proposal is for peers without AEAD in IKE (RFC 5282), which are still many.
  * - A group in an IPsec proposal asks for perfect forward secrecy at each rekey. All of them are offered, because a
  *   mismatch there shows only when the first rekey fails.

@@ -65,6 +65,13 @@ export interface ProposalConfig {
   readonly weak?: readonly { readonly keyword: string; readonly reason: string }[];
 }
 
+export interface PpkConfig {
+  readonly id: string;
+  readonly secret: Secret;
+  /** No IKE SA without it. */
+  readonly required: boolean;
+}
+
 export interface ConnectionConfig {
   readonly name: string;
   /** Stable number for the data plane, 0 to 65535: the order in the file. */
@@ -88,6 +95,8 @@ export interface ConnectionConfig {
     readonly mobike: boolean;
     readonly localId: Identity | undefined;
     readonly remoteId: Identity | undefined;
+    /** A postquantum preshared key (RFC 8784). */
+    readonly ppk?: PpkConfig | undefined;
   };
   readonly ipsec: {
     readonly proposals: readonly ProposalConfig[];

@@ -8,6 +8,7 @@ import type { Secret } from "../core/secret.ts";
 import { buildConfig } from "./build.ts";
 import { readDocument } from "./document.ts";
 import type { Config, ConfigWarning } from "./model.ts";
+import { readPpks } from "./ppk.ts";
 import { type ConfigProblem, formatPath, type Path, Problems } from "./problem.ts";
 import { generatePsk, pskFromFile, pskFromValue, pskRule, type SecretFile } from "./psk.ts";
 import { type Findings, type Partly, readPartly } from "./read.ts";
@@ -60,13 +61,18 @@ export function parseConfig(input: ParseInput): Result<ParsedConfig, readonly Co
   collectWarnings(file, connections, warn);
   const keys = readKeys(connections, input, findings, warn);
 
+  const ppks = readPpks(connections, input, findings);
+
   if (!problems.empty) {
-    for (const { psk } of keys.values()) psk.wipe();
+    for (const secret of [...[...keys.values()].map(({ psk }) => psk), ...ppks.values()]) secret.wipe();
     return err(problems.sorted());
   }
   warnings.sort((a, b) => a.line - b.line);
   // No problem was found, so nothing is missing from what was read.
-  const config = buildConfig(file as FileConfig, [...connections.keys()], (name) => keys.get(name)!.psk);
+  const config = buildConfig(file as FileConfig, [...connections.keys()], (name) => ({
+    psk: keys.get(name)!.psk,
+    ppk: ppks.get(name),
+  }));
   const generatedPsks = [...keys].flatMap(([connection, { psk, generated }]) =>
     generated ? [{ connection, psk: psk.copy() }] : [],
   );

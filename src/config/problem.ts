@@ -77,7 +77,9 @@ export const pathKey = (path: Path): string => JSON.stringify(path);
 
 /** Whether what stands at or below `path` may be a pre-shared key, even a misplaced one. */
 export function hidesSecret(path: Path): boolean {
-  return path[0] === "connections" && path[2] === "psk" && path[3] !== "file";
+  if (path[0] !== "connections") return false;
+  if (path[2] === "psk") return path[3] !== "file";
+  return path[2] === "ike" && path[3] === "ppk" && !["id", "file", "required"].includes(String(path[4]));
 }
 
 /** A value as messages show it: short, one line, and of a possible secret its size only. */

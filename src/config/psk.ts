@@ -12,29 +12,38 @@ export type PskResult =
   | { readonly ok: false; readonly found: string; readonly rule: string };
 
 export const pskRule = "1 to 100 printable characters";
-const maxLength = 100;
+/** RFC 8784 §4: at least 256 bits of entropy. Shorter ones are no protection against what it is made for. */
+export const ppkRule = "32 to 256 printable characters";
+
+/** Which kind of key: the lengths that it may have, and their words. */
+export interface KeyKind {
+  readonly lengths: readonly [min: number, max: number];
+  readonly rule: string;
+}
+export const pskKind: KeyKind = { lengths: [1, 100], rule: pskRule };
+export const ppkKind: KeyKind = { lengths: [32, 256], rule: ppkRule };
 
 /** The key in a file of its own: one line, its end of line does not count. */
-export function pskFromFile(path: string, file: SecretFile): PskResult {
+export function pskFromFile(path: string, file: SecretFile, kind = pskKind): PskResult {
   if (!file.ok) return { ok: false, found: path, rule: `a readable file (${file.problem})` };
   const { bytes, mode } = file;
   try {
     if (mode !== undefined && openToOthers(mode))
       return { ok: false, found: path, rule: `a file that only its owner may read: ${remedy(mode)}` };
-    return pskFromBytes(withoutEndOfLine(bytes));
+    return pskFromBytes(withoutEndOfLine(bytes), kind);
   } finally {
     bytes.fill(0);
   }
 }
 
 /** The key in the configuration itself; `fileMode` is that file's, undefined when nobody knows. */
-export function pskFromValue(value: string, fileMode: number | undefined): PskResult {
+export function pskFromValue(value: string, fileMode: number | undefined, kind = pskKind): PskResult {
   if (fileMode === undefined || openToOthers(fileMode)) {
     const why = fileMode === undefined ? "its mode is unknown" : remedy(fileMode);
     const rule = `{file: …}, or a configuration file that only its owner may read: ${why}`;
     return { ok: false, found: `[secret], ${[...value].length} characters`, rule };
   }
-  return pskFromBytes(new TextEncoder().encode(value));
+  return pskFromBytes(new TextEncoder().encode(value), kind);
 }
 
 /** 40 characters of 62: 238 bits. */
@@ -43,12 +52,12 @@ export function generatePsk(random: Random): Secret {
   return new Secret(bytes);
 }
 
-function pskFromBytes(bytes: Uint8Array): PskResult {
+function pskFromBytes(bytes: Uint8Array, { lengths: [min, max], rule: allowed }: KeyKind): PskResult {
   const printable = bytes.every((b) => b >= 0x20 && b <= 0x7e);
-  if (bytes.length < 1 || bytes.length > maxLength)
-    return { ok: false, found: `[secret], ${bytes.length} characters`, rule: pskRule };
+  if (bytes.length < min || bytes.length > max)
+    return { ok: false, found: `[secret], ${bytes.length} characters`, rule: allowed };
   if (!printable) {
-    const rule = `${pskRule} (ASCII, on one line)`;
+    const rule = `${allowed} (ASCII, on one line)`;
     return { ok: false, found: `[secret], ${bytes.length} bytes, some of them not printable`, rule };
   }
   return { ok: true, psk: new Secret(Uint8Array.from(bytes)) };

@@ -198,6 +198,8 @@ function checkNegotiation(at: Path, connection: Connection, report: Report): voi
     );
   if (psk?.file !== undefined && psk.value !== undefined)
     report([...at, "psk"], undefined, "file or value, not both");
+  if (ike?.ppk?.file !== undefined && ike.ppk.value !== undefined)
+    report([...at, "ike", "ppk"], undefined, "file or value, not both");
 }
 
 function checkHealthCheck(at: Path, check: Connection["healthCheck"], report: Report): void {

@@ -6,7 +6,9 @@
 import { z } from "zod";
 import { espDefaults, ikeDefaults } from "./defaults.ts";
 import { accept, anyText, autoOr, flag, integer, leaf, list, number, oneOf, text } from "./leaf.ts";
+import { ppkRule } from "./psk.ts";
 import {
+  ppkIdRule,
   readAsn,
   readGatewayAddress,
   readIdentity,
@@ -17,6 +19,7 @@ import {
   readLoopbackListen,
   readName,
   readPeer,
+  readPpkId,
   readPrefix,
   readProposal,
   readSecretPath,
@@ -116,6 +119,14 @@ export const connectionSchema = z.strictObject({
       mobike: flag().prefault(true),
       localId: identity().optional(),
       remoteId: identity().optional(),
+      ppk: z
+        .strictObject({
+          id: text({ type: "text", rule: ppkIdRule }, readPpkId),
+          file: text({ type: "path", rule: "the path of a file" }, readSecretPath).optional(),
+          value: text({ type: "text", rule: ppkRule }, accept).optional(),
+          required: flag().prefault(true),
+        })
+        .optional(),
     })
     .prefault({}),
   ipsec: z

@@ -121,6 +121,13 @@ export function readKeyId(text: string): Read<Identity> {
     : refuse("a keyId of 1 to 255 bytes, as text or as 0x and hex digits");
 }
 
+export const ppkIdRule = "a name of 1 to 64 printable characters";
+
+/** PPK_ID of RFC 8784 §5.1: any octets; printable here, because both sides have to write it down. */
+export function readPpkId(text: string): Read<string> {
+  return /^[\x20-\x7e]{1,64}$/.test(text) ? accept(text) : refuse();
+}
+
 /** A link of BGP: a /30 of link-local addresses, but not the one of the cloud's metadata service. */
 export function readLinkCidr(text: string): Read<Prefix> {
   const read = readPrefix(text);

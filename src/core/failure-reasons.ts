@@ -3,6 +3,7 @@ export const failureReasons = {
   NO_PROPOSAL_CHOSEN_IKE: "no IKE proposal in common",
   NO_PROPOSAL_CHOSEN_ESP: "no IPsec proposal in common",
   AUTHENTICATION_FAILED: "the pre-shared keys differ, or the peer does not accept our identity",
+  PPK_MISMATCH: "the postquantum preshared keys (PPK) differ, or one side has none and the other insists",
   AUTH_METHOD_UNSUPPORTED: "the peer does not authenticate with a pre-shared key",
   PEER_IDENTITY_MISMATCH: "the peer's identity is not the one this connection expects",
   TS_UNACCEPTABLE: "the traffic selectors have nothing in common",

@@ -76,6 +76,25 @@ export function ikeKeys(suite: IkeSuite, seed: Secret, inputs: KeyInputs): IkeKe
   return { SK_d, SK_ai, SK_ar, SK_ei, SK_er, SK_pi, SK_pr };
 }
 
+/** The three keys that a postquantum preshared key changes (RFC 8784 §3). */
+export type PpkKeys = Pick<IkeKeys, "SK_d" | "SK_pi" | "SK_pr">;
+
+/**
+ *   SK_d  = prf+ (PPK, SK_d')
+ *   SK_pi = prf+ (PPK, SK_pi')
+ *   SK_pr = prf+ (PPK, SK_pr')
+ *
+ * of the lengths they had; `keys` are those with the prime, and stay as they are.
+ */
+export function ppkKeys(prfId: number, keys: PpkKeys, ppk: Secret): PpkKeys {
+  const mix = (key: Secret) => prfPlus(prfId, ppk.reveal(), [key.reveal()], key.length);
+  return { SK_d: mix(keys.SK_d), SK_pi: mix(keys.SK_pi), SK_pr: mix(keys.SK_pr) };
+}
+
+export function wipePpkKeys(keys: PpkKeys): void {
+  for (const key of [keys.SK_d, keys.SK_pi, keys.SK_pr]) key.wipe();
+}
+
 export function wipeIkeKeys(keys: IkeKeys): void {
   for (const key of Object.values<Secret>({ ...keys })) key.wipe();
 }

@@ -3,9 +3,9 @@
  * secret. A KEM needs to know who starts; with Diffie-Hellman the two sides do the same.
  */
 import type { Secret } from "../core/secret.ts";
-import { kem } from "../registry/index.ts";
+import { kemById } from "../registry/index.ts";
 import { generateKeyPair, type KeyPair } from "./dh.ts";
-import { answerMlKem768, startMlKem768 } from "./mlkem.ts";
+import { answerMlKem, startMlKem } from "./mlkem.ts";
 
 /** What the initiator of an exchange keeps until the answer is there. */
 export interface KeyExchange {
@@ -27,8 +27,8 @@ export interface KeyExchangeAnswer {
 
 /** `keyPairs` gives the key pairs of Diffie-Hellman, which are then the exchange's. RangeError for an unknown method. */
 export function startKeyExchange(method: number, keyPairs: KeyPairSource = generateKeyPair): KeyExchange {
-  const start = kems.get(method)?.start;
-  if (start) return start();
+  const kem = kemById.get(method);
+  if (kem) return startMlKem(kem);
   const pair = keyPairs(method);
   return {
     method,
@@ -44,8 +44,8 @@ export function answerKeyExchange(
   offered: Uint8Array,
   keyPairs: KeyPairSource = generateKeyPair,
 ): KeyExchangeAnswer {
-  const answer = kems.get(method)?.answer;
-  if (answer) return answer(offered);
+  const kem = kemById.get(method);
+  if (kem) return answerMlKem(kem, offered);
   const pair = keyPairs(method);
   try {
     return { publicValue: Uint8Array.from(pair.publicValue), shared: pair.computeSharedSecret(offered) };
@@ -55,15 +55,3 @@ export function answerKeyExchange(
 }
 
 export type KeyPairSource = (group: number) => KeyPair;
-
-interface Kem {
-  start(): KeyExchange;
-  answer(offered: Uint8Array): KeyExchangeAnswer;
-}
-
-const kems: ReadonlyMap<number, Kem> = new Map([
-  [
-    kem.ML_KEM_768.id,
-    { start: () => startMlKem768(), answer: (offered: Uint8Array) => answerMlKem768(offered) },
-  ],
-]);

@@ -13,19 +13,23 @@ export interface SignedOctets {
   readonly SK_p: Secret;
   /** RestOfInitIDPayload or RestOfRespIDPayload: the signer's ID payload without its generic header. */
   readonly restOfIdPayload: Uint8Array;
+  /** IntAuth of RFC 9242 §3.3.2, the same for both; absent when no IKE_INTERMEDIATE took place. */
+  readonly intAuth?: Uint8Array | undefined;
 }
 
 const KEY_PAD = new TextEncoder().encode("Key Pad for IKEv2");
 
 /**
- *   InitiatorSignedOctets = RealMessage1 | NonceRData | MACedIDForI
+ *   InitiatorSignedOctets = RealMessage1 | NonceRData | MACedIDForI [| IntAuth]
  *   MACedIDForI = prf(SK_pi, RestOfInitIDPayload)
  *   AUTH = prf( prf(Shared Secret, "Key Pad for IKEv2"), <InitiatorSignedOctets>)
  */
 export function pskAuth(prfId: number, psk: Secret, signed: SignedOctets): Uint8Array {
   const macedId = prf(prfId, signed.SK_p.reveal(), signed.restOfIdPayload);
   const key = prf(prfId, psk.reveal(), KEY_PAD);
-  const auth = prf(prfId, key, signed.message, signed.peerNonce, macedId);
+  const octets = [signed.message, signed.peerNonce, macedId];
+  if (signed.intAuth) octets.push(signed.intAuth);
+  const auth = prf(prfId, key, ...octets);
   key.fill(0);
   return auth;
 }

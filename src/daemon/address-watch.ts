@@ -1,6 +1,6 @@
 /**
- * Which of the gateway's outer addresses this host has. The kernel's list is read every second: an address that went
- * is noticed within that time, and what was sent from it until then is lost either way. Thread: JavaScript's.
+ * Which of the gateway's outer addresses this host has. The kernel's list is read four times a second: what is sent from
+ * an address that went is lost until then. Thread: JavaScript's.
  */
 import { networkInterfaces } from "node:os";
 import { IpAddress } from "../core/address.ts";
@@ -47,4 +47,4 @@ export class AddressWatch {
   }
 }
 
-export const addressWatchMs = 1000;
+export const addressWatchMs = 250;

@@ -7,6 +7,7 @@
  */
 import type { ControlError } from "../api/control-protocol.ts";
 import type { Config } from "../config/model.ts";
+import { wipeKeys } from "../config/ppk.ts";
 import type { IpAddress } from "../core/address.ts";
 import type { DataPlaneEvent } from "../core/dataplane.ts";
 import { err } from "../core/result.ts";
@@ -187,7 +188,7 @@ export class Daemon {
       return;
     }
     this.#restartNeeded = configDifference(this.#parts.config, wanted);
-    for (const connection of wanted.connections) connection.psk.wipe();
+    for (const connection of wanted.connections) wipeKeys(connection);
     if (this.#restartNeeded.length === 0) this.#parts.log.write("info", "configuration unchanged");
     else
       this.#parts.log.write("warn", "configuration changed: restart the daemon to apply it", {

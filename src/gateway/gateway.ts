@@ -451,7 +451,7 @@ export class Gateway implements GatewayMachine {
     if (!tunnel) return;
     const own = this.#endpoint.sasOf(tunnel.id);
     const carries = own.some((s) => s.established && outboundOrder(s).length > 0);
-    const connecting = own.some((s) => s.is("INIT_SENT", "AUTH_SENT"));
+    const connecting = own.some((s) => s.is("INIT_SENT", "INTERMEDIATE_SENT", "AUTH_SENT"));
     if (!carries && !connecting) tunnel.onDown(now, why);
   }
 

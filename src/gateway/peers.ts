@@ -23,6 +23,7 @@ export function peerSettings(
     remote: address.kind === "ip" ? [address.address] : resolved,
     roaming: address.kind !== "ip",
     psk: connection.psk,
+    ppk: ike.ppk && { ...ike.ppk, id: new TextEncoder().encode(ike.ppk.id) },
     localId: ike.localId,
     remoteId: ike.remoteId,
     ikeProposals: ike.proposals,

@@ -82,7 +82,6 @@ export interface KemRow extends AlgorithmRow {
 export type HashName = "md5" | "sha1" | "sha256" | "sha384" | "sha512";
 
 /** Values of the `implemented` column. */
-export const nowhere = { ike: false, esp: false };
 export const ikeOnly = { ike: true, esp: false };
 export const espOnly = { ike: false, esp: true };
 export const everywhere = { ike: true, esp: true };

@@ -2,7 +2,7 @@
  * Proposals as operators write them (swanctl's syntax): keywords joined by `-`. Several words of one kind are
  * alternatives in order of preference.
  */
-import { type DhRow, type EncryptionRow, type KemRow, type KeywordRow, nowhere } from "./algorithm-row.ts";
+import { type DhRow, type EncryptionRow, everywhere, type KemRow, type KeywordRow } from "./algorithm-row.ts";
 import { dhById, encrById, integById, kemById, prfById } from "./algorithms.ts";
 import { dh } from "./dh-rows.ts";
 import { encr } from "./encryption-rows.ts";
@@ -122,6 +122,7 @@ export function parseProposal(text: string, use: ProposalUse): ParsedProposal {
   }
   // RFC 9370 §2.2.2: additional key exchanges add to one that comes first; in ESP, to that of PFS.
   if (additional.size > 0 && groups.length === 0) throw missing(text, "a DH group", use, "group");
+  checkDistinct(text, groups, additional);
   return {
     text: text.trim(),
     encryption,
@@ -136,6 +137,22 @@ export function parseProposal(text: string, use: ProposalUse): ParsedProposal {
     unimplemented,
     weak,
   };
+}
+
+/** RFC 9370 §2.2.1: no method is done twice, so each key exchange needs one that the others leave over. */
+function checkDistinct(
+  text: string,
+  groups: readonly number[],
+  additional: ReadonlyMap<number, readonly number[]>,
+): void {
+  const certain = groups.length === 1 ? [...groups] : [];
+  for (const [type, methods] of [...additional].sort(([a], [b]) => a - b)) {
+    const left = methods.filter((id) => !certain.includes(id));
+    const words = methods.map((id) => `${kePrefix(type)}${groupKeyword(id)}`).join(", ");
+    if (left.length === 0)
+      throw new ProposalError(text, `${quote(text)} does one key exchange twice: replace ${words}`);
+    if (left.length === 1 && left[0] !== DhGroup.code.NONE) certain.push(left[0]!);
+  }
 }
 
 /** Keywords of transform numbers; a number without a keyword prints as its registry name. */
@@ -167,6 +184,8 @@ export function formatSuite(suite: IkeSuite | EspSuite): string {
   if (suite.integ !== IntegrityAlgorithm.code.NONE) words.push(integrityKeyword(suite.integ));
   if ("prf" in suite) words.push(prfKeyword(suite.prf));
   if (suite.group !== DhGroup.code.NONE) words.push(groupKeyword(suite.group));
+  for (const { type, method } of suite.additional ?? [])
+    words.push(`${kePrefix(type)}${groupKeyword(method)}`);
   if ("esn" in suite && suite.esn) words.push("esn");
   return words.join("-");
 }
@@ -226,19 +245,21 @@ function buildVocabulary(): ReadonlyMap<string, Word> {
   for (const type of additionalTypes) {
     const prefix = kePrefix(type);
     // RFC 9370 allows any method here; what a DH group adds to a DH group is little, but it is the peer's to ask for.
-    for (const row of [...Object.values<KemRow>(kem), ...Object.values<DhRow>(dh)]) {
+    const rows = [...Object.values<KemRow>(kem), ...Object.values<DhRow>(dh)];
+    for (const row of rows) {
+      // Of the many combinations, those that an operator is likely to want.
+      const canonical = type === T.ADDKE1 && kemById.has(row.id);
       const word = {
         ...columns(row),
-        implemented: nowhere,
         kind: "additional",
         keyBits: undefined,
         type,
       } as const;
-      for (const name of row.keywords) words.set(prefix + name, { ...word, canonical: true });
+      for (const name of row.keywords) words.set(prefix + name, { ...word, canonical });
       for (const name of row.synonyms) words.set(prefix + name, { ...word, canonical: false });
     }
-    const none = { id: DhGroup.code.NONE, weak: undefined, ike: true, esp: true, implemented: nowhere };
-    words.set(`${prefix}none`, { ...none, kind: "additional", keyBits: undefined, type, canonical: true });
+    const none = { id: DhGroup.code.NONE, weak: undefined, ike: true, esp: true, implemented: everywhere };
+    words.set(`${prefix}none`, { ...none, kind: "additional", keyBits: undefined, type, canonical: false });
   }
   for (const [word, id] of [
     ["esn", EsnValue.code.ESN],

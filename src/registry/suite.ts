@@ -9,6 +9,8 @@ export interface IkeSuite {
   readonly integ: number;
   readonly prf: number;
   readonly group: number;
+  /** RFC 9370; absent when there is none. */
+  readonly additional?: readonly AdditionalMethod[];
 }
 
 /** The algorithms of one CHILD_SA. */
@@ -19,4 +21,13 @@ export interface EspSuite {
   /** 0 (NONE) without PFS. */
   readonly group: number;
   readonly esn: boolean;
+  /** RFC 9370; absent when there is none. */
+  readonly additional?: readonly AdditionalMethod[];
+}
+
+/** An additional key exchange that was agreed on; a list of them is in the order in which they are done. */
+export interface AdditionalMethod {
+  /** TransformType ADDKE1 to ADDKE7. */
+  readonly type: number;
+  readonly method: number;
 }

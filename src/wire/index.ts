@@ -32,5 +32,6 @@ export type { Proposal, SaPayload, Transform, UnknownAttribute } from "./payload
 export type { TsPayload, UnknownSelector } from "./payloads/ts.ts";
 export type { UnknownPayload } from "./payloads/unknown.ts";
 export type { VendorPayload } from "./payloads/vendor.ts";
-export { openSk, type SkLayout, type SkOpener, type SkSealer, sealMessage } from "./sk.ts";
+export * from "./signed-message.ts";
+export { openBody, openSk, type SkLayout, type SkOpener, type SkSealer, sealMessage } from "./sk.ts";
 export * from "./spi.ts";

@@ -8,6 +8,7 @@
  * good one.
  */
 import assert from "node:assert/strict";
+import { Secret } from "../../src/core/secret.ts";
 import { ExchangeType, NotifyType, PayloadType, ProtocolId } from "../../src/registry/index.ts";
 import {
   decodeHeader,
@@ -64,8 +65,12 @@ class Conversation {
     this.#fragments = this.#chance(0.5);
     const esp = this.#chance(0.5) ? ["aes128gcm16"] : ["aes128gcm16-x25519"];
     const sites = twoSites({
-      both: { esp, lifetimeSeconds: 60, ikeLifetimeSeconds: 90 },
-      sim: { seed, limits: this.#fragments ? { fragmentIpBytes: 300 } : {} },
+      both: { esp, lifetimeSeconds: 60, ikeLifetimeSeconds: 90, childless: this.#pick(["allow", "force"]) },
+      sim: {
+        seed,
+        limits: this.#fragments ? { fragmentIpBytes: 300 } : {},
+        crashSecretOf: this.#pick([() => undefined, (name: string) => Secret.fromText(`${name} remembers`)]),
+      },
     });
     this.#sim = sites.sim;
     this.#node = this.#weCall ? sites.b : sites.a;
@@ -98,7 +103,10 @@ class Conversation {
         this.#peer.acknowledge();
       return;
     }
-    this.#count(() => this.#peer.auth(this.#chance(0.6) ? undefined : this.#damage));
+    const childless: Change = (payloads) =>
+      payloads.filter(({ kind }) => !["SA", "TSi", "TSr"].includes(kind));
+    const change = this.#pick([undefined, undefined, undefined, childless, this.#damage]);
+    this.#count(() => this.#peer.auth(change));
   }
 
   #answerCall(): void {
@@ -111,14 +119,26 @@ class Conversation {
   }
 
   #step(): void {
-    const kind = this.#random.below(8);
+    const kind = this.#random.below(9);
     const peer = this.#peer;
     const keyed = peer.keys !== undefined;
     if (kind === 0) this.#sim.run(this.#random.below(30_000));
     else if (kind === 1 && this.#sent.length > 0) this.#deliver(this.#pick(this.#sent));
     else if (kind === 2 && this.#sent.length > 0) this.#deliver(this.#flip(this.#pick(this.#sent)));
     else if (kind === 3 && keyed) this.#answerOne();
+    else if (kind === 4 && keyed) this.#unprotected();
     else if (keyed) this.#request();
+  }
+
+  /** What a stranger may say of the IKE SA: that it is unknown, with and without a token, and anything else. */
+  #unprotected(): void {
+    const { INVALID_IKE_SPI, QUICK_CRASH_DETECTION } = NotifyType.code;
+    const unknown = { ...fragmentation, type: INVALID_IKE_SPI };
+    const token = { ...fragmentation, type: QUICK_CRASH_DETECTION, data: this.#octets(140) };
+    const payloads = this.#pick([[unknown], [unknown, token], [token], [this.#anyNotify(), unknown], []]);
+    const said = this.#chance(0.6) ? payloads : this.#damage(payloads);
+    const type = this.#pick(Object.values(ExchangeType.code));
+    this.#deliver(this.#peer.unprotected(type, said, this.#chance(0.7)));
   }
 
   /** A request of ours, mostly with the next message ID. */

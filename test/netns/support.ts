@@ -2,11 +2,11 @@
 import { afterEach, describe } from "vitest";
 import type { CulvertOptions } from "../../testbed/culvert.ts";
 import { run } from "../../testbed/exec.ts";
-import { strongSwanMissing } from "../../testbed/strongswan.ts";
+import { strongSwan6Root, strongSwanMissing } from "../../testbed/strongswan.ts";
 import { obstacleToNamespaces, Testbed } from "../../testbed/testbed.ts";
 import { buildTopology, type Site, type Topology, type TopologyOptions } from "../../testbed/topology.ts";
 
-type Need = "strongswan" | "tshark" | "scapy";
+type Need = "strongswan" | "strongswan6" | "tshark" | "scapy";
 
 /**
  * `describe` for tests that build networks. Where that is impossible all of them are skipped, and the reason is
@@ -62,9 +62,14 @@ async function absent(command: string): Promise<boolean> {
   return (await run(["sh", "-c", 'command -v "$0"', command])).code !== 0;
 }
 
+/** The root with strongSwan 6, where there is one. */
+export const strongSwan6 = strongSwan6Root();
+
 const obstacle = await obstacleToNamespaces();
 const missing: Readonly<Record<Need, string | undefined>> = {
   strongswan: strongSwanMissing() ? "strongSwan with kernel-libipsec is not installed" : undefined,
+  strongswan6:
+    strongSwan6 === undefined ? "CULVERT_STRONGSWAN6_ROOT names no root with strongSwan 6" : undefined,
   scapy:
     (await run(["/usr/bin/python3", "-c", "import scapy, cryptography"]).catch(() => undefined))?.code === 0
       ? undefined

@@ -11,6 +11,7 @@ export interface SiteOptions {
   readonly peers?: readonly string[];
   readonly start?: ConnectionConfig["start"];
   readonly psk?: string;
+  readonly ppk?: { readonly id: string; readonly secret: string; readonly required: boolean };
   readonly ike?: readonly string[];
   readonly esp?: readonly string[];
   readonly localSubnets?: readonly string[];
@@ -79,6 +80,7 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       mobike: options.mobike ?? true,
       localId: options.localId,
       remoteId: options.remoteId,
+      ppk: options.ppk && { ...options.ppk, secret: Secret.fromText(options.ppk.secret) },
     },
     ipsec: {
       proposals: (options.esp ?? ["aes128gcm16"]).map(proposal("esp")),

@@ -110,7 +110,7 @@ describe("perSubnetPair: auto finds out what the peer takes", () => {
     const sites = against((ends, i) => (i < 2 ? onlyFirst(ends) : N.NO_ADDITIONAL_SAS));
     sites.serve(20_000);
     expect(sites.asked).toHaveLength(3);
-    expect(sites.a.failures.map((f) => f.code)).toEqual(["OTHER_NOTIFY"]);
+    expect(sites.a.failures.map((f) => f.code)).toEqual(["PEER_REFUSED_CHILD"]);
     expect(tunnelStatus(sites.sim, sites.a).pairs).toMatchObject({ total: 4, up: 2 });
   });
 

@@ -292,6 +292,11 @@ export class CraftedPeer {
     return sealMessage(this.#header(exchangeType, messageId, false), payloads, this.#sealer);
   }
 
+  /** What anybody can say who has seen the SPIs. */
+  unprotected(exchangeType: number, payloads: readonly PlainPayload[], response: boolean): Uint8Array {
+    return encodeMessage({ header: this.#header(exchangeType, this.#nextId, response), payloads });
+  }
+
   /** The same in fragments, of which each is at most `maxBytes` long. */
   sealFragments(
     exchangeType: number,

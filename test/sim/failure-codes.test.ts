@@ -116,6 +116,15 @@ const scenarios: Record<
     },
     shows: { difference: "the pre-shared keys differ" },
   },
+  PPK_MISMATCH: {
+    run: () => {
+      const ppk = { id: "one", secret: "a postquantum preshared key, long enough", required: true };
+      const { sim, b } = started({ b: { ppk } });
+      sim.run(500);
+      return b;
+    },
+    shows: { ours: ["PPK one"], difference: "the peer has another PPK, or none" },
+  },
   AUTH_METHOD_UNSUPPORTED: {
     run: () => {
       const { peer, b } = atTheDoor();

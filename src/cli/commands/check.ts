@@ -7,6 +7,7 @@ import { systemRandom } from "../../api/system-random.ts";
 import { explainConfig, formatPeer } from "../../config/explain.ts";
 import type { ConnectionConfig } from "../../config/model.ts";
 import type { ParsedConfig } from "../../config/parse.ts";
+import { wipeKeys } from "../../config/ppk.ts";
 import { CommandError, exitCode } from "../exit-codes.ts";
 import { type Output, printJson } from "../output.ts";
 import { labelled, printable, table } from "../table.ts";
@@ -27,7 +28,8 @@ export function check(file: string, stateDirectory: string, output: Output, json
     if (json) printJson(output, summary(file, config));
     else for (const line of renderCheck(file, stateDirectory, config, output.width)) output.line(line);
   } finally {
-    for (const { psk } of [...config.connections, ...config.generatedPsks]) psk.wipe();
+    for (const connection of config.connections) wipeKeys(connection);
+    for (const { psk } of config.generatedPsks) psk.wipe();
   }
 }
 

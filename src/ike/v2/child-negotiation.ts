@@ -49,11 +49,12 @@ export interface ChildOffer {
   readonly ask: Ask | undefined;
 }
 
-/** What the keys come from: KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr) of §2.17. */
+/** What the keys come from: KEYMAT = prf+(SK_d, [g^ir |] Ni | Nr [| SK(1) ...]) of §2.17 and RFC 9370 §2.2.4. */
 export interface ChildSeed {
   readonly Ni: Uint8Array;
   readonly Nr: Uint8Array;
   readonly shared?: Secret | undefined;
+  readonly additional?: readonly Secret[] | undefined;
 }
 
 /** A refusal: the notification for the peer and the record for the operator. */
@@ -199,26 +200,29 @@ export function decideChild(
   return ok({ suite, proposal, spiOut, ...narrowed.value });
 }
 
-/** Responder: installs what was decided; `payloads` are `SAr2, TSi, TSr`. */
+/** Responder: `SAr2, TSi, TSr`. */
+export function decisionPayloads(decision: ChildDecision, spiIn: number): PlainPayload[] {
+  return [
+    { kind: "SA", proposals: [{ ...decision.proposal, spi: espSpiBytes(spiIn) }] },
+    { kind: "TSi", selectors: decision.remoteSelectors },
+    { kind: "TSr", selectors: decision.localSelectors },
+    ...(decision.additional ? [notify(NotifyType.code.ADDITIONAL_TS_POSSIBLE)] : []),
+  ];
+}
+
+/** Responder: installs what was decided, with an inbound SPI that was allocated for it. */
 export function installDecision(
   sa: IkeSa,
   now: Instant,
   decision: ChildDecision,
   seed: ChildSeed,
+  spiIn: number,
   rekeyOf?: number,
-): { child: ChildSa; payloads: PlainPayload[] } {
-  const spiIn = sa.host.allocateSpi();
+): ChildSa {
   const { toInitiator, toResponder } = childKeys(sa.secured!, decision.suite, seed);
   const keys = { inbound: toResponder, outbound: toInitiator };
   const { suite, spiOut, localSelectors, remoteSelectors } = decision;
-  const terms = { spiIn, spiOut, suite, keys, localSelectors, remoteSelectors, rekeyOf };
-  const payloads: PlainPayload[] = [
-    { kind: "SA", proposals: [{ ...decision.proposal, spi: espSpiBytes(spiIn) }] },
-    { kind: "TSi", selectors: remoteSelectors },
-    { kind: "TSr", selectors: localSelectors },
-    ...(decision.additional ? [notify(NotifyType.code.ADDITIONAL_TS_POSSIBLE)] : []),
-  ];
-  return { child: install(sa, now, terms), payloads };
+  return install(sa, now, { spiIn, spiOut, suite, keys, localSelectors, remoteSelectors, rekeyOf });
 }
 
 /** Responder of IKE_AUTH: decides and installs. */
@@ -228,7 +232,10 @@ export function answerChild(
   payloads: readonly PlainPayload[],
 ): Result<PlainPayload[], Refusal> {
   const decision = decideChild(sa, payloads, firstChildSa);
-  return decision.ok ? ok(installDecision(sa, now, decision.value, sa.secured!).payloads) : decision;
+  if (!decision.ok) return decision;
+  const spiIn = sa.host.allocateSpi();
+  installDecision(sa, now, decision.value, sa.secured!, spiIn);
+  return ok(decisionPayloads(decision.value, spiIn));
 }
 
 /** What a refusal of `o` means to the operator. */

@@ -38,6 +38,8 @@ import type { EndReason, IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import { createChildSa, newChildSa, rekeyChildSa } from "./exchanges/create-child-sa.ts";
 import { ikeAuth } from "./exchanges/ike-auth.ts";
+import { ikeFollowUpKe } from "./exchanges/ike-followup-ke.ts";
+import { ikeIntermediate } from "./exchanges/ike-intermediate.ts";
 import { ikeSaInit, initiateIkeSa, onIkeSaInitRequest } from "./exchanges/ike-sa-init.ts";
 import { informational } from "./exchanges/informational.ts";
 import { ikeRekeyName, rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
@@ -452,7 +454,7 @@ export class IkeEndpoint {
 
   #makeHost(deps: EndpointDeps): Host {
     const exchanges = new Map<number, Exchange>(
-      [ikeAuth, createChildSa, informational].map((e) => [e.type, e]),
+      [ikeAuth, ikeIntermediate, createChildSa, ikeFollowUpKe, informational].map((e) => [e.type, e]),
     );
     return {
       random: deps.random,
@@ -500,7 +502,7 @@ export class IkeEndpoint {
       this.#sas.onPeerKnown(output.sa);
     } else if (output.kind === "ended") this.#sas.onClosed(output.sa);
     // Whoever has not authenticated is a stranger, however far it came.
-    if (output.kind === "failure" && output.sa?.is("HALF_OPEN")) this.#complain(output.record);
+    if (output.kind === "failure" && output.sa?.halfOpen) this.#complain(output.record);
     else this.#outputs.push(output);
   }
 

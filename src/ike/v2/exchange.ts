@@ -12,7 +12,10 @@ export interface Received {
   readonly payloads: readonly PlainPayload[];
   readonly local: Endpoint;
   readonly remote: Endpoint;
+  /** The whole message; of one in fragments, the first (see `content`). */
   readonly datagram: Uint8Array;
+  /** What was encrypted, put together; absent in IKE_SA_INIT. */
+  readonly content?: Uint8Array;
 }
 
 /** The responder's half of an exchange. */
@@ -29,7 +32,14 @@ export interface Exchange {
 export interface Answer {
   readonly payloads: readonly PlainPayload[];
   /** Runs after the answer has left: what must not happen before, such as closing the IKE SA. */
-  readonly afterwards?: (() => void) | undefined;
+  readonly afterwards?: ((sent: Sent) => void) | undefined;
+}
+
+/** A message of ours as it left. */
+export interface Sent {
+  /** The whole message, or the first of its fragments. */
+  readonly datagram: Uint8Array;
+  readonly payloads: readonly PlainPayload[];
 }
 
 /** One exchange that we initiate, with the state that only it needs. */
@@ -41,6 +51,8 @@ export interface InitiatedExchange {
   readonly response: PayloadRules;
   /** The request's payloads; undefined when the reason for the exchange is gone. */
   buildRequest(sa: IkeSa, now: Instant): readonly PlainPayload[] | undefined;
+  /** The request has left for the first time. */
+  onSent?(sa: IkeSa, sent: Sent): void;
   /** `wait`: the response settles nothing, a better one may come (§2.21.1). */
   onResponse(sa: IkeSa, now: Instant, message: Received): "done" | "wait";
   /** Nobody answered. */
@@ -53,6 +65,8 @@ export interface InitiatedExchange {
 export const priorities = {
   init: 0,
   auth: 1,
+  // Half of a negotiation is worth nothing: the next key exchange goes before anything that waits.
+  followUp: 1,
   deleteIke: 2,
   update: 3,
   deleteChild: 4,

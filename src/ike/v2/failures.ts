@@ -137,6 +137,8 @@ export const remedies: Readonly<Record<FailureCode, string>> = {
   NO_PROPOSAL_CHOSEN_ESP:
     "add one of the peer's proposals to ipsec.proposals here, or one of ours on the peer",
   AUTHENTICATION_FAILED: "make psk the same on both sides, and compare the identities",
+  PPK_MISMATCH:
+    "make ike.ppk (its id and its key) the same on both sides; required: false lets a peer without it come up",
   AUTH_METHOD_UNSUPPORTED:
     "set the peer to pre-shared key authentication: EAP and certificates are not what this gateway does",
   PEER_IDENTITY_MISMATCH: "set ike.remoteId here to what the peer sends, or change the peer's local identity",

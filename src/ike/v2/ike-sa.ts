@@ -10,6 +10,7 @@ import type { Secret } from "../../core/secret.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import type { PacketFlow } from "../../core/traffic-selector.ts";
 import type { DecodedHeader } from "../../wire/index.ts";
+import { FollowUps } from "./additional-keys.ts";
 import { type ChildSa, uninstall } from "./child-sa.ts";
 import type { EndReason } from "./events.ts";
 import type { InitiatedExchange } from "./exchange.ts";
@@ -83,6 +84,10 @@ export class IkeSa {
   supersededAt: Instant | undefined;
   /** The peer's successor of this IKE SA, made while ours was under way, and the lower nonce of its exchange (§2.8.2). */
   rival: { readonly sa: IkeSa; readonly lowestNonce: Uint8Array } | undefined;
+  /** Negotiations of the peer that wait for additional key exchanges (RFC 9370 §2.2.4). */
+  readonly followUps: FollowUps;
+  /** Both sides said in IKE_SA_INIT that they use postquantum preshared keys (RFC 8784 §3). */
+  usesPpk = false;
   /** The peer's SPIs that it deleted before we knew them: the answer that made them was lost and will be repeated. */
   readonly deletedEarly = new Set<number>();
   lastHeardAt: Instant;
@@ -106,6 +111,7 @@ export class IkeSa {
     this.remote = origin.remote;
     this.peer = origin.peer;
     this.#state = state;
+    this.followUps = new FollowUps(host);
     this.#transport = new Transport(this);
   }
 
@@ -134,13 +140,19 @@ export class IkeSa {
     return this.#state.name === "ESTABLISHED";
   }
 
+  /** True while we are the responder of an IKE SA whose initiator has proven nothing. */
+  get halfOpen(): boolean {
+    return this.is("HALF_OPEN", "INTERMEDIATE");
+  }
+
   /** The only door between states: it reports every passage. */
   transition(to: IkeSaState, why: string): void {
     const from = this.#state.name;
+    const stranger = this.halfOpen;
     this.#state = to;
     this.host.touch(this);
     // What strangers begin and never finish is counted, not reported.
-    if (from === "HALF_OPEN" && to.name === "CLOSED") return;
+    if (stranger && (to.name === "CLOSED" || this.halfOpen)) return;
     this.host.emit({ kind: "state", sa: this, from, to: to.name, why });
   }
 
@@ -247,7 +259,7 @@ export class IkeSa {
   requestDelete(now: Instant, why: EndReason): void {
     const state = this.#state.name;
     if (state === "CLOSED" || state === "DELETING") return;
-    if (state === "INIT_SENT" || state === "HALF_OPEN") {
+    if (this.halfOpen || state === "INIT_SENT" || state === "INTERMEDIATE_SENT") {
       this.end(now, why);
       return;
     }
@@ -278,6 +290,7 @@ export class IkeSa {
   /** Ends without a word. The last answer is kept for a while in case the peer repeats its request (§2.1). */
   end(now: Instant, why: EndReason): void {
     const from = this.#state.name;
+    const stranger = this.halfOpen;
     if (from === "CLOSED") return;
     this.#transport.abandonAll();
     for (const child of [...this.children.values()]) uninstall(this, now, child, why);
@@ -286,10 +299,11 @@ export class IkeSa {
     this.transition({ name: "CLOSED", until: now + this.host.limits.lingerMs }, why);
     this.secured?.wipe();
     this.secured = undefined;
+    this.followUps.discard();
     this.peerToken?.wipe();
     this.peerToken = undefined;
     this.#transport.discardFragments();
-    if (from !== "HALF_OPEN") this.host.emit({ kind: "ended", sa: this, why, from });
+    if (!stranger) this.host.emit({ kind: "ended", sa: this, why, from });
     if (!keepAnswer) this.host.forget(this);
   }
 }

@@ -3,11 +3,15 @@ import { PeerMisbehaved } from "../../core/errors.ts";
 import type { Random } from "../../core/random.ts";
 import type { Secret } from "../../core/secret.ts";
 import {
+  answerKeyExchange,
   type ChildSaKeys,
   type IkeKeys,
   ikeKeys,
+  type KeyExchange,
+  type KeyExchangeAnswer,
   type KeyPair,
   childKeys as keymat,
+  type PpkKeys,
   pskAuth as pskAuthOf,
   rekeySkeyseed,
   type SignedOctets,
@@ -15,6 +19,7 @@ import {
   skeyseed,
   verifyPskAuth as verifyPskAuthOf,
   wipeIkeKeys,
+  wipePpkKeys,
 } from "../../crypto/index.ts";
 import type { EspSuite, IkeSuite } from "../../registry/index.ts";
 import type { SkOpener, SkSealer } from "../../wire/index.ts";
@@ -73,6 +78,8 @@ interface Agreement {
   readonly Nr: Uint8Array;
   /** g^ir; wiped here. */
   readonly shared: Secret;
+  /** SK(1) and so on of additional key exchanges (RFC 9370 §2.2.4); wiped here. */
+  readonly additional?: readonly Secret[];
 }
 
 /** Keys of a first IKE SA (§2.14). */
@@ -89,9 +96,23 @@ export function secureRekeyed(
   suite: IkeSuite,
   agreement: Agreement,
 ): Secured {
-  const { Ni, Nr, shared } = agreement;
-  const seed = rekeySkeyseed(old.suite.prf, old.keys.SK_d, shared, Ni, Nr);
+  const { Ni, Nr, shared, additional } = agreement;
+  const seed = rekeySkeyseed(old.suite.prf, old.keys.SK_d, shared, Ni, Nr, additional);
   return securedBy(random, ids, suite, seed, agreement);
+}
+
+/** Keys after an additional key exchange of a first IKE SA (RFC 9370 §2.2.2); those of `old` are still there. */
+export function secureFurther(random: Random, old: Secured, ids: KeyIds, shared: Secret): Secured {
+  const { suite, keys, Ni, Nr } = old;
+  const seed = rekeySkeyseed(suite.prf, keys.SK_d, shared, Ni, Nr);
+  return securedBy(random, ids, suite, seed, { Ni, Nr, shared });
+}
+
+/** `secured` with the keys of a PPK in the place of its own, which are wiped (RFC 8784 §3). */
+export function withPpkKeys(secured: Secured, mixed: PpkKeys): Secured {
+  const keys = { ...secured.keys, ...mixed };
+  wipePpkKeys(secured.keys);
+  return { ...secured, keys, wipe: () => wipeIkeKeys(keys) };
 }
 
 function securedBy(
@@ -101,9 +122,9 @@ function securedBy(
   seed: Secret,
   agreement: Agreement,
 ): Secured {
-  const { Ni, Nr, shared } = agreement;
+  const { Ni, Nr, shared, additional } = agreement;
   const keys = ikeKeys(suite, seed, { Ni, Nr, SPIi: ids.spiInitiator, SPIr: ids.spiResponder });
-  shared.wipe();
+  for (const secret of [shared, ...(additional ?? [])]) secret.wipe();
   const byInitiator = skCipher(suite, keys.SK_ei, keys.SK_ai, random);
   const byResponder = skCipher(suite, keys.SK_er, keys.SK_ar, random);
   const initiator = ids.role === "initiator";
@@ -120,8 +141,26 @@ function securedBy(
 
 /** g^ir, or undefined when the peer's value is not one of the group. */
 export function sharedSecret(keyPair: KeyPair, peerPublic: Uint8Array): Secret | undefined {
+  return unlessMisbehaved(() => keyPair.computeSharedSecret(peerPublic));
+}
+
+/** The secret of a key exchange that we started, or undefined when the answer is not one. */
+export function completeKey(exchange: KeyExchange, answer: Uint8Array): Secret | undefined {
+  return unlessMisbehaved(() => exchange.complete(answer));
+}
+
+/** Our answer to a key exchange of `method`, or undefined when `offered` does not start one. */
+export function answerKey(
+  keyPairs: KeyPairs,
+  method: number,
+  offered: Uint8Array,
+): KeyExchangeAnswer | undefined {
+  return unlessMisbehaved(() => answerKeyExchange(method, offered, (group) => keyPairs.take(group)));
+}
+
+function unlessMisbehaved<T>(compute: () => T): T | undefined {
   try {
-    return keyPair.computeSharedSecret(peerPublic);
+    return compute();
   } catch (error) {
     if (error instanceof PeerMisbehaved) return undefined;
     throw error;
@@ -132,22 +171,33 @@ export function sharedSecret(keyPair: KeyPair, peerPublic: Uint8Array): Secret |
 export function childKeys(
   { suite, keys }: Secured,
   child: EspSuite,
-  seed: { readonly Ni: Uint8Array; readonly Nr: Uint8Array; readonly shared?: Secret | undefined },
+  seed: {
+    readonly Ni: Uint8Array;
+    readonly Nr: Uint8Array;
+    readonly shared?: Secret | undefined;
+    readonly additional?: readonly Secret[] | undefined;
+  },
 ): { toInitiator: DirectionKeys; toResponder: DirectionKeys } {
-  const { Ni, Nr, shared } = seed;
-  const { initiatorToResponder, responderToInitiator } = keymat(suite.prf, keys.SK_d, child, Ni, Nr, shared);
+  const { Ni, Nr, shared, additional } = seed;
+  const made = keymat(suite.prf, keys.SK_d, child, Ni, Nr, shared, additional);
+  const { initiatorToResponder, responderToInitiator } = made;
   return { toInitiator: responderToInitiator, toResponder: initiatorToResponder };
 }
 
 export type Signed = Omit<SignedOctets, "SK_p">;
+/** What of an IKE SA signs. */
+export interface Signing {
+  readonly suite: IkeSuite;
+  readonly keys: Pick<IkeKeys, "SK_pi" | "SK_pr">;
+}
 
 /** AUTH of one side with a pre-shared key (§2.15). */
-export function pskAuth(secured: Secured, signer: KeyIds["role"], psk: Secret, signed: Signed): Uint8Array {
+export function pskAuth(secured: Signing, signer: KeyIds["role"], psk: Secret, signed: Signed): Uint8Array {
   return pskAuthOf(secured.suite.prf, psk, { ...signed, SK_p: signerKey(secured, signer) });
 }
 
 export function verifyPskAuth(
-  secured: Secured,
+  secured: Signing,
   signer: KeyIds["role"],
   psk: Secret,
   signed: Signed,
@@ -156,6 +206,6 @@ export function verifyPskAuth(
   return verifyPskAuthOf(secured.suite.prf, psk, { ...signed, SK_p: signerKey(secured, signer) }, auth);
 }
 
-function signerKey({ keys }: Secured, signer: KeyIds["role"]): Secret {
+function signerKey({ keys }: Signing, signer: KeyIds["role"]): Secret {
   return signer === "initiator" ? keys.SK_pi : keys.SK_pr;
 }

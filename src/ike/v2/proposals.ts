@@ -4,6 +4,7 @@
  */
 import { err, ok, type Result } from "../../core/result.ts";
 import {
+  type AdditionalMethod,
   DhGroup,
   dhById,
   EncryptionAlgorithm,
@@ -17,6 +18,7 @@ import {
   IntegrityAlgorithm,
   integById,
   integrityKeyword,
+  kemById,
   ProtocolId,
   prfById,
   prfKeyword,
@@ -33,6 +35,8 @@ export interface Scope<U extends Use> {
   readonly pfs: boolean;
   /** Octets of SPI that each proposal must carry: 0 for a first IKE SA, 8 when rekeying it, 4 for ESP. */
   readonly spiBytes: 0 | 4 | 8;
+  /** False when the peer cannot do additional key exchanges here (RFC 9370 §2.2.1); with `pfs` only. */
+  readonly additional?: boolean;
 }
 
 export type SuiteOf<U extends Use> = U extends "ike" ? IkeSuite : EspSuite;
@@ -70,6 +74,7 @@ export function offer(
       ...p.prf.map((id) => transform(T.PRF, id)),
       ...p.integrity.map((id) => transform(T.INTEG, id)),
       ...(scope.pfs ? p.groups.map((id) => transform(T.DH, id)) : []),
+      ...(scope.pfs ? additionalOf(p).flatMap((a) => a.methods.map((id) => transform(a.type, id))) : []),
       ...(scope.use === "esp" ? esnOf(p).map((id) => transform(T.ESN, id)) : []),
     ],
   }));
@@ -126,9 +131,14 @@ export function checkAnswer<U extends Use>(
       return err(`${kindName(t.type)} is chosen twice`);
   }
   for (const type of new Set(asked.transforms.map((t) => t.type))) {
-    if (!chosen.transforms.some((t) => t.type === type))
+    const optional = asked.transforms.some((o) => o.type === type && isNone(o));
+    if (!optional && !chosen.transforms.some((t) => t.type === type))
       return err(`${kindName(type)} is missing in the answer`);
   }
+  // RFC 9370 §2.2.1: no method is done twice.
+  const methods = chosen.transforms.filter((t) => isKeyExchange(t.type) && !isNone(t)).map((t) => t.id);
+  const twice = methods.find((id, i) => methods.indexOf(id) < i);
+  if (twice !== undefined) return err(`${groupKeyword(twice)} is chosen for two key exchanges`);
   return ok(suiteOf(scope, chosen.transforms));
 }
 
@@ -146,6 +156,9 @@ export function formatOffer(p: Proposal): string {
     integrity: ids(T.INTEG).filter((id) => id !== IntegrityAlgorithm.code.NONE),
     prf: ids(T.PRF),
     groups: ids(T.DH).filter((id) => id !== DhGroup.code.NONE),
+    additionalKeyExchanges: additionalTypes
+      .map((type) => ({ type, methods: ids(type) }))
+      .filter(({ methods }) => methods.length > 0),
     esn: ids(T.ESN),
   });
 }
@@ -174,7 +187,7 @@ function compare(scope: Scope<Use>, ours: ProposalSettings, theirs: Proposal): C
   const chosen: Transform[] = [];
   const usable = theirs.transforms.filter((t) => (t.unknownAttributes?.length ?? 0) === 0);
   for (const wanted of wantedOf(scope, ours)) {
-    const theirTransforms = usable.filter((t) => t.type === wanted.type);
+    const theirTransforms = usable.filter((t) => t.type === wanted.type && !isTaken(t, chosen));
     const found = wanted.acceptable.flatMap((a) => theirTransforms.filter((t) => sameTransform(a, t)))[0];
     if (found) chosen.push(found);
     else if (theirTransforms.length > 0 || !wanted.mayBeAbsent)
@@ -208,6 +221,7 @@ function wantedOf(scope: Scope<Use>, ours: ProposalSettings): Wanted[] {
     mayBeAbsent: false,
   });
   const groups = ours.groups.filter((id) => dhById.get(id)?.implemented[use]);
+  const additional = scope.pfs ? wantedAdditional(scope, ours) : [];
   const wanted: Wanted[] = [
     {
       type: T.ENCR,
@@ -228,22 +242,45 @@ function wantedOf(scope: Scope<Use>, ours: ProposalSettings): Wanted[] {
         ours.prf.filter((id) => prfById.get(id)?.implemented.ike),
       ),
       list(T.DH, groups),
+      ...additional,
     );
     return wanted;
   }
   if (scope.pfs) wanted.push(groups.length > 0 ? list(T.DH, groups) : none(T.DH));
+  wanted.push(...additional);
   // An offer without the type means 32-bit sequence numbers, as before RFC 4304.
   wanted.push({ type: T.ESN, acceptable: esnOf(ours).map((id) => transform(T.ESN, id)), mayBeAbsent: true });
   return wanted;
 }
 
+/** Of each type, also of those that we do not ask for: the peer's offer may leave it to us. */
+function wantedAdditional({ use, additional }: Scope<Use>, ours: ProposalSettings): Wanted[] {
+  return additionalTypes.map((type) => {
+    const methods = additionalOf(ours).find((a) => a.type === type)?.methods ?? [DhGroup.code.NONE];
+    const acceptable = methods
+      .filter((id) => id === DhGroup.code.NONE || additional !== false)
+      .filter((id) => id === DhGroup.code.NONE || (dhById.get(id) ?? kemById.get(id))?.implemented[use])
+      .map((id) => transform(type, id));
+    return { type, acceptable, mayBeAbsent: methods.includes(DhGroup.code.NONE) };
+  });
+}
+
+/** RFC 9370 §2.2.1: no method is done twice. */
+function isTaken(t: Transform, chosen: readonly Transform[]): boolean {
+  return isAdditional(t.type) && !isNone(t) && chosen.some((c) => isKeyExchange(c.type) && c.id === t.id);
+}
+
 function suiteOf<U extends Use>(scope: Scope<U>, transforms: readonly Transform[]): SuiteOf<U> {
   const id = (type: number) => transforms.find((t) => t.type === type)?.id ?? 0;
+  const methods: AdditionalMethod[] = (scope.pfs ? additionalTypes : [])
+    .map((type) => ({ type, method: id(type) }))
+    .filter(({ method }) => method !== DhGroup.code.NONE);
   const common = {
     encr: id(T.ENCR),
     keyBits: transforms.find((t) => t.type === T.ENCR)?.keyBits,
     integ: id(T.INTEG),
     group: scope.pfs ? id(T.DH) : 0,
+    ...(methods.length > 0 && { additional: methods }),
   };
   const suite: IkeSuite | EspSuite =
     scope.use === "ike" ? { ...common, prf: id(T.PRF) } : { ...common, esn: id(T.ESN) === EsnValue.code.ESN };
@@ -276,7 +313,11 @@ const T = TransformType.code;
 const protocolOf = (use: Use): number => (use === "ike" ? ProtocolId.code.IKE : ProtocolId.code.ESP);
 const esnOf = (p: ProposalSettings): readonly number[] =>
   p.esn && p.esn.length > 0 ? p.esn : [EsnValue.code.ESN, EsnValue.code.NO_ESN];
-const isNone = (t: Transform): boolean => t.id === 0 && (t.type === T.INTEG || t.type === T.DH);
+const additionalTypes = [T.ADDKE1, T.ADDKE2, T.ADDKE3, T.ADDKE4, T.ADDKE5, T.ADDKE6, T.ADDKE7];
+const additionalOf = (p: ProposalSettings) => p.additionalKeyExchanges ?? [];
+const isAdditional = (type: number): boolean => type >= T.ADDKE1 && type <= T.ADDKE7;
+const isKeyExchange = (type: number): boolean => type === T.DH || isAdditional(type);
+const isNone = (t: Transform): boolean => t.id === 0 && (t.type === T.INTEG || isKeyExchange(t.type));
 const kindName = (type: number): string => kindOf.get(type)?.name ?? TransformType.nameOf(type);
 
 const kindOf: ReadonlyMap<number, { readonly name: string; format(t: Transform): string }> = new Map([
@@ -292,5 +333,15 @@ const kindOf: ReadonlyMap<number, { readonly name: string; format(t: Transform):
   [T.PRF, { name: "PRF", format: (t: Transform) => prfKeyword(t.id) }],
   [T.INTEG, { name: "integrity", format: (t: Transform) => integrityKeyword(t.id) }],
   [T.DH, { name: "DH group", format: (t: Transform) => groupKeyword(t.id) }],
+  ...additionalTypes.map(
+    (type, i) =>
+      [
+        type,
+        {
+          name: `additional key exchange ${i + 1}`,
+          format: (t: Transform) => (t.id === 0 ? "none" : groupKeyword(t.id)),
+        },
+      ] as const,
+  ),
   [T.ESN, { name: "sequence numbers", format: (t: Transform) => (t.id === 1 ? "esn" : "noesn") }],
 ]);

@@ -11,8 +11,8 @@ import {
   decodePayloads,
   findPayload,
   MAX_FRAGMENTS,
+  openBody,
   openFragment,
-  openSk,
   type PlainPayload,
   type SkfPayload,
   type SkOpener,
@@ -26,6 +26,8 @@ export interface Opened {
   readonly payloads: readonly PlainPayload[] | "malformed";
   /** What a repetition of the message begins with: its datagram, or that of its first fragment. */
   readonly datagram: Uint8Array;
+  /** What was encrypted, put together; empty when it is malformed. */
+  readonly content: Uint8Array;
 }
 
 /** `incomplete`: a fragment was kept, and others are missing. */
@@ -86,15 +88,16 @@ export class Reassembly {
         if (!fragmentation) return { drop: "fragment" };
         return this.#collect(now, datagram, message, fragment, opener);
       }
-      const payloads = openSk(datagram, message, opener);
-      if (!payloads) return { drop: "not_authentic" };
+      const sk = findPayload(message.payloads, "SK");
+      const content = sk && openBody(datagram, sk, opener);
+      if (!content) return { drop: "not_authentic" };
       this.discard();
-      return { payloads, datagram };
+      return { payloads: decodePayloads(sk.firstPayload, content), datagram, content };
     } catch (error) {
       // It is thrown only after the integrity check has passed.
       if (!(error instanceof WireError)) throw error;
       this.discard();
-      return { payloads: "malformed", datagram };
+      return { payloads: "malformed", datagram, content: nothing };
     }
   }
 
@@ -148,13 +151,16 @@ export class Reassembly {
     }
     this.discard();
     try {
-      return { payloads: decodePayloads(parts[0]!.firstPayload, content), datagram: first };
+      const payloads = decodePayloads(parts[0]!.firstPayload, content);
+      return { payloads, datagram: first, content };
     } catch (error) {
-      if (error instanceof WireError) return { payloads: "malformed", datagram: first };
+      if (error instanceof WireError) return { payloads: "malformed", datagram: first, content: nothing };
       throw error;
     }
   }
 }
+
+const nothing = new Uint8Array(0);
 
 /** True for an authentic first fragment: what stands for its message when that comes again (RFC 7383 §2.6.1). */
 export function isFirstFragment(datagram: Uint8Array, message: DecodedMessage, opener: SkOpener): boolean {

@@ -20,8 +20,18 @@ export interface ProposalSettings {
   readonly integrity: readonly number[];
   readonly prf: readonly number[];
   readonly groups: readonly number[];
+  /** RFC 9370: ADDKE types, ascending, each with its methods; 0 (NONE) means that it may be left out. */
+  readonly additionalKeyExchanges?: readonly { readonly type: number; readonly methods: readonly number[] }[];
   /** EsnValue numbers of an ESP proposal; absent or empty: extended preferred, 32-bit accepted. */
   readonly esn?: readonly number[];
+}
+
+export interface PpkSettings {
+  /** PPK_ID of the type PPK_ID_FIXED, without the type. */
+  readonly id: Uint8Array;
+  readonly secret: Secret;
+  /** No IKE SA comes up without it. */
+  readonly required: boolean;
 }
 
 export interface PeerSettings {
@@ -38,6 +48,8 @@ export interface PeerSettings {
   /** The peer may call from anywhere: any-address and DNS peers, matched after those with a fitting address. */
   readonly roaming: boolean;
   readonly psk: Secret;
+  /** A postquantum preshared key beside it (RFC 8784). */
+  readonly ppk?: PpkSettings | undefined;
   /** undefined: our outer address. */
   readonly localId: Identity | undefined;
   /** undefined: the peer's outer address, or anybody when it is roaming. */
@@ -115,6 +127,8 @@ export interface EndpointLimits {
   /** Octets of one message in fragments that are collected at most, and how long, from its first fragment. */
   readonly reassemblyBytes: number;
   readonly reassemblyMs: number;
+  /** How long a negotiation of the peer waits for its next additional key exchange (RFC 9370 §2.2.4). */
+  readonly followUpMs: number;
   /** How long after the first CHILD_SA is up its rekey is rehearsed, ±50 %. */
   readonly rehearsalMs: number;
   /** After TEMPORARY_FAILURE or a collision, jittered. */
@@ -150,6 +164,7 @@ export const defaultLimits: EndpointLimits = {
   fragmentIpBytes: 1280,
   reassemblyBytes: 32_768,
   reassemblyMs: 30_000,
+  followUpMs: 30_000,
   rehearsalMs: 3_000,
   rekeyRetryMs: 10_000,
   refusedRetryMs: 30_000,

@@ -17,6 +17,7 @@ export function timersDeadline(sa: IkeSa): Instant | undefined {
   if (state.name !== "ESTABLISHED") return at;
   for (const child of sa.children.values()) at = earlier(at, childDeadline(child));
   at = earlier(at, livenessAt(sa));
+  at = earlier(at, sa.followUps.deadline);
   const own = [sa.rekeyAt, sa.reauthAt, sa.expiresAt, sa.childlessAt, sa.supersededAt, sa.keepaliveAt];
   for (const each of [...own, sa.pairs?.at]) at = earlier(at, each);
   return at;
@@ -46,6 +47,7 @@ export function onTimers(sa: IkeSa, now: Instant): void {
     onSuperseded(sa, now);
     if (!sa.established) return;
   }
+  sa.followUps.handleTimeout(now);
   for (const child of [...sa.children.values()]) onChildTimeout(sa, child, now);
   if (due(sa.reauthAt, now)) {
     sa.reauthAt = undefined;
@@ -65,7 +67,7 @@ export function onTimers(sa: IkeSa, now: Instant): void {
 
 function expireState(sa: IkeSa, now: Instant, name: StateName): void {
   if (name === "REKEYED" || name === "CONTENDING") sa.requestDelete(now, "rekeyed");
-  else if (name === "HALF_OPEN") sa.end(now, "unreachable");
+  else if (sa.halfOpen) sa.end(now, "unreachable");
   else sa.host.forget(sa);
 }
 

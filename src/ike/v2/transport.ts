@@ -105,8 +105,9 @@ export class Transport {
       this.#pump(now);
       return;
     }
-    const payloads = this.#open(this.#responsesIn, now, datagram, message)?.payloads;
-    if (!payloads) return;
+    const opened = this.#open(this.#responsesIn, now, datagram, message);
+    if (!opened) return;
+    const { payloads, content } = opened;
     this.#sa.lastHeardAt = now;
     this.#outstanding = undefined;
     const critical = payloads === "malformed" ? undefined : findUnknownCritical(payloads);
@@ -123,7 +124,8 @@ export class Transport {
       this.#sa.fail(now, failureOf(this.#sa, code, { difference: `${out.exchange.name}: ${problem}` }));
       return;
     }
-    out.exchange.onResponse(this.#sa, now, { header, payloads, local, remote, datagram });
+    const whole = { header, payloads, local, remote, datagram: opened.datagram, content };
+    out.exchange.onResponse(this.#sa, now, whole);
     this.#sa.deletedEarly.clear();
     onAnswerFrom(this.#sa, now, { local, remote });
     this.#pump(now);
@@ -149,7 +151,7 @@ export class Transport {
     }
     const opened = this.#open(this.#requestsIn, now, datagram, message);
     if (!opened) return;
-    const { payloads } = opened;
+    const { payloads, content } = opened;
     this.#sa.lastHeardAt = now;
     this.#nextIn++;
     const reply = (answer: readonly PlainPayload[]) => {
@@ -158,12 +160,13 @@ export class Transport {
       const datagrams = this.#encode(ends, header.exchangeType, header.messageId, true, answer);
       this.#lastAnswer = { request, datagrams };
       this.#send(local, remote, datagrams);
+      return { datagram: datagrams[0]!, payloads: answer };
     };
 
     const critical = payloads === "malformed" ? undefined : findUnknownCritical(payloads);
     if (critical) {
       // §2.5: the request is rejected as a whole. Only IKE_AUTH takes its IKE SA with it (§2.21.2).
-      const fatal = this.#sa.is("HALF_OPEN");
+      const fatal = this.#sa.halfOpen;
       reply([notify(NotifyType.code.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical.type))]);
       const difference = `${exchange.name}: critical payload ${critical.type} is unknown here`;
       const record = failureOf(this.#sa, "UNSUPPORTED_CRITICAL_PAYLOAD", { difference });
@@ -182,10 +185,11 @@ export class Transport {
       return;
     }
 
-    const answer = exchange.onRequest(this.#sa, now, { header, payloads, local, remote, datagram });
-    reply(answer.payloads);
+    const whole = { header, payloads, local, remote, datagram: opened.datagram, content };
+    const answer = exchange.onRequest(this.#sa, now, whole);
+    const sent = reply(answer.payloads);
     if (this.#sa.established) this.#sa.followPeer(now, local, remote);
-    answer.afterwards?.();
+    answer.afterwards?.(sent);
     this.#pump(now);
   }
 
@@ -308,6 +312,7 @@ export class Transport {
         giveUpAt,
         sent: 1,
       };
+      exchange.onSent?.(this.#sa, { datagram: datagrams[0]!, payloads });
       this.#send(this.#sa.local, this.#sa.remote, datagrams);
     }
   }
@@ -315,9 +320,7 @@ export class Transport {
   #patienceMs(exchange: InitiatedExchange): number {
     const { setupMs, deleteMs, establishedMs = this.#sa.peer?.answerTimeoutMs } = this.#sa.host.limits;
     if (this.#sa.is("DELETING")) return deleteMs;
-    return exchange.type === ExchangeType.code.IKE_SA_INIT || exchange.type === ExchangeType.code.IKE_AUTH
-      ? setupMs
-      : (establishedMs ?? setupMs);
+    return setupTypes.includes(exchange.type) ? setupMs : (establishedMs ?? setupMs);
   }
 
   #encode(
@@ -407,6 +410,8 @@ export class Transport {
   }
 }
 
+const { IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH } = ExchangeType.code;
+const setupTypes: readonly number[] = [IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH];
 /** So many unanswered copies of a request, after 1.4 seconds, mean that its path may be broken. */
 const suspectAfter = 3;
 

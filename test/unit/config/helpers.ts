@@ -14,7 +14,10 @@ export function input(text: string, more: Partial<ParseInput> = {}): ParseInput 
     text,
     file: "culvert.yaml",
     fileMode: 0o600,
-    readSecret: () => ({ ok: true, bytes: bytes("a key of twenty letters\n"), mode: 0o600 }),
+    readSecret: (path) => {
+      const text = path.endsWith(".ppk") ? "0123456789abcdef".repeat(4) : "a key of twenty letters";
+      return { ok: true, bytes: bytes(`${text}\n`), mode: 0o600 };
+    },
     random: countingRandom(),
     ...more,
   };

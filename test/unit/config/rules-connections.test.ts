@@ -300,14 +300,6 @@ check("connections", inConnection, [
         "healthCheck: {enabled: true, source: 10.1.0.1, destination: 10.2.0.1}",
         "connections.hq-branch.healthCheck.enabled: true: false (this build has no health checks)",
       ],
-      [
-        "ipsec: {proposals: [aes128gcm16, aes128-sha256-x25519-ke1_mlkem768]}",
-        "connections.hq-branch.ipsec.proposals[1]: aes128-sha256-x25519-ke1_mlkem768: algorithms of this build; it does not have ke1_mlkem768",
-      ],
-      [
-        "ike: {proposals: [aes256gcm16-prfsha256-x25519-ke1_mlkem768]}",
-        "connections.hq-branch.ike.proposals[0]: aes256gcm16-prfsha256-x25519-ke1_mlkem768: algorithms of this build; it does not have ke1_mlkem768",
-      ],
     ],
   },
 ]);

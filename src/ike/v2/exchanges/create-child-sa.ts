@@ -9,11 +9,15 @@
  * then know of each other: a side that answers after its own rekey is through is deleting the old SA, and refuses
  * (§2.25.1), so that two results exist only if each side answered before it was answered.
  */
+
 import type { FailureRecord } from "../../../core/failure.ts";
+import { err, ok } from "../../../core/result.ts";
+import type { Secret } from "../../../core/secret.ts";
 import type { Instant } from "../../../core/time.ts";
 import { intersectSelectors, type TrafficSelector } from "../../../core/traffic-selector.ts";
 import type { KeyPair } from "../../../crypto/index.ts";
 import {
+  type AdditionalMethod,
   ExchangeType,
   isErrorNotify,
   NotifyType,
@@ -30,10 +34,13 @@ import {
 import {
   acceptChild,
   type ChildOffer,
+  type ChildSeed,
   childOfferPayloads,
   decideChild,
+  decisionPayloads,
   installDecision,
   offerChild,
+  readAnswer,
   refusalOf,
 } from "../child-negotiation.ts";
 import {
@@ -68,6 +75,7 @@ import { endRehearsal, onRehearsalUnanswered, reportRekeyFailure } from "../rehe
 import { isSubset } from "../selectors.ts";
 import { confirmContender } from "../succession.ts";
 import { agreeKey, nonceBytes, refuse, refusedDelay, retryDelay } from "./create-child-common.ts";
+import { followUp } from "./ike-followup-ke.ts";
 import { ikeRekeyName, ikeRekeyRules, onIkeRekey } from "./rekey-ike-sa.ts";
 
 const type = ExchangeType.code.CREATE_CHILD_SA;
@@ -106,12 +114,8 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
 }
 
 function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], replaced?: ChildSa): Answer {
-  // Bounds what an authenticated peer can make us keep.
-  const { children } = sa.host.limits;
-  if (sa.children.size >= (replaced ? 2 * children : children)) return refuseChildOverLimit(sa);
-  // Both sides miss the same CHILD_SA and ask for it at once: the initiator's request is the one that counts.
-  if (!replaced && sa.role === "initiator" && isAskedFor(sa, payloads))
-    return refuse(NotifyType.code.TEMPORARY_FAILURE);
+  const refusal = obstacle(sa, payloads, replaced);
+  if (refusal !== undefined) return refusal;
   const decision = decideChild(sa, payloads, laterChildSa, replaced);
   if (!decision.ok) {
     sa.host.emit({ kind: "failure", sa, record: decision.error.record });
@@ -121,22 +125,56 @@ function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], 
   if (!agreed.ok) return agreed.error;
   const Nr = sa.host.random.bytes(nonceBytes);
   const Ni = Uint8Array.from(findPayload(payloads, "Nonce")!.nonce);
-  const seed = { Ni, Nr, shared: agreed.value.shared };
-  const installed = installDecision(sa, now, decision.value, seed, replaced?.spiIn);
-  const { child } = installed;
-  if (!replaced && isDuplicate(sa, child, 0)) standBeside(sa, now, child);
-  const [saPayload, ...selectors] = installed.payloads;
-  agreed.value.shared?.wipe();
-  return {
-    payloads: [saPayload!, { kind: "Nonce", nonce: Nr }, ...agreed.value.payloads, ...selectors],
-    afterwards:
-      replaced &&
-      (() => {
-        if (sa.underWay === childRekeyName(replaced))
-          contend(sa, now, replaced, { child, lowestNonce: lowerNonce(Ni, Nr) });
-        markRekeyed(sa, now, replaced, child);
-      }),
+  const { shared } = agreed.value;
+  const spiIn = sa.host.allocateSpi();
+  const [saPayload, ...selectors] = decisionPayloads(decision.value, spiIn);
+  const said = [saPayload!, { kind: "Nonce", nonce: Nr } as const, ...agreed.value.payloads, ...selectors];
+  const make = (at: Instant, additional: readonly Secret[]) => {
+    const seed = { Ni, Nr, shared, additional };
+    const child = installDecision(sa, at, decision.value, seed, spiIn, replaced?.spiIn);
+    shared?.wipe();
+    if (!replaced) {
+      if (isDuplicate(sa, child, 0)) standBeside(sa, at, child);
+      return undefined;
+    }
+    return () => {
+      if (sa.underWay === childRekeyName(replaced))
+        contend(sa, at, replaced, { child, lowestNonce: lowerNonce(Ni, Nr) });
+      markRekeyed(sa, at, replaced, child);
+    };
   };
+  const { additional } = decision.value.suite;
+  if (!additional) return { payloads: said, afterwards: make(now, []) };
+
+  const abandon = () => {
+    sa.host.releaseSpi(spiIn);
+    shared?.wipe();
+  };
+  const complete = (at: Instant, secrets: readonly Secret[]) => {
+    // The request was made before these exchanges: what would be refused by now is refused.
+    const refusal = obstacle(sa, payloads, replaced);
+    if (refusal === undefined) return ok(make(at, secrets));
+    abandon();
+    return err(refusal);
+  };
+  return { payloads: [...said, sa.followUps.begin(now, { methods: additional, complete, abandon })] };
+}
+
+/** Why a CHILD_SA, or one in the place of `replaced`, cannot be made now. */
+function obstacle(
+  sa: IkeSa,
+  payloads: readonly PlainPayload[],
+  replaced: ChildSa | undefined,
+): Answer | undefined {
+  const gone = replaced && (replaced.state.name !== "INSTALLED" || !sa.children.has(replaced.spiIn));
+  if (gone || sa.hasExchange(ikeRekeyName)) return refuse(NotifyType.code.TEMPORARY_FAILURE);
+  // Bounds what an authenticated peer can make us keep.
+  const { children } = sa.host.limits;
+  if (sa.children.size >= (replaced ? 2 * children : children)) return refuseChildOverLimit(sa);
+  // Both sides miss the same CHILD_SA and ask for it at once: the initiator's request is the one that counts.
+  if (!replaced && sa.role === "initiator" && isAskedFor(sa, payloads))
+    return refuse(NotifyType.code.TEMPORARY_FAILURE);
+  return undefined;
 }
 
 function onChildRekey(
@@ -182,6 +220,8 @@ class CreateChild implements InitiatedExchange {
   #since: Instant = 0;
   #offer: ChildOffer | undefined;
   #keyPair: KeyPair | undefined;
+  /** The first secret, while additional key exchanges are under way. */
+  #shared: Secret | undefined;
 
   constructor(replaced: ChildSa | undefined, ask: Ask | undefined, wantedGroup: number | undefined) {
     this.name = replaced ? childRekeyName(replaced) : newChildName;
@@ -246,17 +286,59 @@ class CreateChild implements InitiatedExchange {
     }
     const Nr = Uint8Array.from(nonce!.nonce);
     const seed = { Ni: this.#Ni!, Nr, shared: chosenGroup === 0 ? undefined : shared };
+    this.#keyPair?.wipe();
+    const answer = readAnswer(sa, offered, payloads);
+    const additional = answer.ok ? answer.value.suite.additional : undefined;
+    if (additional) this.#followUp(sa, now, additional, payloads, seed);
+    else this.#conclude(sa, now, payloads, seed);
+  }
+
+  /** The peer agreed to more key exchanges: they come first. */
+  #followUp(
+    sa: IkeSa,
+    now: Instant,
+    methods: readonly AdditionalMethod[],
+    payloads: readonly PlainPayload[],
+    seed: ChildSeed,
+  ): void {
+    const old = this.#replaced;
+    this.#shared = seed.shared;
+    const onBroken = (_: IkeSa, at: Instant, problem: string) => {
+      this.onAbandon(sa);
+      if (old) concede(sa, old);
+      const difference = `CREATE_CHILD_SA: ${problem}`;
+      this.#failed(sa, at, 0, failureOf(sa, "PEER_PROTOCOL_ERROR", { difference }));
+    };
+    const problem = followUp(sa, now, methods, payloads, {
+      name: this.name,
+      onKeys: (_, at, additional) => {
+        if (sa.established) this.#conclude(sa, at, payloads, { ...seed, additional });
+        else this.onAbandon(sa);
+      },
+      onRefused: (_, at, error) => {
+        if (sa.established) this.#onRefusal(sa, at, error);
+        else this.onAbandon(sa);
+      },
+      onBroken,
+      onTimeout: (_, at) => this.onTimeout(sa, at),
+      onAbandon: () => this.onAbandon(sa),
+    });
+    if (problem !== undefined) onBroken(sa, now, problem);
+  }
+
+  #conclude(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], seed: ChildSeed): void {
+    const old = this.#replaced;
+    const offered = this.#offer!;
     this.#offer = undefined;
     const accepted = acceptChild(sa, now, offered, payloads, seed);
-    shared?.wipe();
-    this.#keyPair?.wipe();
+    seed.shared?.wipe();
     if (!accepted.ok) {
       if (old) concede(sa, old);
       this.#failed(sa, now, 0, accepted.error);
       return;
     }
     const child = accepted.value;
-    if (old) settleRekey(sa, now, old, child, lowerNonce(this.#Ni!, Nr));
+    if (old) settleRekey(sa, now, old, child, lowerNonce(seed.Ni, seed.Nr));
     if (!this.#ask) return;
     // Both sides missed the same CHILD_SA, and the initiator's came first: ours was one too many.
     const redundant = sa.role === "responder" && isDuplicate(sa, child, this.#since);
@@ -273,6 +355,8 @@ class CreateChild implements InitiatedExchange {
     if (old && (old.state.name !== "INSTALLED" || sa.children.get(old.spiIn) !== old)) return;
     switch (error.type) {
       case NotifyType.code.TEMPORARY_FAILURE:
+      // RFC 9370 §2.2.4: the peer has given up waiting for our key exchanges.
+      case NotifyType.code.STATE_NOT_FOUND:
         if (old) retryLater(sa, now, old);
         else sa.pairs!.onPostponed(sa, now, this.#ask!);
         return;
@@ -322,6 +406,7 @@ class CreateChild implements InitiatedExchange {
     this.#offer = undefined;
     this.#keyPair?.wipe();
     this.#keyPair = undefined;
+    this.#shared?.wipe();
   }
 }
 

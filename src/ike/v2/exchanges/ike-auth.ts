@@ -5,6 +5,7 @@
  *                                                  <-- HDR, SK {IDr, AUTH, SAr2, TSi, TSr}
  */
 import { earlier, type Instant } from "../../../core/time.ts";
+import { type PpkKeys, wipePpkKeys } from "../../../crypto/index.ts";
 import { AuthMethod, ExchangeType, isErrorNotify, NotifyType } from "../../../registry/index.ts";
 import {
   type AuthPayload,
@@ -36,7 +37,9 @@ import { notify } from "../notify.ts";
 import { firstAsk, Pairs } from "../pairs.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { mayExpect } from "../peer-table.ts";
+import { adoptPpk, mixedKeys, type Proof, ppkDetails, ppkNotifies, verifyInitiator } from "../ppk.ts";
 import { honourAuthLifetime } from "../reauthentication.ts";
+
 import { scheduleRehearsal } from "../rehearsal.ts";
 import { narrow, sameSelectors } from "../selectors.ts";
 import type { Identity, PeerSettings } from "../settings.ts";
@@ -69,6 +72,8 @@ class IkeAuth implements InitiatedExchange {
   readonly response: PayloadRules = { required: [], optional: [] };
   readonly #signed: SignedMessages;
   #child: ChildOffer | undefined;
+  /** Set while the peer has not said whether it has our PPK. */
+  #mixed: PpkKeys | undefined;
 
   constructor(signed: SignedMessages) {
     this.#signed = signed;
@@ -80,8 +85,13 @@ class IkeAuth implements InitiatedExchange {
     const idi = identityPayload("IDi", localIdentity(sa, peer));
     const expected = remoteIdentity(sa, peer);
     // InitiatorSignedOctets = RealMessage1 | NonceRData | MACedIDForI
-    const octets = { message: this.#signed.request, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi) };
-    const data = pskAuth(sa.secured!, "initiator", peer.psk, octets);
+    const { request: message, intAuth } = this.#signed;
+    const octets = { message, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi), intAuth };
+    const ppk = sa.usesPpk ? peer.ppk : undefined;
+    this.#mixed = ppk && mixedKeys(sa, ppk);
+    const { suite, keys } = sa.secured!;
+    const signing = { suite, keys: { ...keys, ...this.#mixed } };
+    const data = pskAuth(signing, "initiator", peer.psk, octets);
     const childless = peer.childless === "force";
     if (!childless) this.#child ??= offerChild(sa, peer, firstAsk(sa, peer));
     sa.localId = formatIdPayload(idi);
@@ -89,6 +99,7 @@ class IkeAuth implements InitiatedExchange {
       idi,
       ...(expected ? [identityPayload("IDr", expected)] : []),
       { kind: "AUTH", method: AuthMethod.code.SHARED_KEY_MIC, data },
+      ...(ppk ? ppkNotifies(sa, peer, ppk, octets) : []),
       ...ownToken(sa),
       ...(this.#child ? childOfferPayloads(this.#child) : []),
       // §2.4: only when this is all that we have with the peer.
@@ -116,7 +127,16 @@ class IkeAuth implements InitiatedExchange {
     }
     // ResponderSignedOctets = RealMessage2 | NonceIData | MACedIDForR
     const { Ni } = sa.secured!;
-    const octets = { message: this.#signed.response, peerNonce: Ni, restOfIdPayload: restOfIdPayload(idr) };
+    const { response: message, intAuth } = this.#signed;
+    const octets = { message, peerNonce: Ni, restOfIdPayload: restOfIdPayload(idr), intAuth };
+    if (this.#mixed && findNotify(payloads, NotifyType.code.PPK_IDENTITY)) {
+      adoptPpk(sa, this.#mixed);
+      this.#mixed = undefined;
+    } else if (sa.usesPpk && peer.ppk?.required) {
+      const details = ppkDetails(peer, "the peer does not have the PPK");
+      return this.#refuse(sa, now, NotifyType.code.AUTHENTICATION_FAILED, "PPK_MISMATCH", details);
+    }
+    this.#dropMixed();
     if (!isAuthentic(sa, peer, "responder", auth, octets))
       return this.#refuse(sa, now, NotifyType.code.AUTHENTICATION_FAILED, authCode(auth), authDetails(auth));
 
@@ -154,7 +174,7 @@ class IkeAuth implements InitiatedExchange {
   /** The peer refused in an answer that only it can have encrypted; without AUTH it proves no more than that. */
   #onRefusal(sa: IkeSa, now: Instant, error: NotifyPayload): "done" {
     const theirs = [NotifyType.nameOf(error.type)];
-    const ours = [`our identity ${sa.localId}`];
+    const ours = [`our identity ${sa.localId}`, ...(this.#mixed ? ppkDetails(sa.peer!, "").ours : [])];
     const offered = this.#child && childTerms(this.#child.proposals, endsOf(this.#child));
     this.onAbandon(sa);
     const difference = `IKE_AUTH: the peer answers ${theirs}`;
@@ -190,6 +210,12 @@ class IkeAuth implements InitiatedExchange {
   onAbandon(sa: IkeSa): void {
     if (this.#child) sa.host.releaseSpi(this.#child.spiIn);
     this.#child = undefined;
+    this.#dropMixed();
+  }
+
+  #dropMixed(): void {
+    if (this.#mixed) wipePpkKeys(this.#mixed);
+    this.#mixed = undefined;
   }
 }
 
@@ -238,13 +264,23 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   }
   // Several connections may fit by their identities; the key decides, and then what the CHILD_SA is for.
   const { Ni, Nr } = sa.secured!;
-  const theirs = { message: signed.request, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi) };
-  const authentic = auth ? fitting.filter((p) => isAuthentic(sa, p, "initiator", auth, theirs)) : [];
+  const { intAuth } = signed;
+  const theirs = { message: signed.request, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi), intAuth };
+  const proofs = new Map(auth ? fitting.map((p) => [p, verifyInitiator(sa, p, auth, theirs, payloads)]) : []);
+  const authentic = fitting.filter((p) => proofs.get(p)?.ok);
   const peer = bestBySelectors(authentic, payloads);
+  for (const [candidate, proof] of proofs)
+    if (proof.ok && proof.mixed && candidate !== peer) wipePpkKeys(proof.mixed);
   if (!peer) {
-    sa.candidates = [fitting[0]!];
-    return refuse(authCode(auth), authDetails(auth));
+    const without = fitting.find((p) => isProofButForPpk(proofs.get(p)));
+    sa.candidates = [without ?? fitting[0]!];
+    return without
+      ? refuse("PPK_MISMATCH", ppkDetails(without, "the peer has another PPK, or none"))
+      : refuse(authCode(auth), authDetails(auth));
   }
+  const proof = proofs.get(peer)!;
+  const mixed = proof.ok ? proof.mixed : undefined;
+  if (mixed) adoptPpk(sa, mixed);
 
   const childless = !findPayload(payloads, "SA");
   if (childless && peer.childless === "never") {
@@ -264,7 +300,12 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   acceptMobike(sa, peer, payloads);
   const ourId = identityPayload("IDr", localIdentity(sa, peer));
   sa.localId = formatIdPayload(ourId);
-  const octets = { message: signed.response, peerNonce: Ni, restOfIdPayload: restOfIdPayload(ourId) };
+  const octets = {
+    message: signed.response,
+    peerNonce: Ni,
+    restOfIdPayload: restOfIdPayload(ourId),
+    intAuth,
+  };
   const data = pskAuth(sa.secured!, "responder", peer.psk, octets);
   establish(sa, now);
   takeToken(sa, payloads);
@@ -276,6 +317,8 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
     payloads: [
       ourId,
       { kind: "AUTH", method: AuthMethod.code.SHARED_KEY_MIC, data },
+      // RFC 8784 §3: empty, it says that the PPK is used.
+      ...(mixed ? [notify(NotifyType.code.PPK_IDENTITY)] : []),
       ...ownToken(sa),
       // §1.2: without a CHILD_SA the IKE SA still stands.
       ...(child ? (child.ok ? child.value : [notify(child.error.notify)]) : []),
@@ -283,6 +326,10 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
     ],
     afterwards: () => sa.host.onEstablished(sa, now, initialContact),
   };
+}
+
+function isProofButForPpk(proof: Proof | undefined): boolean {
+  return proof !== undefined && !proof.ok && proof.ppk;
 }
 
 // ── Both ───────────────────────────────────────────────────────────────────────────────────────────────────────

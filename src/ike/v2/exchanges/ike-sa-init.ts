@@ -28,6 +28,7 @@ import { secure, sharedSecret } from "../key-material.ts";
 import { detectNat, encapsulates, natDetectionNotifies } from "../nat.ts";
 import { groupData, notify } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
+import { ppkDetails, saysUsePpk, usePpk } from "../ppk.ts";
 import {
   type Choice,
   checkAnswer,
@@ -37,9 +38,11 @@ import {
   groupsOf,
   type Mismatch,
   offer,
+  type Scope,
 } from "../proposals.ts";
 import type { PeerSettings } from "../settings.ts";
-import { authenticate } from "./ike-auth.ts";
+import type { IkeSaState } from "../states.ts";
+import { continueSetup, IntermediateKeys, intermediateSupported } from "./ike-intermediate.ts";
 
 const rules: PayloadRules = { required: ["SA", "KE", "Nonce"], optional: [] };
 export const ikeSaInit = {
@@ -104,6 +107,8 @@ class IkeSaInit implements InitiatedExchange {
       { kind: "Nonce", nonce: this.#Ni },
       ...this.#natDetection,
       fragmentationSupported,
+      ...(offersAdditional(this.#peer) ? [intermediateSupported] : []),
+      ...(this.#peer.ppk ? [usePpk] : []),
       vendorId,
     ];
   }
@@ -181,6 +186,13 @@ class IkeSaInit implements InitiatedExchange {
     const ke = findPayload(payloads, "KE")!;
     if (suite.value.group !== this.#group || ke.dhGroup !== this.#group)
       return refuse(`KE is for ${groupKeyword(ke.dhGroup)}, chosen was ${groupKeyword(suite.value.group)}`);
+    if (suite.value.additional && !supportsIntermediate(payloads))
+      return refuse("additional key exchanges without INTERMEDIATE_EXCHANGE_SUPPORTED");
+    sa.usesPpk = this.#peer.ppk !== undefined && saysUsePpk(payloads);
+    if (this.#peer.ppk?.required && !sa.usesPpk) {
+      const details = ppkDetails(this.#peer, "the peer does not use postquantum preshared keys");
+      return this.#doubt(sa, now, failureOf(sa, "PPK_MISMATCH", details));
+    }
     if (this.#peer.childless === "force" && !findNotify(payloads, NotifyType.code.CHILDLESS_IKEV2_SUPPORTED))
       return this.#doubt(sa, now, failureOf(sa, "CHILDLESS_UNSUPPORTED"));
     const shared = sharedSecret(this.#keyPair!, ke.data);
@@ -210,8 +222,7 @@ class IkeSaInit implements InitiatedExchange {
       sa.remote = { address: sa.remote.address, port: sa.host.nattPort };
     }
     this.#keyPair?.wipe();
-    sa.transition({ name: "AUTH_SENT" }, "IKE_SA_INIT answered");
-    sa.initiate(now, authenticate(signed));
+    continueSetup(sa, now, signed);
     return "done";
   }
 
@@ -259,7 +270,8 @@ export function onIkeSaInitRequest(
 ): InitOutcome {
   const { header, payloads, local, remote, datagram } = message;
   const offered = findPayload(payloads, "SA")!.proposals;
-  const chosen = chooseAmong(candidates, offered);
+  const intermediate = supportsIntermediate(payloads);
+  const chosen = chooseAmong({ ...firstIkeSa, additional: intermediate }, candidates, offered);
   if ("mismatch" in chosen) {
     const subject = { peer: undefined, candidates: candidates.slice(0, 1), remote };
     const record = failureOf(subject, "NO_PROPOSAL_CHOSEN_IKE", {
@@ -287,6 +299,7 @@ export function onIkeSaInitRequest(
   const Nr = host.random.bytes(nonceBytes);
   const path = { ...ids, local, remote };
   const { natTraversal } = peers[0]!;
+  const usesPpk = saysUsePpk(payloads) && peers.some(({ ppk }) => ppk !== undefined);
   // The initiator hashed the SPIs that it knew: ours was still zero.
   const nat = detectNat(payloads, { ...path, spiResponder: 0n }, natTraversal);
   const response = encodeMessage({
@@ -298,6 +311,8 @@ export function onIkeSaInitRequest(
       // A peer that does not ask for NAT traversal is not offered it.
       ...(nat.supported ? natDetectionNotifies(host.random, path, natTraversal) : []),
       ...(supportsFragmentation(payloads) ? [fragmentationSupported] : []),
+      ...(intermediate ? [intermediateSupported] : []),
+      ...(usesPpk ? [usePpk] : []),
       // RFC 6023 §3: said by the responder only.
       ...(peers.some((p) => p.childless !== "never") ? [childlessSupported] : []),
       vendorId,
@@ -306,10 +321,14 @@ export function onIkeSaInitRequest(
   keyPair.wipe();
 
   const signed = { request: Uint8Array.from(datagram), response };
-  const state = { name: "HALF_OPEN", until: now + host.limits.halfOpenMs, signed } as const;
+  const until = now + host.limits.halfOpenMs;
+  const state: IkeSaState = suite.additional
+    ? { name: "INTERMEDIATE", until, signed, exchanges: new IntermediateKeys(suite.additional) }
+    : { name: "HALF_OPEN", until, signed };
   const origin = { role: "responder", now, spiLocal, spiRemote, local, remote, peer: undefined } as const;
   const sa = new IkeSa(host, origin, state);
   sa.candidates = peers;
+  sa.usesPpk = usesPpk;
   sa.nat = nat;
   sa.fragmentation = supportsFragmentation(payloads);
   sa.secured = secure(host.random, ids, suite, { Ni, Nr, shared });
@@ -322,8 +341,17 @@ function supportsFragmentation(payloads: readonly PlainPayload[]): boolean {
   return findNotify(payloads, NotifyType.code.IKEV2_FRAGMENTATION_SUPPORTED) !== undefined;
 }
 
+/** IKE_INTERMEDIATE is for additional key exchanges; without them there is nothing to announce. */
+function offersAdditional({ ikeProposals }: PeerSettings): boolean {
+  return ikeProposals.some((p) => (p.additionalKeyExchanges?.length ?? 0) > 0);
+}
+
+function supportsIntermediate(payloads: readonly PlainPayload[]): boolean {
+  return findNotify(payloads, NotifyType.code.INTERMEDIATE_EXCHANGE_SUPPORTED) !== undefined;
+}
+
 /** The first candidate that can agree decides; whoever else would have chosen the same stays in the running. */
-function chooseAmong(candidates: readonly PeerSettings[], offered: readonly Proposal[]) {
+function chooseAmong(scope: Scope<"ike">, candidates: readonly PeerSettings[], offered: readonly Proposal[]) {
   let mismatch: Mismatch | undefined;
   // Thousands of peers may be behind few different lists of proposals.
   const outcomes = new Map<string, { readonly suite: string | undefined }>();
@@ -331,7 +359,7 @@ function chooseAmong(candidates: readonly PeerSettings[], offered: readonly Prop
   for (const { ikeProposals } of candidates) {
     const key = proposalsKey(ikeProposals);
     if (outcomes.has(key)) continue;
-    const result = choose(firstIkeSa, ikeProposals, offered);
+    const result = choose(scope, ikeProposals, offered);
     outcomes.set(key, { suite: result.ok ? JSON.stringify(result.value.suite) : undefined });
     if (!result.ok) mismatch ??= result.error;
     else decided ??= { text: JSON.stringify(result.value.suite), value: result.value };

@@ -8,9 +8,17 @@
  * stays (§2.8.2). The other is closed by the side that created it, the old one by the creator of the one that stays.
  */
 import { compareBytes } from "../../../core/address.ts";
+import { err, ok } from "../../../core/result.ts";
+import type { Secret } from "../../../core/secret.ts";
 import type { Instant } from "../../../core/time.ts";
 import type { KeyPair } from "../../../crypto/index.ts";
-import { ExchangeType, isErrorNotify, NotifyType } from "../../../registry/index.ts";
+import {
+  type AdditionalMethod,
+  ExchangeType,
+  type IkeSuite,
+  isErrorNotify,
+  NotifyType,
+} from "../../../registry/index.ts";
 import {
   findPayload,
   ikeSpiBytes,
@@ -29,6 +37,7 @@ import { type PayloadRules, violation } from "../payload-rules.ts";
 import { checkAnswer, choose, formatOffer, groupsOf, offer, rekeyedIkeSa } from "../proposals.ts";
 import { inherit, inheritRival, successorOf } from "../succession.ts";
 import { agreeKey, nonceBytes, refuse, refusedDelay, retryDelay } from "./create-child-common.ts";
+import { followUp } from "./ike-followup-ke.ts";
 
 const type = ExchangeType.code.CREATE_CHILD_SA;
 export const ikeRekeyRules: PayloadRules = { required: ["SA", "Nonce", "KE"], optional: [] };
@@ -37,9 +46,7 @@ export const ikeRekeyName = "rekey IKE SA";
 // ── Responder ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 export function onIkeRekey(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[]): Answer {
-  // §2.25.2: not while exchanges of ours about CHILD_SAs are under way, whose outcome the successor would inherit.
-  const colliding = sa.underWay === ikeRekeyName && !sa.rival;
-  if (!sa.idle && !colliding) return refuse(NotifyType.code.TEMPORARY_FAILURE);
+  if (!sa.idle && !collides(sa)) return refuse(NotifyType.code.TEMPORARY_FAILURE);
   const peer = sa.peer!;
   const chosen = choose(rekeyedIkeSa, peer.ikeProposals, findPayload(payloads, "SA")!.proposals);
   if (!chosen.ok) {
@@ -61,27 +68,45 @@ export function onIkeRekey(sa: IkeSa, now: Instant, payloads: readonly PlainPayl
   const Nr = sa.host.random.bytes(nonceBytes);
   const Ni = Uint8Array.from(findPayload(payloads, "Nonce")!.nonce);
   const ids = { role: "responder", spiInitiator: spiRemote, spiResponder: spiLocal } as const;
-  const secured = secureRekeyed(sa.host.random, sa.secured!, ids, suite, {
-    Ni,
-    Nr,
-    shared: agreed.value.shared!,
-  });
-  return {
-    payloads: [
-      { kind: "SA", proposals: [{ ...proposal, spi: ikeSpiBytes(spiLocal) }] },
-      { kind: "Nonce", nonce: Nr },
-      ...agreed.value.payloads,
-    ],
-    afterwards: () => {
-      const until = now + sa.host.limits.rekeyedMs;
+  const shared = agreed.value.shared!;
+  const make = (at: Instant, additional: readonly Secret[]) => {
+    const agreement = { Ni, Nr, shared, additional };
+    const secured = secureRekeyed(sa.host.random, sa.secured!, ids, suite, agreement);
+    const colliding = collides(sa);
+    return () => {
+      const until = at + sa.host.limits.rekeyedMs;
       const state = colliding
         ? ({ name: "CONTENDING", until, old: sa } as const)
-        : ({ name: "ESTABLISHED", since: now } as const);
-      const successor = successorOf(sa, now, { role: "responder", spiLocal, spiRemote, secured }, state);
+        : ({ name: "ESTABLISHED", since: at } as const);
+      const successor = successorOf(sa, at, { role: "responder", spiLocal, spiRemote, secured }, state);
       sa.rival = { sa: successor, lowestNonce: lowerNonce(Ni, Nr) };
-      if (!colliding) inheritRival(sa, now);
-    },
+      if (!colliding) inheritRival(sa, at);
+    };
   };
+  const said: PlainPayload[] = [
+    { kind: "SA", proposals: [{ ...proposal, spi: ikeSpiBytes(spiLocal) }] },
+    { kind: "Nonce", nonce: Nr },
+    ...agreed.value.payloads,
+  ];
+  const { additional } = suite;
+  if (!additional) return { payloads: said, afterwards: make(now, []) };
+
+  const abandon = () => shared.wipe();
+  const complete = (at: Instant, secrets: readonly Secret[]) => {
+    // What would be refused by now is refused.
+    if (sa.idle || collides(sa)) return ok(make(at, secrets));
+    abandon();
+    return err(refuse(NotifyType.code.TEMPORARY_FAILURE));
+  };
+  return { payloads: [...said, sa.followUps.begin(now, { methods: additional, complete, abandon })] };
+}
+
+/**
+ * Both sides rekey at once. With any other exchange of ours under way the peer has to wait (§2.25.2): it may be about
+ * CHILD_SAs, and the successor would inherit what comes of it.
+ */
+function collides(sa: IkeSa): boolean {
+  return sa.underWay === ikeRekeyName && !sa.rival;
 }
 
 // ── Initiator ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -101,6 +126,8 @@ class IkeRekey implements InitiatedExchange {
   #Ni: Uint8Array | undefined;
   #proposals: Proposal[] = [];
   #keyPair: KeyPair | undefined;
+  /** The first secret, while additional key exchanges are under way. */
+  #shared: Secret | undefined;
 
   constructor(wantedGroup: number | undefined) {
     this.#wantedGroup = wantedGroup;
@@ -132,14 +159,16 @@ class IkeRekey implements InitiatedExchange {
       this.#onRefusal(sa, now, error);
     } else {
       const problem = this.#accept(sa, now, payloads, keyPair);
-      if (problem !== undefined) {
-        const difference = `IKE SA rekey: ${problem}`;
-        sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "PEER_PROTOCOL_ERROR", { difference }) });
-        this.#failed(sa, now);
-      }
+      if (problem !== undefined) this.#onBroken(sa, now, problem);
     }
     keyPair.wipe();
     return "done";
+  }
+
+  #onBroken(sa: IkeSa, now: Instant, problem: string): void {
+    const difference = `IKE SA rekey: ${problem}`;
+    sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "PEER_PROTOCOL_ERROR", { difference }) });
+    this.#failed(sa, now);
   }
 
   #accept(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], keyPair: KeyPair): string | undefined {
@@ -155,16 +184,52 @@ class IkeRekey implements InitiatedExchange {
     const shared = sharedSecret(keyPair, ke.data);
     if (!shared) return "the key exchange data is not a valid public value";
     const spiLocal = this.#spiLocal;
-    const ids = { role: "initiator", spiInitiator: spiLocal, spiResponder: spiRemote } as const;
     const Nr = Uint8Array.from(findPayload(payloads, "Nonce")!.nonce);
-    const secured = secureRekeyed(sa.host.random, sa.secured!, ids, suite.value, {
-      Ni: this.#Ni!,
-      Nr,
-      shared,
+    const answer = { payloads, suite: suite.value, spiLocal, spiRemote, Nr, shared };
+    const { additional } = suite.value;
+    if (additional) return this.#followUp(sa, now, additional, answer);
+    this.#conclude(sa, now, answer, []);
+    return undefined;
+  }
+
+  /** The peer agreed to more key exchanges: they come first. */
+  #followUp(
+    sa: IkeSa,
+    now: Instant,
+    methods: readonly AdditionalMethod[],
+    answer: IkeAnswer,
+  ): string | undefined {
+    this.#shared = answer.shared;
+    const stands = () => sa.established || sa.is("REKEYED");
+    const problem = followUp(sa, now, methods, answer.payloads, {
+      name: this.name,
+      onKeys: (_, at, secrets) => {
+        if (stands()) this.#conclude(sa, at, answer, secrets);
+        this.onAbandon();
+      },
+      onRefused: (_, at, error) => {
+        this.onAbandon();
+        if (stands()) this.#onRefusal(sa, at, error);
+      },
+      onBroken: (_, at, broken) => {
+        this.onAbandon();
+        if (stands()) this.#onBroken(sa, at, broken);
+      },
+      onTimeout: (_, at) => this.onTimeout(sa, at),
+      onAbandon: () => this.onAbandon(),
     });
+    if (problem !== undefined) this.onAbandon();
+    return problem;
+  }
+
+  #conclude(sa: IkeSa, now: Instant, answer: IkeAnswer, additional: readonly Secret[]): void {
+    const { suite, spiLocal, spiRemote, Nr, shared } = answer;
+    const ids = { role: "initiator", spiInitiator: spiLocal, spiResponder: spiRemote } as const;
+    const agreement = { Ni: this.#Ni!, Nr, shared, additional };
+    const secured = secureRekeyed(sa.host.random, sa.secured!, ids, suite, agreement);
     const since = { name: "ESTABLISHED", since: now } as const;
     const made = successorOf(sa, now, { role: "initiator", spiLocal, spiRemote, secured }, since);
-    takeToken(made, payloads);
+    takeToken(made, answer.payloads);
     // §2.8.2: the one with the lowest of the four nonces goes, unless the peer has closed or used the other already.
     const { rival } = sa;
     const lower =
@@ -176,7 +241,6 @@ class IkeRekey implements InitiatedExchange {
       inherit(sa, made, now);
       sa.requestDelete(now, "rekeyed");
     }
-    return undefined;
   }
 
   #onRefusal(sa: IkeSa, now: Instant, error: NotifyPayload): void {
@@ -195,7 +259,7 @@ class IkeRekey implements InitiatedExchange {
         return;
       }
     }
-    if (error.type !== NotifyType.code.TEMPORARY_FAILURE) {
+    if (!passing.includes(error.type)) {
       const theirs = [NotifyType.nameOf(error.type)];
       const difference = `the peer refuses to rekey the IKE SA: ${theirs}`;
       const ours = sa.peer!.ikeProposals.map((p) => p.text);
@@ -230,8 +294,22 @@ class IkeRekey implements InitiatedExchange {
   onAbandon(): void {
     this.#keyPair?.wipe();
     this.#keyPair = undefined;
+    this.#shared?.wipe();
   }
 }
+
+/** What the peer's answer says, kept while additional key exchanges are under way. */
+interface IkeAnswer {
+  readonly payloads: readonly PlainPayload[];
+  readonly suite: IkeSuite;
+  readonly spiLocal: bigint;
+  readonly spiRemote: bigint;
+  readonly Nr: Uint8Array;
+  readonly shared: Secret;
+}
+
+/** It is worth trying again soon; STATE_NOT_FOUND (RFC 9370 §2.2.4): the peer has given up waiting for us. */
+const passing: readonly number[] = [NotifyType.code.TEMPORARY_FAILURE, NotifyType.code.STATE_NOT_FOUND];
 
 function retryIkeLater(sa: IkeSa, now: Instant): void {
   sa.rekeyAt = now + retryDelay(sa, sa.host.limits.rekeyRetryMs);
