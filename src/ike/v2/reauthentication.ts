@@ -12,7 +12,7 @@ import { jittered } from "../../core/random.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import { NotifyType } from "../../registry/index.ts";
 import { findNotify, type PlainPayload } from "../../wire/index.ts";
-import { outboundOrder, requestChildDelete, softFraction } from "./child-sa.ts";
+import { outboundOrder, requestChildDelete, retire, softFraction } from "./child-sa.ts";
 import { lowerNonce } from "./cookie.ts";
 import { initiateIkeSa } from "./exchanges/ike-sa-init.ts";
 import { IkeSa } from "./ike-sa.ts";
@@ -99,6 +99,18 @@ export function onSuperseded(old: IkeSa, now: Instant): void {
   }
   if (carrying.length === 0) old.requestDelete(now, "rekeyed");
   for (const child of carrying) requestChildDelete(old, now, child, "rekeyed");
+}
+
+/** The peer closes `old`, whose place another took: what it sent until now is still received, there. */
+export function bequeath(old: IkeSa, now: Instant): void {
+  const heir = old.replaced ? old.host.othersOf(old).find((sa) => outboundOrder(sa).length > 0) : undefined;
+  if (!heir) return;
+  for (const child of [...old.children.values()]) {
+    retire(old, now, child, "rekeyed");
+    old.children.delete(child.spiIn);
+    heir.children.set(child.spiIn, child);
+  }
+  heir.host.touch(heir);
 }
 
 /** What was to take the place of `old` is gone, or carries nothing: `old` goes on, and is renewed soon. */
