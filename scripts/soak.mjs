@@ -1,4 +1,5 @@
 // `npm run soak -- --minutes N [--seed S] [--only NAME]`: fuzzers and simulations for as long as one likes.
+// `npm run soak -- --lives N [--seed S] [--trace]`: the long lives of seeds S to S + N - 1, on every core.
 // TypeScript loops are the modules test/**/*-soak.ts that export `run(seconds, seed)` and throw on a finding; native
 // ones are the libFuzzer targets of native/fuzz, built with ASan and UBSan. The time is shared equally.
 import { spawn } from "node:child_process";
@@ -16,8 +17,11 @@ export async function soak(args) {
       minutes: { type: "string", default: "10" },
       seed: { type: "string" },
       only: { type: "string" },
+      lives: { type: "string" },
+      trace: { type: "boolean", default: false },
     },
   });
+  if (values.lives !== undefined) return lives(Number(values.lives), Number(values.seed ?? 1), values.trace);
   const minutes = Number(values.minutes);
   if (!(minutes > 0)) throw new BootstrapError(`--minutes ${values.minutes}: a number above 0`);
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
@@ -39,10 +43,58 @@ export async function soak(args) {
   return findings === 0 ? 0 : 1;
 }
 
+/** Every core lives every n-th of the seeds. A life that fails says how to see it again. */
+async function lives(count, seed, trace) {
+  if (!(Number.isInteger(count) && count > 0)) throw new BootstrapError(`--lives ${count}: a number above 0`);
+  if (!Number.isInteger(seed)) throw new BootstrapError(`--seed ${seed}: a whole number`);
+  await compileLoops();
+  const script = join(build, "soak/test/fuzz/lives-soak.js");
+  const code =
+    "const [file, ...numbers] = process.argv.slice(1); const m = await import(file); process.exitCode = m.runLives(...numbers.map(Number));";
+  const processes = Math.min(cpus().length, count);
+  const codes = await Promise.all(
+    Array.from({ length: processes }, (_, i) => {
+      const numbers = [seed + i, seed + count, processes, trace ? 1 : 0].map(String);
+      return foreground(process.execPath, [
+        "--enable-source-maps",
+        "--input-type=module",
+        "-e",
+        code,
+        script,
+        ...numbers,
+      ]);
+    }),
+  );
+  const failed = codes.filter((exitCode) => exitCode !== 0).length;
+  process.stdout.write(failed === 0 ? `all ${count} lives went well\n` : "SOME LIVES FAILED: see above\n");
+  return failed === 0 ? 0 : 1;
+}
+
 /** Compiles the loops and what they import into build/soak; one process runs one loop. */
 async function scriptJobs() {
+  const sources = await compileLoops();
+  return sources.map((path) => {
+    const script = join(build, "soak", relative(repository, path)).replace(/\.ts$/, ".js");
+    const code =
+      "const [file, s, seed] = process.argv.slice(1); const m = await import(file); await m.run(Number(s), Number(seed));";
+    return {
+      name: basename(path, ".ts"),
+      run: (seconds, seed) =>
+        foreground(process.execPath, [
+          "--enable-source-maps",
+          "--input-type=module",
+          "-e",
+          code,
+          script,
+          `${seconds}`,
+          `${seed}`,
+        ]),
+    };
+  });
+}
+
+async function compileLoops() {
   const sources = filesUnder(join(repository, "test")).filter((path) => path.endsWith("-soak.ts"));
-  if (sources.length === 0) return [];
   const config = join(build, "tsconfig.soak.json");
   const options = {
     rootDir: "..",
@@ -66,24 +118,7 @@ async function scriptJobs() {
       logFile: join(build, "logs/soak.log"),
     }),
   );
-  return sources.map((path) => {
-    const script = join(build, "soak", relative(repository, path)).replace(/\.ts$/, ".js");
-    const code =
-      "const [file, s, seed] = process.argv.slice(1); const m = await import(file); await m.run(Number(s), Number(seed));";
-    return {
-      name: basename(path, ".ts"),
-      run: (seconds, seed) =>
-        foreground(process.execPath, [
-          "--enable-source-maps",
-          "--input-type=module",
-          "-e",
-          code,
-          script,
-          `${seconds}`,
-          `${seed}`,
-        ]),
-    };
-  });
+  return sources;
 }
 
 /** Every target is one executable `fuzz_<name>`; its corpus, when there is one, is native/fuzz/corpus/<name>. */

@@ -10,6 +10,7 @@ import type { ForwardingPlan } from "../core/dataplane.ts";
 import type { Instant } from "../core/time.ts";
 import { outboundOrder } from "../ike/v2/child-sa.ts";
 import type { IkeSa } from "../ike/v2/ike-sa.ts";
+import { isSure } from "../ike/v2/siblings.ts";
 import { buildPlan, type Routing, type RoutingConnection } from "../routing/plan.ts";
 import type { GatewayOutput } from "./contract.ts";
 import { peerId } from "./peers.ts";
@@ -133,11 +134,11 @@ export class Forwarding {
 }
 
 /**
- * Of several IKE SAs with one peer the newest is the one that stays. Before the peer is known to have it, the one whose
- * place it takes comes first.
+ * The newest IKE SA first: of several with one peer it is the one that stays. Last what the peer may not have yet, and
+ * before that, though nobody used it either, what it is to take the place of.
  */
-function preferred(sas: readonly IkeSa[]): readonly IkeSa[] {
-  const rank = (sa: IkeSa) => (sa.unproven ? 2 : sa.replaced ? 1 : 0);
+function preferred(sas: readonly IkeSa[]): IkeSa[] {
+  const rank = (sa: IkeSa) => (isSure(sa) ? 0 : sa.replaced ? 1 : 2);
   return sas.toReversed().sort((a, b) => rank(a) - rank(b));
 }
 

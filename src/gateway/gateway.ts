@@ -62,6 +62,8 @@ export class Gateway implements GatewayMachine {
   readonly #config: Config;
   readonly #spis: SpiAllocator;
   readonly #endpoint: IkeEndpoint;
+  /** For whoever checks that nothing is lost, or kept for ever: only to be read. */
+  readonly ike: IkeEndpoint;
   /** By connection number. */
   readonly #connections: ConnectionRecord[];
   readonly #connectionsByName: ReadonlyMap<string, ConnectionRecord>;
@@ -88,6 +90,7 @@ export class Gateway implements GatewayMachine {
       ...(deps.lastInbound && { lastInbound: deps.lastInbound }),
       crashSecret: deps.crashSecret,
     });
+    this.ike = this.#endpoint;
     this.#names = new NameWatch(deps.random);
     const host = this.#tunnelHost(deps.random);
     this.#connections = config.connections.map((connection) => {
@@ -216,7 +219,7 @@ export class Gateway implements GatewayMachine {
         this.#endpoint.handleLifetime(now, event.spi, event.direction, event.kind === "hardLifetime");
         break;
       case "saInUse":
-        this.#endpoint.handleSaInUse(event.spi);
+        this.#endpoint.handleSaInUse(now, event.spi);
         break;
       case "peerMoved":
         this.#endpoint.handlePeerMoved(now, event.spi, event.remote);

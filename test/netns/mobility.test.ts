@@ -176,7 +176,9 @@ function culvertOn(
     remoteId: idOf(peer),
     ...(connection?.["ike"] as object | undefined),
   };
-  return { ...base, connection: { ...base.connection, ...connection, ike } };
+  // A rehearsal would replace the very SAs that are to be seen going on.
+  const ipsec = { proposals: [espProposal], rehearseRekey: false };
+  return { ...base, connection: { ...base.connection, ipsec, ...connection, ike } };
 }
 
 function strongSwanOn(

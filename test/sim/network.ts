@@ -72,6 +72,8 @@ export class Network {
   readonly faults: Fault[] = [];
   /** What was sent, as `gatewayName: message name`, for assertions in exchange notation. */
   readonly trace: string[] = [];
+  /** Told of everything that is sent, and how late each copy of it arrives. */
+  observe: ((packet: Packet, name: string, delaysMs: readonly number[]) => void) | undefined;
   readonly #random: SeededRandom;
 
   constructor(random: SeededRandom) {
@@ -82,6 +84,16 @@ export class Network {
   carry(packet: Packet): { packet: Packet; delayMs: number }[] {
     const name = messageName(packet.datagram);
     this.trace.push(`${packet.from}: ${name}`);
+    const arriving = this.#impair(packet, name);
+    this.observe?.(
+      packet,
+      name,
+      arriving.map((copy) => copy.delayMs),
+    );
+    return arriving;
+  }
+
+  #impair(packet: Packet, name: string): { packet: Packet; delayMs: number }[] {
     let packets: readonly Packet[] = [packet];
     let extraMs = 0;
     for (const fault of this.faults) {

@@ -77,6 +77,10 @@ export interface SimulationOptions {
   readonly exportKeys?: boolean;
   /** What the gateway of this name draws from, in place of the simulation's own source. */
   readonly randomOf?: (name: string, random: SeededRandom) => Random;
+  /** Where key pairs come from, in place of fresh ones from the simulation's own source. */
+  readonly keyPair?: (random: SeededRandom, group: number) => KeyPair;
+  /** Called whenever a gateway has handled an input and all its outputs are carried out. */
+  readonly onStep?: (node: Node) => void;
   /** The secret of RFC 6290 that a gateway of this name finds at every start. */
   readonly crashSecretOf?: (name: string) => Secret | undefined;
   /** The addresses that a DNS name has. */
@@ -218,7 +222,7 @@ export class Simulation {
       keyPairs: {
         take: (group) => {
           this.keyPairsTaken++;
-          return seededKeyPair(random, group);
+          return (this.#options.keyPair ?? seededKeyPair)(random, group);
         },
       },
       lastInbound: (spi) => node().lastInbound.get(spi),
@@ -231,6 +235,11 @@ export class Simulation {
     mutate();
     for (let output = node.gateway.pollOutput(); output; output = node.gateway.pollOutput())
       this.#perform(node, output);
+    this.#arm(node);
+    this.#options.onStep?.(node);
+  }
+
+  #arm(node: Node): void {
     const at = node.gateway.pollTimeout();
     if (at === undefined || this.#timers.get(node) === at) return;
     this.#timers.set(node, at);

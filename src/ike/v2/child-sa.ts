@@ -5,7 +5,7 @@
  */
 import { compareBytes, type IpAddress } from "../../core/address.ts";
 import type { Encapsulation, SaSpec } from "../../core/dataplane.ts";
-import { type Random, randomBelow } from "../../core/random.ts";
+import { randomBelow } from "../../core/random.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import type { TrafficSelector } from "../../core/traffic-selector.ts";
 import { type EspSuite, encrById, encrKeyBits } from "../../registry/index.ts";
@@ -74,7 +74,7 @@ export interface ChildTerms {
 /** Installs both directions, inbound first, so that nothing the peer sends can arrive too early. */
 export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
   const peer = sa.peer!;
-  const soft = softFraction(sa.host.random, sa.role === "initiator");
+  const soft = softFraction(sa);
   const path = outerPath(sa);
   const row = encrById.get(terms.suite.encr)!;
   const limit = (hard: number) => ({ hard, soft: hard === 0 ? 0 : Math.floor(hard * soft) });
@@ -155,7 +155,9 @@ export function confirmChild(sa: IkeSa, child: ChildSa): void {
  * False while the peer, which made `child`, may not have our answer yet: it does not know the SA then, and would answer
  * a rekey of it with CHILD_SA_NOT_FOUND, although it is about to install it.
  */
-export function isConfirmed(sa: IkeSa, child: ChildSa): boolean {
+export function isConfirmed(sa: IkeSa, child: ChildSa, now: Instant): boolean {
+  // By `rekeyedMs` it has our answer, or has given up.
+  if (sa.unconfirmed === child && now - child.installedAt < sa.host.limits.rekeyedMs) return false;
   for (const { state } of sa.children.values())
     if (state.name === "REKEYED" && state.successor === child.spiIn) return false;
   return true;
@@ -254,6 +256,30 @@ export function uninstall(sa: IkeSa, now: Instant, child: ChildSa, why: EndReaso
   expectChild(sa, now);
 }
 
+/**
+ * The IKE SA of these CHILD_SAs ends. When another one carries on with the same peer, it still receives for a moment,
+ * and for `untilToldMs` more, what the peer sends here; otherwise they are gone at once.
+ */
+export function giveUpChildren(sa: IkeSa, now: Instant, why: EndReason, untilToldMs: number): void {
+  // A peer that began anew has forgotten what it had.
+  const heir = sa.children.size > 0 && why !== "superseded" ? sa.host.heirOf(sa) : undefined;
+  for (const child of [...sa.children.values()]) {
+    if (!heir) {
+      uninstall(sa, now, child, why);
+      continue;
+    }
+    if (child.state.name !== "LINGERING") {
+      child.state = { name: "LINGERING", until: now + untilToldMs + sa.host.limits.inboundLingerMs };
+      child.rekeyAt = undefined;
+      sa.host.emit({ kind: "childDown", sa, child, why });
+      remove(sa, child, "outbound", child.spiOut);
+    }
+    sa.children.delete(child.spiIn);
+    heir.children.set(child.spiIn, child);
+    heir.host.touch(heir);
+  }
+}
+
 function remove(sa: IkeSa, child: ChildSa, direction: SaSpec["direction"], spi: number): void {
   if (!child.refused.has(direction)) sa.host.emit({ kind: "removeSa", direction, spi, remote: child.remote });
 }
@@ -301,16 +327,19 @@ export function outboundOrder(sa: IkeSa): ChildSa[] {
   const rank = {
     REKEYED: 0,
     INSTALLED: 1,
-    CONTENDER: 2,
-    BESIDE: 2,
-    SUPERSEDED: 3,
-    DELETING: 4,
-    LINGERING: 5,
+    CONTENDER: 3,
+    BESIDE: 3,
+    SUPERSEDED: 4,
+    DELETING: 5,
+    LINGERING: 6,
   };
+  // What the peer may not have yet stands behind what it has.
+  const rankOf = (child: ChildSa) =>
+    child === sa.unconfirmed ? Math.max(2, rank[child.state.name]) : rank[child.state.name];
   return [...sa.children.values()]
     .filter((c) => c.state.name !== "LINGERING" && !c.refused.has("outbound"))
     .reverse()
-    .sort((a, b) => rank[a.state.name] - rank[b.state.name]);
+    .sort((a, b) => rankOf(a) - rankOf(b));
 }
 
 export function childByOutboundSpi(sa: IkeSa, spi: number): ChildSa | undefined {
@@ -353,9 +382,10 @@ export function expireChild(sa: IkeSa, now: Instant, child: ChildSa, limit: "tim
  * The part of a lifetime after which we rekey. The original initiator goes first and its peer, if it is one of us,
  * later: the two ranges do not meet, so two gateways do not rekey at the same moment.
  */
-export function softFraction(random: Random, initiator: boolean): number {
-  const unit = randomBelow(random, 2 ** 16) / 2 ** 16;
-  return initiator ? 0.8 + 0.06 * unit : 0.88 + 0.06 * unit;
+export function softFraction({ host, role }: IkeSa): number {
+  const { rekeyFraction } = host.limits;
+  const unit = randomBelow(host.random, 2 ** 16) / 2 ** 16;
+  return rekeyFraction + 0.06 * unit + (role === "initiator" ? 0 : 0.08);
 }
 
 function exportKeys(sa: IkeSa, { suite, keys, spiIn, spiOut }: ChildTerms): void {

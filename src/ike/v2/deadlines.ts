@@ -21,6 +21,11 @@ export class Deadlines<Owner> {
     if (this.#heap.length > 64 && this.#heap.length > 4 * this.#current.size) this.#rebuild();
   }
 
+  /** Entries, live and stale. */
+  get size(): number {
+    return this.#heap.length;
+  }
+
   /** The earliest deadline. */
   next(): Instant | undefined {
     this.#dropStale();

@@ -27,9 +27,7 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-
-import { type ChildSa, confirmChild, exhaust, expireChild, isConfirmed } from "./child-sa.ts";
-
+import { type ChildSa, exhaust, expireChild, isConfirmed, outboundOrder } from "./child-sa.ts";
 import { CookieJar } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -53,9 +51,10 @@ import { checkPeer } from "./liveness.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
 import { PeerTable } from "./peer-table.ts";
-import { proveReauthentication, reauthenticate, settleOthers } from "./reauthentication.ts";
+import { reauthenticate } from "./reauthentication.ts";
 import { SaTable } from "./sa-table.ts";
 import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
+import { closeLosers, onInbound, settleSiblings } from "./siblings.ts";
 
 export interface EndpointDeps {
   readonly random: Random;
@@ -87,6 +86,7 @@ export class IkeEndpoint {
   readonly #touched = new Set<IkeSa>();
   #peers = new PeerTable();
   readonly #sas = new SaTable();
+  readonly #offeredIkeSpis = new Set<bigint>();
   /** undefined: all that were configured. */
   #localAddresses: readonly IpAddress[] | undefined;
   /** Responder's IKE SAs by the digest of the request that made them (§2.1). */
@@ -216,14 +216,14 @@ export class IkeEndpoint {
   }
 
   /** The first packet came in on inbound SA `spi`. */
-  handleSaInUse(spi: number): void {
+  handleSaInUse(now: Instant, spi: number): void {
     for (const sa of this.#sas.all()) {
       const child = sa.children.get(spi);
       if (!child) continue;
-      confirmChild(sa, child);
-      proveReauthentication(sa);
-      return;
+      onInbound(sa, child, now);
+      break;
     }
+    this.#settle();
   }
 
   /** The data plane no longer has `direction` of `child`, and the key is gone too: a new pair takes its place. */
@@ -251,7 +251,12 @@ export class IkeEndpoint {
 
   /** An authentic ESP packet of the peer came from elsewhere: its NAT gave it a new address (§2.23). */
   handlePeerMoved(now: Instant, spiIn: number, remote: Endpoint): void {
-    for (const sa of this.#sas.all()) if (sa.children.has(spiIn)) sa.followEsp(now, remote);
+    for (const sa of this.#sas.all()) {
+      const child = sa.children.get(spiIn);
+      if (!child) continue;
+      onInbound(sa, child, now);
+      sa.followEsp(now, remote);
+    }
     this.#settle();
   }
 
@@ -307,6 +312,12 @@ export class IkeEndpoint {
   /** Datagrams that were dropped, by reason. */
   get drops(): Readonly<Record<IkeDrop, number>> {
     return this.#drops;
+  }
+
+  /** How much is kept, by kind: everything here is given back when the IKE SAs are. */
+  get kept(): Readonly<Record<"sas" | "requests" | "deadlines" | "offers", number>> {
+    const [sas, requests, offers] = [this.#sas.size, this.#byRequest.size, this.#offeredIkeSpis.size];
+    return { sas, requests, deadlines: this.#deadlines.size, offers };
   }
 
   get halfOpen(): number {
@@ -443,7 +454,8 @@ export class IkeEndpoint {
     if (!fits) {
       this.#host.count("unknown_spi");
       // An SPI that is in use here, in whatever role: nothing about it may be given away.
-      if (this.#sas.get(spiInitiator) || this.#sas.get(spiResponder)) return;
+      const used = (spi: bigint) => this.#sas.get(spi) !== undefined || this.#offeredIkeSpis.has(spi);
+      if (used(spiInitiator) || used(spiResponder)) return;
       const answer = this.#unknownSaAnswers.to(now, header);
       if (answer) this.#outputs.push({ kind: "send", local, remote, datagram: answer });
       return;
@@ -470,14 +482,17 @@ export class IkeEndpoint {
       allocateSpi: () => deps.allocateSpi(),
       releaseSpi: (spi) => deps.releaseSpi(spi),
       newIkeSpi: () => this.#newIkeSpi(),
+      offeredIkeSpis: this.#offeredIkeSpis,
       emit: (output) => this.#emit(output),
       count: (drop) => {
         this.#drops[drop]++;
       },
-      onEstablished: settleOthers,
+      onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
       othersOf: (sa) => this.#othersOf(sa),
       sasOf: (peerId) => this.sasOf(peerId),
       hasOther: (sa) => this.#othersOf(sa).length > 0,
+      heirOf: (sa) => this.#othersOf(sa).findLast((other) => outboundOrder(other).length > 0),
+      onUse: (sa, now) => closeLosers(sa, this.#othersOf(sa), now),
       isFirstContact: (sa) => this.#isFirstContact(sa),
       adopt: (successor) => {
         this.#sas.add(successor);
@@ -514,7 +529,7 @@ export class IkeEndpoint {
   }
 
   #rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
-    if (!isConfirmed(sa, child)) {
+    if (!isConfirmed(sa, child, now)) {
       child.rekeyAt = now + unconfirmedMs;
       this.#host.touch(sa);
       return;
@@ -523,6 +538,13 @@ export class IkeEndpoint {
     // From here on the exchange decides when to try again.
     child.rekeyAt = undefined;
     if (!sa.hasExchange(exchange.name)) sa.initiate(now, exchange);
+  }
+
+  /** Settles what becomes of other IKE SAs with the same peer, in a way on which both sides agree. */
+  #onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void {
+    // The peer got through to us while our own first message was on its way: nobody loses anything if we let it be.
+    for (const other of this.#sas.ofPeer(sa.peer!.id)) if (other.is("INIT_SENT")) other.end(now, "duplicate");
+    settleSiblings(sa, this.#othersOf(sa), now, initialContact);
   }
 
   /** Another connection to the same peer counts too: INITIAL_CONTACT speaks for the identities, not for a connection. */

@@ -49,6 +49,10 @@ export interface InitiatedExchange {
   /** Lower goes first when several wait for the window. */
   readonly priority: number;
   readonly response: PayloadRules;
+  /** Its answer is to prove a path: it is never tried on another one. */
+  readonly onePath?: true;
+  /** The request was sent on other paths than ours, too. */
+  onSpread?(): void;
   /** The request's payloads; undefined when the reason for the exchange is gone. */
   buildRequest(sa: IkeSa, now: Instant): readonly PlainPayload[] | undefined;
   /** The request has left for the first time. */

@@ -29,6 +29,7 @@ export function setPath(sa: IkeSa, now: Instant, path: Path, why: string): void 
   const before = { local: sa.local, remote: sa.remote };
   sa.local = path.local;
   sa.remote = path.remote;
+  sa.moves++;
   if (sa.mobike) sa.mobike.left = { path: before, until: now + sa.host.limits.inboundLingerMs };
   sa.host.emit({ kind: "moved", sa, why });
 }

@@ -31,10 +31,14 @@ export interface Host {
   allocateSpi(): number;
   releaseSpi(spi: number): void;
   newIkeSpi(): bigint;
+  /** Our SPIs of successors whose requests are under way: the peer may have them, and use them, before we do. */
+  readonly offeredIkeSpis: Set<bigint>;
   emit(output: IkeOutput): void;
   count(drop: IkeDrop): void;
   /** `sa` is authenticated: settle what other IKE SAs with the same peer become. */
   onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void;
+  /** The peer has used `sa`, or one of its CHILD_SAs. */
+  onUse(sa: IkeSa, now: Instant): void;
   /** No other authenticated IKE SA with that peer exists, in any connection. */
   isFirstContact(sa: IkeSa): boolean;
   /** Another authenticated IKE SA of the connection with the peer of `sa` exists. */
@@ -43,6 +47,8 @@ export interface Host {
   othersOf(sa: IkeSa): readonly IkeSa[];
   /** A peer's IKE SAs that are not closed. */
   sasOf(peerId: string): readonly IkeSa[];
+  /** The newest of those that can carry packets. */
+  heirOf(sa: IkeSa): IkeSa | undefined;
   /** `successor` came out of a rekey and must be found by its SPIs from now on. */
   adopt(successor: IkeSa): void;
   /** This host has the address now. */

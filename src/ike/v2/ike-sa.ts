@@ -11,10 +11,11 @@ import { earlier, type Instant } from "../../core/time.ts";
 import type { PacketFlow } from "../../core/traffic-selector.ts";
 import type { DecodedHeader } from "../../wire/index.ts";
 import { FollowUps } from "./additional-keys.ts";
-import { type ChildSa, uninstall } from "./child-sa.ts";
+import { type ChildSa, giveUpChildren } from "./child-sa.ts";
 import type { EndReason } from "./events.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { deleteIkeSa } from "./exchanges/informational.ts";
+import { ikeRekeyName } from "./exchanges/rekey-ike-sa.ts";
 import { failureOf } from "./failures.ts";
 import { moveSas, setPath } from "./follow.ts";
 import type { Host } from "./host.ts";
@@ -58,6 +59,8 @@ export class IkeSa {
   mobike: Mobility | undefined;
   /** Where ESP goes while it does not go where IKE goes: the other end is not proven yet, or ESP moved first. */
   espPath: Path | undefined;
+  /** How often IKE has changed its path. */
+  moves = 0;
   /** By our inbound SPI. */
   readonly children = new Map<number, ChildSa>();
   /** Keeps each selector pair up; set once the IKE SA is authenticated, and handed to its successor. */
@@ -78,12 +81,18 @@ export class IkeSa {
   replaces: IkeSa | undefined;
   /** When another one took its place: nothing new is made here since. */
   replacedAt: Instant | undefined;
-  /** The peer authenticated anew, and may not have our answer: an older IKE SA carries what we send until it has. */
-  unproven = false;
   /** The peer, or we, began anew: when this one is let go, if the other carries. */
   supersededAt: Instant | undefined;
   /** The peer's successor of this IKE SA, made while ours was under way, and the lower nonce of its exchange (§2.8.2). */
   rival: { readonly sa: IkeSa; readonly lowestNonce: Uint8Array } | undefined;
+  /** The CHILD_SA of our last answer, until the next request shows that the peer has that answer. */
+  unconfirmed: ChildSa | undefined;
+  /** The peer is known to have this IKE SA: from the start as initiator, and from its first use as responder. */
+  proven: boolean;
+  /** Another one with the same peer, made at the same time, for which this one makes way. */
+  survivor: IkeSa | undefined;
+  /** The IKE SA that inherited from this one. */
+  successor: IkeSa | undefined;
   /** Negotiations of the peer that wait for additional key exchanges (RFC 9370 §2.2.4). */
   readonly followUps: FollowUps;
   /** Both sides said in IKE_SA_INIT that they use postquantum preshared keys (RFC 8784 §3). */
@@ -105,6 +114,7 @@ export class IkeSa {
     this.role = origin.role;
     this.createdAt = origin.now;
     this.lastHeardAt = origin.now;
+    this.proven = origin.role === "initiator";
     this.spiLocal = origin.spiLocal;
     this.spiRemote = origin.spiRemote;
     this.local = origin.local;
@@ -214,6 +224,11 @@ export class IkeSa {
     return this.#transport.underWay;
   }
 
+  /** Exchanges of ours that wait for the window. */
+  get backlog(): number {
+    return this.#transport.backlog;
+  }
+
   /** True when no exchange of ours waits or is under way. */
   get idle(): boolean {
     return this.#transport.idle;
@@ -255,7 +270,7 @@ export class IkeSa {
 
   // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Ends this IKE SA politely: its CHILD_SAs stop at once, the peer is told, and told again if it does not answer. */
+  /** Ends this IKE SA politely: its CHILD_SAs stop carrying at once, the peer is told, and told again if it does not answer. */
   requestDelete(now: Instant, why: EndReason): void {
     const state = this.#state.name;
     if (state === "CLOSED" || state === "DELETING") return;
@@ -265,9 +280,11 @@ export class IkeSa {
     }
     this.#transport.abandonQueue();
     this.transition({ name: "DELETING", why }, why);
-    for (const child of [...this.children.values()]) uninstall(this, now, child, why);
+    // Until the peer has the Delete, it may send there.
+    giveUpChildren(this, now, why, this.host.limits.deleteMs);
     // In AUTH_SENT the Delete has to wait for the answer: until then we cannot know whether the peer has the IKE SA.
-    this.waitUntil(now + this.host.limits.deleteMs);
+    // A rekey has to wait for its own: else the peer would be left alone with the successor.
+    if (this.underWay !== ikeRekeyName) this.waitUntil(now + this.host.limits.deleteMs);
     if (state !== "AUTH_SENT") this.initiate(now, deleteIkeSa());
   }
 
@@ -293,7 +310,7 @@ export class IkeSa {
     const stranger = this.halfOpen;
     if (from === "CLOSED") return;
     this.#transport.abandonAll();
-    for (const child of [...this.children.values()]) uninstall(this, now, child, why);
+    giveUpChildren(this, now, why, 0);
     const keepAnswer =
       this.#transport.hasAnswered && (why === "failed" || why === "deleted-by-peer" || why === "rekeyed");
     this.transition({ name: "CLOSED", until: now + this.host.limits.lingerMs }, why);

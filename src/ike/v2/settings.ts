@@ -127,6 +127,8 @@ export interface EndpointLimits {
   /** Octets of one message in fragments that are collected at most, and how long, from its first fragment. */
   readonly reassemblyBytes: number;
   readonly reassemblyMs: number;
+  /** The part of a lifetime, 0 to 0.86, after which an SA is rekeyed at the earliest: see `softFraction`. */
+  readonly rekeyFraction: number;
   /** How long a negotiation of the peer waits for its next additional key exchange (RFC 9370 §2.2.4). */
   readonly followUpMs: number;
   /** How long after the first CHILD_SA is up its rekey is rehearsed, ±50 %. */
@@ -164,6 +166,7 @@ export const defaultLimits: EndpointLimits = {
   fragmentIpBytes: 1280,
   reassemblyBytes: 32_768,
   reassemblyMs: 30_000,
+  rekeyFraction: 0.8,
   followUpMs: 30_000,
   rehearsalMs: 3_000,
   rekeyRetryMs: 10_000,

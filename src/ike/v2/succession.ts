@@ -29,6 +29,8 @@ export function successorOf(
   const { local, remote, peer, host } = old;
   const successor = new IkeSa(host, { role, now, spiLocal, spiRemote, local, remote, peer }, state);
   successor.secured = secured;
+  // Its CHILD_SAs are those of `old`: what the peer has of them it has, whichever IKE SA it knows.
+  successor.proven = true;
   successor.nat = old.nat;
   successor.fragmentation = old.fragmentation;
   inheritMobility(old, successor);
@@ -50,6 +52,9 @@ export function inherit(old: IkeSa, successor: IkeSa, now: Instant): void {
   successor.childlessAt = old.childlessAt;
   // A rekey authenticates nobody (RFC 4478 §2): that time runs on.
   successor.reauthAt = old.reauthAt;
+  successor.supersededAt = old.supersededAt;
+  successor.survivor = old.survivor;
+  old.successor = successor;
   startLifetime(successor, now);
   successor.host.touch(successor);
   successor.host.emit({ kind: "rekeyed", sa: old, successor });

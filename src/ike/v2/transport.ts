@@ -30,6 +30,7 @@ import { otherPaths } from "./mobike.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
 import { isFirstFragment, type Opened, Reassembly } from "./reassembly.ts";
+import { prove } from "./siblings.ts";
 
 interface Outstanding {
   readonly exchange: InitiatedExchange;
@@ -126,6 +127,8 @@ export class Transport {
     }
     const whole = { header, payloads, local, remote, datagram: opened.datagram, content };
     out.exchange.onResponse(this.#sa, now, whole);
+    prove(this.#sa);
+    this.#sa.host.onUse(this.#sa, now);
     this.#sa.deletedEarly.clear();
     onAnswerFrom(this.#sa, now, { local, remote });
     this.#pump(now);
@@ -186,10 +189,17 @@ export class Transport {
     }
 
     const whole = { header, payloads, local, remote, datagram: opened.datagram, content };
+    const confirmed = this.#sa.unconfirmed !== undefined;
+    this.#sa.unconfirmed = undefined;
+    const wasEstablished = this.#sa.established;
     const answer = exchange.onRequest(this.#sa, now, whole);
     const sent = reply(answer.payloads);
     if (this.#sa.established) this.#sa.followPeer(now, local, remote);
     answer.afterwards?.(sent);
+    // What asks for the IKE SA proves nothing about our answer to it.
+    if (wasEstablished) prove(this.#sa);
+    if (confirmed) this.#sa.host.emit({ kind: "outboundChanged", sa: this.#sa });
+    if (wasEstablished) this.#sa.host.onUse(this.#sa, now);
     this.#pump(now);
   }
 
@@ -247,6 +257,10 @@ export class Transport {
   /** The name of the exchange whose request is out. */
   get underWay(): string | undefined {
     return this.#outstanding?.exchange.name;
+  }
+
+  get backlog(): number {
+    return this.#queue.length;
   }
 
   get idle(): boolean {
@@ -406,7 +420,11 @@ export class Transport {
   #tryOtherPaths(out: Outstanding): void {
     if (out.sent === suspectAfter && this.#sa.mobike?.initiator && this.#sa.established)
       this.#sa.host.emit({ kind: "pathSuspect", sa: this.#sa });
-    for (const { local, remote } of otherPaths(this.#sa)) this.#send(local, remote, out.datagrams);
+    if (out.exchange.onePath) return;
+    for (const { local, remote } of otherPaths(this.#sa)) {
+      out.exchange.onSpread?.();
+      this.#send(local, remote, out.datagrams);
+    }
   }
 }
 

@@ -70,7 +70,6 @@ import { notifyChild } from "../notify.ts";
 import type { Ask } from "../pairs.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { groupsOf, laterChildSa } from "../proposals.ts";
-import { proveReauthentication } from "../reauthentication.ts";
 import { endRehearsal, onRehearsalUnanswered, reportRekeyFailure } from "../rehearsal.ts";
 import { isSubset } from "../selectors.ts";
 import { confirmContender } from "../succession.ts";
@@ -97,7 +96,6 @@ export const createChildSa: Exchange = {
 function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   const { payloads } = message;
   confirmContender(sa, now);
-  proveReauthentication(sa);
   const rekey = findNotify(payloads, NotifyType.code.REKEY_SA);
   const offered = findPayload(payloads, "SA")!.proposals;
   const isIke = !rekey && offered.some((p) => p.protocolId === ProtocolId.code.IKE);
@@ -132,6 +130,7 @@ function onNewChild(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[], 
   const make = (at: Instant, additional: readonly Secret[]) => {
     const seed = { Ni, Nr, shared, additional };
     const child = installDecision(sa, at, decision.value, seed, spiIn, replaced?.spiIn);
+    sa.unconfirmed = child;
     shared?.wipe();
     if (!replaced) {
       if (isDuplicate(sa, child, 0)) standBeside(sa, at, child);
@@ -186,6 +185,8 @@ function onChildRekey(
   const spi = espSpiFrom(rekey.spi);
   const child =
     rekey.protocolId === ProtocolId.code.ESP && spi !== undefined ? childByOutboundSpi(sa, spi) : undefined;
+  // Perhaps the one that the peer has made for us, and whose announcement is still under way.
+  if (!child && isMakingChild(sa)) return refuse(NotifyType.code.TEMPORARY_FAILURE);
   // §2.25: the answer repeats which SA it could not find.
   if (!child)
     return { payloads: [{ ...rekey, type: NotifyType.code.CHILD_SA_NOT_FOUND, data: new Uint8Array(0) }] };
@@ -451,4 +452,7 @@ function isDuplicate(sa: IkeSa, made: ChildSa, since: Instant): boolean {
 }
 
 const newChildName = "create CHILD_SA";
-const childRekeyName = (child: ChildSa): string => `rekey CHILD_SA ${child.spiIn}`;
+const childRekeyPrefix = "rekey CHILD_SA ";
+const childRekeyName = (child: ChildSa): string => `${childRekeyPrefix}${child.spiIn}`;
+const isMakingChild = (sa: IkeSa): boolean =>
+  sa.underWay === newChildName || sa.underWay?.startsWith(childRekeyPrefix) === true;

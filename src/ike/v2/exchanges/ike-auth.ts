@@ -347,7 +347,7 @@ function establish(sa: IkeSa, now: Instant): void {
 /** Starts the clocks of an IKE SA: rekey before the end, and an end. */
 export function startLifetime(sa: IkeSa, now: Instant): void {
   const { ikeLifetimeMs, reauthenticate } = sa.peer!;
-  const softAt = now + Math.floor(ikeLifetimeMs * softFraction(sa.host.random, sa.role === "initiator"));
+  const softAt = now + Math.floor(ikeLifetimeMs * softFraction(sa));
   if (reauthenticate) sa.reauthAt = earlier(sa.reauthAt, softAt);
   else sa.rekeyAt = softAt;
   sa.expiresAt = now + ikeLifetimeMs;

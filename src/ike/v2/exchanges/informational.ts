@@ -15,7 +15,7 @@ import { priorities } from "../exchange.ts";
 import { codeOfNotify, failureOf } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { notify } from "../notify.ts";
-import { bequeath, honourAuthLifetime, proveReauthentication } from "../reauthentication.ts";
+import { honourAuthLifetime } from "../reauthentication.ts";
 import { confirmContender, hurryRival, inheritRival } from "../succession.ts";
 import { answerMobike, checkMapping, livenessPayloads } from "./update-addresses.ts";
 
@@ -47,7 +47,6 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
     const why = sa.is("REKEYED", "CONTENDING") ? "rekeyed" : "deleted-by-peer";
     const afterwards = () => {
       if (why === "deleted-by-peer") reportDelete(sa, "the IKE SA");
-      bequeath(sa, now);
       sa.end(now, why);
     };
     return { payloads: [], afterwards };
@@ -55,7 +54,6 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   confirmContender(sa, now);
   takeToken(sa, payloads);
   honourAuthLifetime(sa, now, payloads);
-  proveReauthentication(sa);
   const mobike = answerMobike(sa, now, message);
   return { ...mobike, payloads: [...answerDeletes(sa, now, deletes), ...mobike.payloads] };
 }
@@ -77,7 +75,7 @@ function answerDeletes(sa: IkeSa, now: Instant, deletes: readonly DeletePayload[
       const replaced = ["REKEYED", "SUPERSEDED", "CONTENDER"].includes(child.state.name);
       if (child.state.name === "INSTALLED" && outboundOrder(sa).length === 1)
         reportDelete(sa, "the CHILD_SA");
-      retire(sa, now, child, replaced || sa.replaced ? "rekeyed" : "deleted-by-peer");
+      retire(sa, now, child, replaced ? "rekeyed" : "deleted-by-peer");
     }
   }
   return ours.size > 0 ? [{ kind: "D", protocolId: ProtocolId.code.ESP, spis: [...ours] }] : [];

@@ -137,6 +137,7 @@ class IkeRekey implements InitiatedExchange {
     if (!sa.established) return undefined;
     const { ikeProposals } = sa.peer!;
     this.#spiLocal = sa.host.newIkeSpi();
+    sa.host.offeredIkeSpis.add(this.#spiLocal);
     this.#Ni = sa.host.random.bytes(nonceBytes);
     this.#proposals = offer(rekeyedIkeSa, ikeProposals, ikeSpiBytes(this.#spiLocal));
     this.#keyPair = sa.host.keyPairs.take(this.#wantedGroup ?? groupsOf(ikeProposals)[0]!);
@@ -151,10 +152,7 @@ class IkeRekey implements InitiatedExchange {
     const keyPair = this.#keyPair!;
     this.#keyPair = undefined;
     const error = payloads.find((p): p is NotifyPayload => p.kind === "N" && isErrorNotify(p.type));
-    if (!sa.established && !sa.is("REKEYED")) {
-      keyPair.wipe();
-      return "done";
-    }
+    // One that is being closed has made a successor all the same, which the peer has, with the CHILD_SAs: it goes too.
     if (error && !findPayload(payloads, "SA")) {
       this.#onRefusal(sa, now, error);
     } else {
@@ -162,6 +160,7 @@ class IkeRekey implements InitiatedExchange {
       if (problem !== undefined) this.#onBroken(sa, now, problem);
     }
     keyPair.wipe();
+    if (!this.#shared) sa.host.offeredIkeSpis.delete(this.#spiLocal);
     return "done";
   }
 
@@ -200,25 +199,25 @@ class IkeRekey implements InitiatedExchange {
     answer: IkeAnswer,
   ): string | undefined {
     this.#shared = answer.shared;
-    const stands = () => sa.established || sa.is("REKEYED");
+    const stands = () => !sa.is("CLOSED");
     const problem = followUp(sa, now, methods, answer.payloads, {
       name: this.name,
       onKeys: (_, at, secrets) => {
         if (stands()) this.#conclude(sa, at, answer, secrets);
-        this.onAbandon();
+        this.onAbandon(sa);
       },
       onRefused: (_, at, error) => {
-        this.onAbandon();
+        this.onAbandon(sa);
         if (stands()) this.#onRefusal(sa, at, error);
       },
       onBroken: (_, at, broken) => {
-        this.onAbandon();
+        this.onAbandon(sa);
         if (stands()) this.#onBroken(sa, at, broken);
       },
       onTimeout: (_, at) => this.onTimeout(sa, at),
-      onAbandon: () => this.onAbandon(),
+      onAbandon: () => this.onAbandon(sa),
     });
-    if (problem !== undefined) this.onAbandon();
+    if (problem !== undefined) this.onAbandon(sa);
     return problem;
   }
 
@@ -244,6 +243,7 @@ class IkeRekey implements InitiatedExchange {
   }
 
   #onRefusal(sa: IkeSa, now: Instant, error: NotifyPayload): void {
+    if (sa.is("DELETING")) return;
     if (sa.rival) {
       this.#failed(sa, now);
       return;
@@ -276,7 +276,7 @@ class IkeRekey implements InitiatedExchange {
   }
 
   onTimeout(sa: IkeSa, now: Instant): void {
-    this.onAbandon();
+    this.onAbandon(sa);
     // The peer may have done with this one, its Delete lost: what it made of it is where it answers.
     if (sa.rival) {
       this.#failed(sa, now);
@@ -291,10 +291,12 @@ class IkeRekey implements InitiatedExchange {
     else retryIkeLater(sa, now);
   }
 
-  onAbandon(): void {
+  onAbandon(sa: IkeSa): void {
+    sa.host.offeredIkeSpis.delete(this.#spiLocal);
     this.#keyPair?.wipe();
     this.#keyPair = undefined;
     this.#shared?.wipe();
+    this.#shared = undefined;
   }
 }
 

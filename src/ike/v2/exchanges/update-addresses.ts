@@ -36,6 +36,8 @@ export const routabilityName = "return routability";
 const announceName = "announce addresses";
 /** §3.9: how often an update is repeated that met a NAT where none may be. */
 const maxRefusals = 4;
+/** A peer that refuses more paths than anybody has is leading us on, from one address that it lists to the next. */
+const maxUnacceptable = 16;
 /** RFC 4555 §4.2.5: 8 to 64 octets. */
 const cookie2Bytes = 16;
 
@@ -123,10 +125,12 @@ class UpdateAddresses implements InitiatedExchange {
   readonly response = anything;
   #path: Path | undefined;
   #cookie2: Uint8Array = new Uint8Array(0);
+  #spread = false;
 
   buildRequest(sa: IkeSa): PlainPayload[] | undefined {
     if (!sa.established || !sa.mobike) return undefined;
     sa.mobike.pending = false;
+    this.#spread = false;
     this.#path = currentPath(sa);
     this.#cookie2 = sa.host.random.bytes(cookie2Bytes);
     return [
@@ -161,9 +165,15 @@ class UpdateAddresses implements InitiatedExchange {
       );
       setNat(sa, now, nat);
     }
-    sa.espPath = undefined;
+    // §3.7: COOKIE2 was seen at other addresses as well: this answer does not say that the peer is at this one.
+    if (!this.#spread) sa.espPath = undefined;
     moveSas(sa);
+    if (sa.espPath && !sa.hasExchange(routabilityName)) sa.initiate(now, returnRoutability());
     return "done";
+  }
+
+  onSpread(): void {
+    this.#spread = true;
   }
 
   onTimeout(sa: IkeSa, now: Instant): void {
@@ -177,8 +187,9 @@ export function updateAddresses(): InitiatedExchange {
 
 /** §3.5: the peer does not want this pair: the next one, or a new beginning. */
 function onUnacceptable(sa: IkeSa, now: Instant): "done" {
-  sa.mobike!.unacceptable.add(pathText(sa));
-  const [path] = otherPaths(sa);
+  const { unacceptable } = sa.mobike!;
+  unacceptable.add(pathText(sa));
+  const [path] = unacceptable.size < maxUnacceptable ? otherPaths(sa) : [];
   if (path) takePath(sa, now, path, "UNACCEPTABLE_ADDRESSES");
   else giveUp(sa, now, NotifyType.code.UNACCEPTABLE_ADDRESSES);
   return "done";
@@ -219,23 +230,24 @@ function announceAddresses(): InitiatedExchange {
 /** `HDR, SK {N(COOKIE2)}`: does the peer receive where it says that it is? ESP follows when it does (§3.7). */
 export function returnRoutability(): InitiatedExchange {
   let cookie2: Uint8Array = new Uint8Array(0);
-  let asked: Path | undefined;
+  let moves = 0;
   return {
     name: routabilityName,
     type,
     priority: priorities.update,
     response: anything,
+    onePath: true,
     buildRequest(sa) {
       if (!sa.established) return undefined;
-      asked = currentPath(sa);
+      moves = sa.moves;
       cookie2 = sa.host.random.bytes(cookie2Bytes);
       return [notify(NotifyType.code.COOKIE2, cookie2)];
     },
     onResponse(sa, now, { payloads }) {
       if (!returnsCookie2(sa, now, payloads, cookie2) || !sa.established) return "done";
-      if (!samePath(asked!, sa)) {
-        // The request went to more than one address: the answer does not say which of them works.
-        if (!sa.hasExchange(routabilityName)) sa.initiate(now, returnRoutability());
+      if (moves !== sa.moves) {
+        // The request went to more than one address, if only for a moment: the answer does not say which works.
+        if (sa.espPath && !sa.hasExchange(routabilityName)) sa.initiate(now, returnRoutability());
         return "done";
       }
       sa.espPath = undefined;

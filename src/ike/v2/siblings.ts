@@ -1,0 +1,92 @@
+/**
+ * Several IKE SAs with one peer: which of them goes, and when. Both sides decide the same, and nothing that works is
+ * given up for what the peer may not have yet: a responder is done when it sends its answer, its peer when it gets it.
+ */
+import { compareBytes } from "../../core/address.ts";
+import type { Instant } from "../../core/time.ts";
+import { type ChildSa, confirmChild, outboundOrder } from "./child-sa.ts";
+import { lowerNonce } from "./cookie.ts";
+import { liveness, livenessName } from "./exchanges/informational.ts";
+import type { IkeSa } from "./ike-sa.ts";
+import { expectReplacement, replace } from "./reauthentication.ts";
+
+/** `sa` is authenticated; `others` are, with the same peer. */
+export function settleSiblings(
+  sa: IkeSa,
+  others: readonly IkeSa[],
+  now: Instant,
+  initialContact: boolean,
+): void {
+  for (const other of others) {
+    const { state } = other;
+    const overlapping = state.name === "ESTABLISHED" && state.since >= sa.createdAt;
+    if (overlapping && other.role !== sa.role) {
+      // Both initiated at once. As in §2.8.1, the one with the lowest nonce goes, and its creator closes it.
+      const [loser, survivor] = compareBytes(nonceOf(sa), nonceOf(other)) < 0 ? [sa, other] : [other, sa];
+      if (loser.role === "initiator") giveWay(loser, survivor, now);
+    } else if (sa.replaces) {
+      replace(other, now);
+      // Any use tells the peer that it may send on the new one, and there may be no traffic.
+      if (!sa.hasExchange(livenessName)) sa.initiate(now, liveness());
+    } else if (initialContact && !overlapping) {
+      // §2.4: the peer has forgotten all others.
+      other.end(now, "superseded");
+    } else if (sa.role === "responder") {
+      expectReplacement(other, now);
+    }
+  }
+}
+
+/** The peer has used `sa` after IKE_AUTH, or one of its CHILD_SAs: it has our answer. */
+export function prove(sa: IkeSa): void {
+  if (sa.proven) return;
+  sa.proven = true;
+  if (sa.children.size > 0) sa.host.emit({ kind: "outboundChanged", sa });
+}
+
+/** The peer sends on `child`: it has it. */
+export function onInbound(sa: IkeSa, child: ChildSa, now: Instant): void {
+  if (sa.unconfirmed === child) {
+    sa.unconfirmed = undefined;
+    sa.host.emit({ kind: "outboundChanged", sa });
+  }
+  confirmChild(sa, child);
+  if (!sa.established) return;
+  prove(sa);
+  sa.host.onUse(sa, now);
+}
+
+/** The peer is known to have what `sa` sends with, if it sends with anything. */
+export function isSure(sa: IkeSa): boolean {
+  const [best] = outboundOrder(sa);
+  return sa.proven && (best === undefined || best !== sa.unconfirmed);
+}
+
+/** Closes those of `others` that make way for `sa`, once it can do what they do. */
+export function closeLosers(sa: IkeSa, others: readonly IkeSa[], now: Instant): void {
+  if (!sa.established || !isSure(sa)) return;
+  const carries = outboundOrder(sa).length > 0;
+  for (const other of others)
+    if (survivorOf(other) === sa && other.established && (carries || outboundOrder(other).length === 0))
+      other.requestDelete(now, "duplicate");
+}
+
+function giveWay(loser: IkeSa, survivor: IkeSa, now: Instant): void {
+  const { host } = loser;
+  loser.survivor = survivor;
+  // Should the proof never come, because nothing is sent.
+  loser.supersededAt ??= now + host.limits.rekeyedMs;
+  host.touch(loser);
+  if (!survivor.proven) survivor.initiate(now, liveness());
+  host.onUse(survivor, now);
+}
+
+/** Today's form of what `loser` makes way for: it may have been rekeyed since. */
+function survivorOf(loser: IkeSa): IkeSa | undefined {
+  while (loser.survivor?.successor) loser.survivor = loser.survivor.successor;
+  return loser.survivor;
+}
+
+function nonceOf(sa: IkeSa): Uint8Array {
+  return lowerNonce(sa.secured!.Ni, sa.secured!.Nr);
+}

@@ -1,0 +1,81 @@
+/**
+ * What a seed decides about a life: how the two gateways are configured, and what happens to them. One line each: a
+ * new feature takes part as soon as it has its line here.
+ */
+
+import type { Life } from "./life.ts";
+import type { SeededRandom } from "./random.ts";
+
+/** Each seed picks one value of every line. A value that stands twice is picked twice as often. */
+const choices = {
+  /** Without and with perfect forward secrecy; AEAD and two algorithms. */
+  esp: ["aes128gcm16", "aes128gcm16", "aes128gcm16-x25519", "aes128-sha256-x25519"],
+  ike: ["aes128gcm16-prfsha256-x25519", "aes128gcm16-prfsha256-x25519", "aes128-sha1-x25519"],
+  /** From a twentieth of these on, both kinds of SA are rekeyed. */
+  childLifetimeSeconds: [30, 45, 60],
+  ikeLifetimeSeconds: [30, 45, 60],
+  startB: ["passive", "immediately", "on-traffic"],
+  dpdSeconds: [0, 2, 5],
+  dpdAction: ["restart", "restart", "clear"],
+  forceEncapsulation: [false, true],
+  /** Octets of an IP datagram: the second cuts every message. */
+  fragmentIpBytes: [1280, 1280, 250],
+  cookies: [false, false, false, true],
+  /** RFC 6023. */
+  childless: ["allow", "allow", "force", "never"],
+  /** Both can prove that they have restarted (RFC 6290). */
+  crashSecret: [false, true],
+  /** RFC 4555; with it the SAs follow no NAT by themselves (§3.8), so that a life behind one goes without. */
+  mobike: [true, false],
+  /** A NAT in front of A, which forgets its mappings now and then. */
+  nat: [false, false, true],
+  /** A calm life loses up to a fifth of its datagrams, and no tunnel. */
+  calm: [true, true, true, false],
+} as const;
+
+export type Choices = { readonly [K in keyof typeof choices]: (typeof choices)[K][number] };
+
+export function choose(random: SeededRandom): Choices {
+  return Object.fromEntries(
+    Object.entries(choices).map(([name, values]) => [name, values[random.below(values.length)]]),
+  ) as unknown as Choices;
+}
+
+export interface Happening {
+  readonly name: string;
+  /** It may interrupt an established tunnel: not in a calm life. */
+  readonly rough?: true;
+  readonly act: (life: Life) => void;
+}
+
+export const happenings: readonly Happening[] = [
+  { name: "A rekeys the CHILD_SA", act: (life) => life.lifetime("A", "softLifetime") },
+  { name: "B rekeys the CHILD_SA", act: (life) => life.lifetime("B", "softLifetime") },
+  {
+    name: "both rekey the CHILD_SA",
+    act: (life) => {
+      life.lifetime("A", "softLifetime");
+      life.lifetime("B", "softLifetime");
+    },
+  },
+  { name: "the NAT forgets", act: (life) => life.forgetNat() },
+  { name: "A's CHILD_SA expires", rough: true, act: (life) => life.lifetime("A", "hardLifetime") },
+  { name: "B's CHILD_SA expires", rough: true, act: (life) => life.lifetime("B", "hardLifetime") },
+  {
+    name: "both CHILD_SAs expire",
+    rough: true,
+    act: (life) => {
+      life.lifetime("A", "hardLifetime");
+      life.lifetime("B", "hardLifetime");
+    },
+  },
+  { name: "reset on A", rough: true, act: (life) => life.command("A", "reset") },
+  { name: "reset on B", rough: true, act: (life) => life.command("B", "reset") },
+  { name: "down on A", rough: true, act: (life) => life.command("A", "down") },
+  { name: "down on B", rough: true, act: (life) => life.command("B", "down") },
+  { name: "up on A", rough: true, act: (life) => life.command("A", "up") },
+  { name: "up on B", rough: true, act: (life) => life.command("B", "up") },
+  { name: "A crashes", rough: true, act: (life) => life.crash("A") },
+  { name: "B crashes", rough: true, act: (life) => life.crash("B") },
+  { name: "the path is cut", rough: true, act: (life) => life.cut() },
+];
