@@ -75,38 +75,9 @@ describeInNamespaces("rekey rehearsal against strongSwan", ["strongswan"], () =>
 describeInNamespaces("reauthentication with strongSwan", ["strongswan"], () => {
   const handshakes = { connection: { ipsec: { rehearseRekey: false, proposals: [espProposal] } } };
 
-  it("culvert reauthenticates: a new IKE SA, and no packet lost", async () => {
-    const { bed, a, b } = await sites({});
-    const culvert = await Culvert.start(
-      bed,
-      gatewayOn(a, b, "a", {
-        forceEncapsulation: true,
-        connection: { ike: { reauthenticate: true, lifetimeSeconds: 60, proposals: [ikeProposal] } },
-      }),
-    );
-    const before = await culvert.waitUp();
-    await waitForPing(a.host, b.hostAddress);
-    const pinging = (async () => {
-      let received = 0;
-      for (let i = 0; i < 3; i++)
-        received += (await ping(a.host, b.hostAddress, { count: 2000, intervalMs: 10 })).received;
-      return received;
-    })();
-    const after = await culvert.waitFor(
-      "reauthenticated",
-      ({ tunnels, counts }) =>
-        counts.handshakesInitiated === 2 &&
-        tunnels[0]!.ike?.spiInitiator !== before.tunnels[0]!.ike!.spiInitiator,
-      60_000,
-    );
-    expect(after.counts.ikeRekeys).toBe(0);
-    expect(await pinging).toBe(6000);
-    expect((await culvert.connection()).failures).toEqual([]);
-  });
-
   it("strongSwan reauthenticates make-before-break as initiator, and no packet is lost", async () => {
     const { bed, a, b, peer } = await sites({
-      extraConnection: ["reauth_time = 8s", "rekey_time = 0", "over_time = 60s", "rand_time = 0"],
+      extraConnection: ["reauth_time = 5s", "rekey_time = 0", "over_time = 60s", "rand_time = 0"],
       makeBeforeBreak: true,
     });
     const culvert = await Culvert.start(
@@ -116,18 +87,18 @@ describeInNamespaces("reauthentication with strongSwan", ["strongswan"], () => {
     expect(await peer.initiate()).toMatchObject({ code: 0 });
     await culvert.waitUp();
     await waitForPing(a.host, b.hostAddress);
-    expect(await ping(a.host, b.hostAddress, { count: 2000, intervalMs: 10 })).toMatchObject({
-      received: 2000,
+    expect(await ping(a.host, b.hostAddress, { count: 1300, intervalMs: 10 })).toMatchObject({
+      received: 1300,
     });
     const { counts, failures, state } = await culvert.connection();
     expect(state).toBe("up");
-    expect(counts.handshakesAnswered).toBeGreaterThanOrEqual(3);
+    expect(counts.handshakesAnswered).toBeGreaterThanOrEqual(2);
     expect(failures).toEqual([]);
   });
 
   it("strongSwan as responder asks for it with AUTH_LIFETIME, and gets it", async () => {
     const { bed, a, b } = await sites({
-      extraConnection: ["reauth_time = 20s", "rekey_time = 0", "over_time = 60s", "rand_time = 0"],
+      extraConnection: ["reauth_time = 12s", "rekey_time = 0", "over_time = 60s", "rand_time = 0"],
       makeBeforeBreak: true,
     });
     const culvert = await Culvert.start(
@@ -136,8 +107,8 @@ describeInNamespaces("reauthentication with strongSwan", ["strongswan"], () => {
     );
     await culvert.waitUp();
     await waitForPing(a.host, b.hostAddress);
-    expect(await ping(a.host, b.hostAddress, { count: 2200, intervalMs: 10 })).toMatchObject({
-      received: 2200,
+    expect(await ping(a.host, b.hostAddress, { count: 1300, intervalMs: 10 })).toMatchObject({
+      received: 1300,
     });
     const { counts } = await culvert.connection();
     expect(counts.handshakesInitiated + counts.handshakesAnswered).toBeGreaterThanOrEqual(2);
