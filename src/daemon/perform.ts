@@ -84,7 +84,8 @@ function installSa(sa: SaSpec, to: Performer): void {
     to.dataPlane.installSa(sa);
     to.traffic.installed(sa);
   } catch (error) {
-    to.feed({ kind: "refusedSa", direction: sa.direction, spi: sa.spi, reason: (error as Error).message });
+    const { direction, spi, remote } = sa;
+    to.feed({ kind: "refusedSa", direction, spi, remote, reason: (error as Error).message });
   } finally {
     sa.encrKey.wipe();
     sa.integKey.wipe();
@@ -114,7 +115,9 @@ function updateSa(output: Extract<GatewayOutput, { kind: "updateSa" }>, to: Perf
     };
     to.log.write("debug", "IPsec SA moved", fields);
   } catch (error) {
-    to.feed({ kind: "refusedSa", direction, spi, reason: (error as Error).message });
+    // Nobody asks for its removal any more: what is refused is not installed.
+    removeSa({ kind: "removeSa", direction, spi, remote }, to);
+    to.feed({ kind: "refusedSa", direction, spi, remote: path.remote, reason: (error as Error).message });
   }
 }
 

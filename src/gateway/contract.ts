@@ -26,6 +26,8 @@ export type GatewayInput =
       readonly kind: "refusedSa";
       readonly direction: "inbound" | "outbound";
       readonly spi: number;
+      /** Where it was to lead. */
+      readonly remote: IpAddress;
       readonly reason: string;
     }
   /** Every so often: what the data plane has installed, to be compared with what it should have. */

@@ -141,7 +141,7 @@ export class Gateway implements GatewayMachine {
         this.#onLocalAddresses(now, input.addresses);
         break;
       case "refusedSa":
-        this.#endpoint.handleRefusedSa(now, input.spi, input.direction, input.reason);
+        this.#endpoint.handleRefusedSa(now, input);
         break;
       case "installed":
         this.#repair(now, input.sas);
@@ -216,7 +216,7 @@ export class Gateway implements GatewayMachine {
         break;
       case "softLifetime":
       case "hardLifetime":
-        this.#endpoint.handleLifetime(now, event.spi, event.direction, event.kind === "hardLifetime");
+        this.#endpoint.handleLifetime(now, event);
         break;
       case "saInUse":
         this.#endpoint.handleSaInUse(now, event.spi);

@@ -13,6 +13,7 @@ import { generateKeyPair, type KeyPair, keyPairFromPrivate } from "../../src/cry
 import type { GatewayCommand, GatewayOutput, TunnelStatus } from "../../src/gateway/contract.ts";
 import { Gateway, type GatewayDeps } from "../../src/gateway/gateway.ts";
 import type { GatewayEvent } from "../../src/gateway/gateway-events.ts";
+import type { AboutSa } from "../../src/ike/v2/child-table.ts";
 import { sameSelectors } from "../../src/ike/v2/selectors.ts";
 import { dhById } from "../../src/registry/index.ts";
 import { Network, type Packet } from "./network.ts";
@@ -309,8 +310,8 @@ export class Simulation {
       return;
     }
     node.refused = true;
-    const { direction, spi } = sa;
-    this.at(0, () => this.input(node, { kind: "refusedSa", direction, spi, reason }));
+    const { direction, spi, remote } = sa;
+    this.at(0, () => this.input(node, { kind: "refusedSa", direction, spi, remote, reason }));
   }
 
   #resolve(node: Node, name: string): void {
@@ -383,8 +384,15 @@ export function endpoint(address: string, port = 500): Endpoint {
   return { address: IpAddress.parse(address), port };
 }
 
+/** An inbound SPI is unique, an outbound one to each peer address. */
+function isSame(a: AboutSa, b: AboutSa): boolean {
+  return (
+    a.direction === b.direction && a.spi === b.spi && (a.direction === "inbound" || a.remote.equals(b.remote))
+  );
+}
+
 function install(node: Node, sa: SaSpec): void {
-  if (node.installed.some((i) => i.direction === sa.direction && i.spi === sa.spi))
+  if (node.installed.some((i) => isSame(i, sa)))
     throw new Error(`${node.name} installs ${sa.direction} SPI ${sa.spi} twice`);
   const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
   const { encrKey, integKey, ...rest } = sa;
@@ -400,7 +408,7 @@ function remove(node: Node, { direction, spi, remote }: Extract<GatewayOutput, {
     (sa) => sa.direction === direction && sa.spi === spi && sa.remote.equals(remote),
   );
   if (i < 0) throw new Error(`${node.name} removes ${direction} SPI ${spi}, which is not installed`);
-  if (direction === "outbound" && named(node.plan, spi))
+  if (direction === "outbound" && named(node.plan, spi, remote))
     throw new Error(`${node.name} removes outbound SPI ${spi} while the plan still names it`);
   node.installed.splice(i, 1);
 }
@@ -413,9 +421,20 @@ function update(node: Node, { direction, spi, remote, path }: Extract<GatewayOut
   if (i < 0)
     throw new Error(`${node.name} updates ${direction} SPI ${spi} at ${remote}, which is not installed`);
   if (path.local.family !== path.remote.family) throw new Error(`${node.name} mixes address families`);
+  const there = { direction, spi, remote: path.remote };
+  if (
+    direction === "outbound" &&
+    !path.remote.equals(remote) &&
+    node.installed.some((sa) => isSame(sa, there))
+  )
+    throw new Error(`${node.name} moves ${direction} SPI ${spi} onto another SA`);
   if (!node.addresses.some((a) => a.equals(path.local)))
     throw new Error(`${node.name} moves ${direction} SPI ${spi} to ${path.local}, which it does not have`);
   node.installed[i] = { ...node.installed[i]!, ...path };
+  // The plan follows.
+  for (const { outbound } of direction === "outbound" ? (node.plan?.connections ?? []) : [])
+    for (const sa of outbound)
+      if (sa.spi === spi && sa.remote.equals(remote)) Object.assign(sa, { remote: path.remote });
   node.updates++;
 }
 
@@ -428,8 +447,9 @@ function checkPlan(node: Node, plan: ForwardingPlan): void {
         throw new Error(`${node.name} publishes outbound SPI ${spi}, which is not installed`);
 }
 
-function named(plan: ForwardingPlan | undefined, spi: number): boolean {
-  return plan?.connections.some(({ outbound }) => outbound.some((o) => o.spi === spi)) ?? false;
+function named(plan: ForwardingPlan | undefined, spi: number, remote: IpAddress): boolean {
+  const is = (sa: { spi: number; remote: IpAddress }) => sa.spi === spi && sa.remote.equals(remote);
+  return plan?.connections.some(({ outbound }) => outbound.some(is)) ?? false;
 }
 
 /** Repeatable where any octets are a private key; else from the system. */

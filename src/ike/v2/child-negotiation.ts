@@ -31,6 +31,7 @@ import {
 import type { IkeSa } from "./ike-sa.ts";
 import { childKeys } from "./key-material.ts";
 import { narrowRequest } from "./narrowing.ts";
+import { outerPath } from "./nat.ts";
 import { notify } from "./notify.ts";
 import type { Ask } from "./pairs.ts";
 import { checkAnswer, choose, firstChildSa, groupsOf, offer, type Scope } from "./proposals.ts";
@@ -110,6 +111,7 @@ export function readAnswer(
   if (!suite.ok) return broken(suite.error);
   const spiOut = espSpiFrom(answered.proposals[0]!.spi);
   if (spiOut === undefined || spiOut < 256) return broken("the answer's SPI is reserved");
+  if (sa.host.children.isTaken(spiOut, outerPath(sa).remote)) return broken(spiTaken);
   if (!isSubset(tsi.selectors, o.localSelectors) || !isSubset(tsr.selectors, o.remoteSelectors)) {
     const ours = { local: o.localSelectors, remote: o.remoteSelectors };
     const theirs = { local: tsi.selectors, remote: tsr.selectors };
@@ -183,6 +185,10 @@ export function decideChild(
       difference: `the peer's SPI ${spiOut} is reserved`,
     });
     return err({ notify: NotifyType.code.NO_PROPOSAL_CHOSEN, record });
+  }
+  if (sa.host.children.isTaken(spiOut, outerPath(sa).remote)) {
+    const record = failureOf(sa, "PEER_PROTOCOL_ERROR", { difference: spiTaken });
+    return err({ notify: NotifyType.code.TEMPORARY_FAILURE, record });
   }
   const own = replaced ?? peer;
   const narrowed = narrowRequest(own, !replaced && peer.perSubnetPair === true, theirs);
@@ -273,3 +279,6 @@ export function refusalOf(sa: IkeSa, o: ChildOffer, refused: NotifyPayload): Fai
     }
   }
 }
+
+/** Behind one address there may be many peers, and each chooses its SPIs for itself. */
+const spiTaken = "the peer's SPI is that of another SA to its address";

@@ -118,6 +118,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
   sa.host.emit({ kind: "installSa", sa: spec("inbound", terms.spiIn, terms.keys.inbound) });
   sa.host.emit({ kind: "installSa", sa: spec("outbound", terms.spiOut, terms.keys.outbound) });
   sa.children.set(child.spiIn, child);
+  sa.host.children.own(sa, child);
   sa.childlessAt = undefined;
   sa.host.emit({ kind: "childUp", sa, child, rekeyOf: terms.rekeyOf });
   sa.pairs?.onChange(sa, now);
@@ -247,6 +248,7 @@ export function retire(sa: IkeSa, now: Instant, child: ChildSa, why: EndReason):
 export function uninstall(sa: IkeSa, now: Instant, child: ChildSa, why: EndReason): void {
   if (!owns(sa, child)) return;
   sa.children.delete(child.spiIn);
+  sa.host.children.disown(child);
   if (child.state.name !== "LINGERING") {
     sa.host.emit({ kind: "childDown", sa, child, why });
     remove(sa, child, "outbound", child.spiOut);
@@ -276,6 +278,7 @@ export function giveUpChildren(sa: IkeSa, now: Instant, why: EndReason, untilTol
     }
     sa.children.delete(child.spiIn);
     heir.children.set(child.spiIn, child);
+    heir.host.children.own(heir, child);
     heir.host.touch(heir);
   }
 }
@@ -295,7 +298,10 @@ function owns(sa: IkeSa, child: ChildSa): boolean {
 export function moveChildren(old: IkeSa, successor: IkeSa, now: Instant): void {
   const moved = [...old.children.values()];
   old.children.clear();
-  for (const child of moved) successor.children.set(child.spiIn, child);
+  for (const child of moved) {
+    successor.children.set(child.spiIn, child);
+    successor.host.children.own(successor, child);
+  }
   successor.pairs = old.pairs;
   old.pairs = undefined;
   for (const child of moved) {

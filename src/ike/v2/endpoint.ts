@@ -28,6 +28,7 @@ import {
   type PlainPayload,
 } from "../../wire/index.ts";
 import { type ChildSa, exhaust, expireChild, isConfirmed, outboundOrder } from "./child-sa.ts";
+import { type AboutSa, ChildTable } from "./child-table.ts";
 import { CookieJar } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -201,28 +202,24 @@ export class IkeEndpoint {
   }
 
   /** The data plane counted an SA's bytes or packets past a limit. */
-  handleLifetime(now: Instant, spi: number, direction: "inbound" | "outbound", hard: boolean): void {
-    for (const sa of this.#sas.all()) {
-      for (const child of sa.children.values()) {
-        if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi) continue;
-        if (hard) exhaust(sa, child);
-        if (child.state.name !== "INSTALLED") continue;
-        if (hard) expireChild(sa, now, child, "volume");
-        else this.#rekeyChild(sa, child, now);
-        this.#host.touch(sa);
-      }
+  handleLifetime(now: Instant, about: AboutSa & { kind: "softLifetime" | "hardLifetime" }): void {
+    const found = this.#host.children.find(about);
+    if (!found) return;
+    const { sa, child } = found;
+    const hard = about.kind === "hardLifetime";
+    if (hard) exhaust(sa, child);
+    if (child.state.name === "INSTALLED") {
+      if (hard) expireChild(sa, now, child, "volume");
+      else this.#rekeyChild(sa, child, now);
+      this.#host.touch(sa);
     }
     this.#settle();
   }
 
   /** The first packet came in on inbound SA `spi`. */
   handleSaInUse(now: Instant, spi: number): void {
-    for (const sa of this.#sas.all()) {
-      const child = sa.children.get(spi);
-      if (!child) continue;
-      onInbound(sa, child, now);
-      break;
-    }
+    const found = this.#host.children.inbound(spi);
+    if (found) onInbound(found.sa, found.child, now);
     this.#settle();
   }
 
@@ -235,27 +232,24 @@ export class IkeEndpoint {
   }
 
   /** The data plane did not take an SA: what the peer believes in does not exist, so the IKE SA goes. */
-  handleRefusedSa(now: Instant, spi: number, direction: "inbound" | "outbound", reason: string): void {
-    for (const sa of this.#sas.all()) {
-      for (const child of [...sa.children.values()]) {
-        if ((direction === "inbound" ? child.spiIn : child.spiOut) !== spi || child.refused.has(direction))
-          continue;
-        child.refused.add(direction);
-        const record = refusedSa(sa, child, direction, reason);
-        this.#emit({ kind: "failure", sa, record });
-        sa.requestDelete(now, "failed");
-      }
+  handleRefusedSa(now: Instant, about: AboutSa & { readonly reason: string }): void {
+    const found = this.#host.children.find(about);
+    const { direction, reason } = about;
+    if (found && !found.child.refused.has(direction)) {
+      const { sa, child } = found;
+      child.refused.add(direction);
+      this.#emit({ kind: "failure", sa, record: refusedSa(sa, child, direction, reason) });
+      sa.requestDelete(now, "failed");
     }
     this.#settle();
   }
 
   /** An authentic ESP packet of the peer came from elsewhere: its NAT gave it a new address (§2.23). */
   handlePeerMoved(now: Instant, spiIn: number, remote: Endpoint): void {
-    for (const sa of this.#sas.all()) {
-      const child = sa.children.get(spiIn);
-      if (!child) continue;
-      onInbound(sa, child, now);
-      sa.followEsp(now, remote);
+    const found = this.#host.children.inbound(spiIn);
+    if (found) {
+      onInbound(found.sa, found.child, now);
+      found.sa.followEsp(now, remote);
     }
     this.#settle();
   }
@@ -475,6 +469,7 @@ export class IkeEndpoint {
       exportKeys: deps.exportKeys,
       nattPort: deps.nattPort ?? 4500,
       pairings: new Map(),
+      children: new ChildTable(),
       keepsUp: (peerId) => deps.keepsUp(peerId),
       askChild: (sa, ask, now) => sa.initiate(now, newChildSa(ask)),
       crashSecret: deps.crashSecret,

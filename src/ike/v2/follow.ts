@@ -1,17 +1,22 @@
 /** Installed SAs follow the outer addresses of their IKE SA, in place: no key is installed twice, no packet is lost. */
 import type { SaPath, SaSpec } from "../../core/dataplane.ts";
 import type { Instant } from "../../core/time.ts";
-import type { ChildSa } from "./child-sa.ts";
+import { type ChildSa, requestChildDelete } from "./child-sa.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { type Path, sameEndpoint } from "./mobike.ts";
 import { type Nat, outerPath } from "./nat.ts";
 
 /** Brings every SA of `sa` onto its path; does nothing for those that are there. */
-export function moveSas(sa: IkeSa): void {
+export function moveSas(sa: IkeSa, now: Instant): void {
   const path = outerPath(sa);
   let moved = false;
-  for (const child of sa.children.values()) {
+  for (const child of [...sa.children.values()]) {
     if (isOn(child, path)) continue;
+    if (sa.host.children.isTaken(child.spiOut, path.remote, child)) {
+      // The peer's SPI has another owner there, and two SAs cannot share it: a new one takes its place.
+      requestChildDelete(sa, now, child, "failed");
+      continue;
+    }
     update(sa, child, "inbound", child.spiIn, path);
     // Of one that was replaced only the inbound half is left.
     if (child.state.name !== "LINGERING") update(sa, child, "outbound", child.spiOut, path);

@@ -3,6 +3,7 @@ import type { Random } from "../../core/random.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
 import type { ChildSa } from "./child-sa.ts";
+import type { ChildTable } from "./child-table.ts";
 import type { IkeDrop } from "./drops.ts";
 import type { IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
@@ -20,6 +21,8 @@ export interface Host {
   readonly nattPort: number;
   /** What was learned about a peer, by its id: that it takes one pair in a CHILD_SA. Outlives its IKE SAs. */
   readonly pairings: Map<string, "each">;
+  /** Every CHILD_SA of every IKE SA. */
+  readonly children: ChildTable;
   /** This side keeps the tunnel with that peer up, all of it. */
   keepsUp(peerId: string): boolean;
   /** Starts the exchange for a new CHILD_SA. */

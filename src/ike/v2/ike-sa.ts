@@ -186,7 +186,7 @@ export class IkeSa {
   followPeer(now: Instant, local: Endpoint, remote: Endpoint): void {
     if (this.mobike || !this.nat.remote || this.nat.local || sameEndpoint(this.remote, remote)) return;
     setPath(this, now, { local, remote }, "the peer's NAT gave it another address");
-    moveSas(this);
+    moveSas(this, now);
   }
 
   /** As `followPeer`, on the evidence of an ESP packet; with MOBIKE only ESP follows. */
@@ -200,7 +200,7 @@ export class IkeSa {
     } else {
       setPath(this, now, { local: this.local, remote }, "the peer's NAT gave it another address");
     }
-    moveSas(this);
+    moveSas(this, now);
   }
 
   /** The responder's first answer, which the front door built: kept for a repeated request. */

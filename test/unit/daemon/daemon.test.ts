@@ -223,6 +223,7 @@ describe("culvertd's life", () => {
       kind: "refusedSa",
       direction: "inbound",
       spi: 0x1234,
+      remote: sa().remote,
       reason: "no room",
     });
 

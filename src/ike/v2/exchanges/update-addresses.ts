@@ -50,7 +50,7 @@ export function takePath(sa: IkeSa, now: Instant, path: Path, why: string): void
   sa.espPath = isTrusted(sa, path.remote.address) ? undefined : (sa.espPath ?? currentPath(sa));
   setPath(sa, now, path, why);
   mobike.pending = true;
-  moveSas(sa);
+  moveSas(sa, now);
   // §3.5: what waits for an answer is repeated on the new path.
   sa.resend(now);
   if (!sa.hasExchange(updateName)) sa.initiate(now, new UpdateAddresses());
@@ -75,7 +75,7 @@ export function onLocalAddresses(sa: IkeSa, now: Instant): void {
   if (!path) return;
   sa.espPath = undefined;
   setPath(sa, now, path, why);
-  moveSas(sa);
+  moveSas(sa, now);
   sa.resend(now);
   sa.initiate(now, announceAddresses());
 }
@@ -167,7 +167,7 @@ class UpdateAddresses implements InitiatedExchange {
     }
     // §3.7: COOKIE2 was seen at other addresses as well: this answer does not say that the peer is at this one.
     if (!this.#spread) sa.espPath = undefined;
-    moveSas(sa);
+    moveSas(sa, now);
     if (sa.espPath && !sa.hasExchange(routabilityName)) sa.initiate(now, returnRoutability());
     return "done";
   }
@@ -251,7 +251,7 @@ export function returnRoutability(): InitiatedExchange {
         return "done";
       }
       sa.espPath = undefined;
-      moveSas(sa);
+      moveSas(sa, now);
       return "done";
     },
     onTimeout: (sa, now) => sa.endDead(now),
@@ -307,7 +307,7 @@ function follow(sa: IkeSa, now: Instant, { payloads, local, remote }: Received):
   sa.espPath = proven ? undefined : (sa.espPath ?? before);
   setPath(sa, now, { local, remote }, "UPDATE_SA_ADDRESSES");
   if (nat) setNat(sa, now, nat);
-  moveSas(sa);
+  moveSas(sa, now);
   if (!samePath(before, sa)) sa.resend(now);
   if (!proven && !sa.hasExchange(routabilityName)) sa.initiate(now, returnRoutability());
 }

@@ -1,0 +1,66 @@
+/**
+ * The CHILD_SAs of an endpoint: found by what the data plane calls their SAs. An inbound SPI is ours, and names one; an
+ * outbound SPI is the peer's choice, and names one only together with the peer's address. A peer that knows another
+ * one's SPI and takes it for itself must not be taken for it.
+ */
+import type { IpAddress } from "../../core/address.ts";
+import type { SaSpec } from "../../core/dataplane.ts";
+import type { ChildSa } from "./child-sa.ts";
+import type { IkeSa } from "./ike-sa.ts";
+
+export interface Owned {
+  readonly sa: IkeSa;
+  readonly child: ChildSa;
+}
+
+/** An SA in the words of the data plane. */
+export interface AboutSa {
+  readonly direction: SaSpec["direction"];
+  readonly spi: number;
+  /** Where the peer was when the data plane spoke, which may be a moment ago. */
+  readonly remote: IpAddress;
+}
+
+export class ChildTable {
+  readonly #byInbound = new Map<number, Owned>();
+  readonly #byOutbound = new Map<number, Set<ChildSa>>();
+
+  /** `child` is one of `sa` from now on. */
+  own(sa: IkeSa, child: ChildSa): void {
+    this.#byInbound.set(child.spiIn, { sa, child });
+    const alike = this.#byOutbound.get(child.spiOut);
+    if (alike) alike.add(child);
+    else this.#byOutbound.set(child.spiOut, new Set([child]));
+  }
+
+  /** `child` is gone. */
+  disown(child: ChildSa): void {
+    this.#byInbound.delete(child.spiIn);
+    const alike = this.#byOutbound.get(child.spiOut);
+    alike?.delete(child);
+    if (alike?.size === 0) this.#byOutbound.delete(child.spiOut);
+  }
+
+  inbound(spi: number): Owned | undefined {
+    return this.#byInbound.get(spi);
+  }
+
+  /** The one that the data plane speaks of: the newest, if two claim to be. */
+  find({ direction, spi, remote }: AboutSa): Owned | undefined {
+    if (direction === "inbound") return this.#byInbound.get(spi);
+    const alike = this.#sending(spi);
+    const there = alike.findLast((c) => c.remote.equals(remote));
+    const child = there ?? (alike.length === 1 ? alike[0] : undefined);
+    return child && this.#byInbound.get(child.spiIn);
+  }
+
+  /** Another CHILD_SA than `child` sends to that address with that SPI: a second one cannot. */
+  isTaken(spiOut: number, remote: IpAddress, child?: ChildSa): boolean {
+    return this.#sending(spiOut).some((c) => c !== child && c.remote.equals(remote));
+  }
+
+  #sending(spiOut: number): ChildSa[] {
+    const alike = [...(this.#byOutbound.get(spiOut) ?? [])];
+    return alike.filter((c) => c.state.name !== "LINGERING" && !c.refused.has("outbound"));
+  }
+}
