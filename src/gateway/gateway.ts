@@ -33,6 +33,7 @@ import { Forwarding } from "./forwarding.ts";
 import { childSaEvent, type GatewayEvent, ikeSaEvent } from "./gateway-events.ts";
 import { ConnectionHistory } from "./history.ts";
 import { espKeyLine, ikeKeyLine } from "./keylog-lines.ts";
+import { about, hexSpi, spis, suiteOf } from "./log-fields.ts";
 import { NameWatch } from "./name-watch.ts";
 import { peerSettings } from "./peers.ts";
 import { SpiAllocator } from "./spi-allocator.ts";
@@ -585,22 +586,3 @@ export class Gateway implements GatewayMachine {
     this.#outputs.push({ kind: "log", level, message, fields });
   }
 }
-
-function about(sa: IkeSa): Record<string, unknown> {
-  return {
-    connection: sa.peer?.connection,
-    peer: `${sa.remote.address}`,
-    spiInitiator: sa.spiInitiator.toString(16).padStart(16, "0"),
-    spiResponder: sa.spiResponder.toString(16).padStart(16, "0"),
-  };
-}
-
-function suiteOf(sa: IkeSa): Record<string, unknown> {
-  return sa.secured ? { suite: formatSuite(sa.secured.suite) } : {};
-}
-
-function spis({ spiIn, spiOut }: ChildSa): Record<string, unknown> {
-  return { spiIn: hexSpi(spiIn), spiOut: hexSpi(spiOut) };
-}
-
-const hexSpi = (spi: number): string => spi.toString(16).padStart(8, "0");
