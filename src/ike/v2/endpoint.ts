@@ -114,6 +114,11 @@ export class IkeEndpoint {
     this.#peers = new PeerTable(peers);
   }
 
+  /** Other settings for one of the peers, such as where it lives by now; those that are not known stay unknown. */
+  updatePeer(peer: PeerSettings): void {
+    this.#peers.update(peer);
+  }
+
   /** One UDP payload, without non-ESP marker. Never throws on what a network can bring. */
   handleDatagram(now: Instant, local: Endpoint, remote: Endpoint, datagram: Uint8Array): void {
     this.#complaints.advance(now);

@@ -29,6 +29,21 @@ describe("the peers that may be calling", () => {
     expect(ids("192.0.2.3", "198.51.100.1")).toEqual([]);
   });
 
+  it("follow a peer whose name leads elsewhere, which others do not notice", () => {
+    const moving = new PeerTable([anywhere, fixed, named]);
+    const at = (remote: string) => moving.candidates(here, ip(remote)).map((p) => p.id);
+    expect(at("198.51.100.2")).toEqual(["named", "anywhere"]);
+    const moved = peer("named", { remote: [ip("198.51.100.1"), ip("198.51.100.9")], roaming: true });
+    moving.update(moved);
+    expect(moving.get("named")).toBe(moved);
+    expect(at("198.51.100.2")).toEqual(["anywhere", "named"]);
+    expect(at("198.51.100.9")).toEqual(["named", "anywhere"]);
+    expect(at("198.51.100.1")).toEqual(["fixed", "named", "anywhere"]);
+    moving.update(peer("stranger", { remote: [ip("198.51.100.3")] }));
+    expect(moving.get("stranger")).toBeUndefined();
+    expect(at("198.51.100.3")).toEqual(["anywhere", "named"]);
+  });
+
   it("are one list for all strangers", () => {
     expect(table.candidates(here, ip("203.0.113.1"))).toBe(table.candidates(here, ip("203.0.113.2")));
   });
