@@ -4,6 +4,20 @@
 
 namespace culvert::engine {
 
+namespace {
+
+/** Collisions cost an event, or delay one by a second, and nothing more. */
+uint64_t flow_hash(uint32_t connection, const IpPacket& packet) {
+  uint64_t hash = connection;
+  for (const uint64_t word : {packet.source.high, packet.source.low, packet.destination.high, packet.destination.low}) {
+    hash = (hash ^ word) * uint64_t{0x9e3779b97f4a7c15};
+    hash ^= hash >> 32;
+  }
+  return hash;
+}
+
+}  // namespace
+
 void Shared::wake(unsigned index) {
   WorkerShared& other = *worker[index];
   if (other.wake_pending.exchange(true)) return;
@@ -33,9 +47,14 @@ void Reporter::ike(const net::Endpoint& local, const net::Endpoint& remote, std:
 }
 
 void Reporter::acquire(uint32_t connection, const IpPacket& packet) {
-  Recent& recent = recent_[connection % recent_.size()];
-  if (recent.connection == connection && now_ms() - recent.at_ms < kAcquireIntervalMs) return;
-  recent = {connection, now_ms()};
+  const uint64_t hash = flow_hash(connection, packet);
+  Recent& recent = recent_[hash % recent_.size()];
+  if (recent.hash == hash && now_ms() - recent.at_ms < kAcquireIntervalMs) return;
+  Allowance& allowance = allowances_[connection % allowances_.size()];
+  if (now_ms() - allowance.since_ms >= kAcquireIntervalMs) allowance = {now_ms(), 0};
+  if (allowance.used == kAcquiresPerInterval) return;
+  allowance.used++;
+  recent = {hash, now_ms()};
   Event event;
   event.kind = EventKind::acquire;
   event.connection = static_cast<uint16_t>(connection);

@@ -18,7 +18,10 @@ class Reporter {
   uint64_t now_ms() const { return now_ns_ / 1'000'000; }
 
   void ike(const net::Endpoint& local, const net::Endpoint& remote, std::span<const uint8_t> datagram);
-  /** At most one for each connection in kAcquireIntervalMs. */
+  /**
+   * At most one in kAcquireIntervalMs for the same connection and addresses, and kAcquiresPerInterval for a
+   * connection: it may have an SA for each pair of subnets, and one that the peer refuses must not silence the others.
+   */
   void acquire(uint32_t connection, const IpPacket& packet);
   /** `crossed`: bits of take_crossed_limits. */
   void limits(Direction direction, uint32_t spi, const net::SocketAddress& remote, uint8_t crossed);
@@ -35,6 +38,7 @@ class Reporter {
 
  private:
   static constexpr uint64_t kAcquireIntervalMs = 1000;
+  static constexpr unsigned kAcquiresPerInterval = 16;
   static constexpr uint64_t kMovedIntervalMs = 1000;
   static constexpr uint64_t kMtuIntervalMs = 1000;
 
@@ -45,13 +49,18 @@ class Reporter {
   uint64_t now_ns_ = 0;
   uint64_t last_mtu_ms_ = 0;
   bool pushed_ = false;
-  // Connections that were reported lately, by their number's low bits; another connection in the same place only
-  // means that one more event is sent.
+  // What was reported lately, by the low bits of its hash; something else in the same place only means that one more
+  // event is sent, within what the connection still has.
   struct Recent {
-    uint32_t connection = ~uint32_t{0};
+    uint64_t hash = 0;
     uint64_t at_ms = 0;
   };
   std::array<Recent, 256> recent_;
+  struct Allowance {
+    uint64_t since_ms = 0;
+    unsigned used = 0;
+  };
+  std::array<Allowance, 64> allowances_;  // by the low bits of the connection's number
 };
 
 }  // namespace culvert::engine

@@ -75,6 +75,26 @@ describeWithKernel("what a data plane reports", {}, () => {
     expect((await plane.call("drops"))["no_sa"]).toBe(30);
   });
 
+  it("asks for each destination of a connection, and bounds what a scan can ask for", async () => {
+    const { bed, a, b } = await network();
+    const plane = await openPlane(bed, a.gateway, "plane A", { addresses: [a.outerAddress] });
+    await plane.call("publish", planFor([b.subnet], toPeer, b.outerAddress));
+    await routeThroughTunnel(a.gateway, [b.subnet]);
+    const prefix = b.hostAddress.replace(/\.\d+$/, "");
+    const pings = (from: number, to: number) => {
+      const one = `ping -q -c 1 -W 0.05 ${prefix}.$i & `;
+      return must(["sh", "-c", `for i in $(seq ${from} ${to}); do ${one} done; wait`], { netns: a.host });
+    };
+    await pings(20, 22);
+    const asked = (await plane.events("acquire")) as { destination: string }[];
+    expect(asked.map((e) => e.destination).sort()).toEqual([20, 21, 22].map((i) => `${prefix}.${i}`));
+    await pings(30, 129);
+    await pings(130, 229);
+    const { acquires, ...counters } = await plane.call("counters");
+    expect(counters["tun_packets_in"]).toBeGreaterThanOrEqual(203);
+    expect(acquires).toBeLessThan(100);
+  });
+
   it("reports the first packet that an inbound SA accepts, once, and no forgery", async () => {
     const { bed, a, b } = await network();
     const [left, right] = await Promise.all([
