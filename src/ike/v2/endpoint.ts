@@ -551,13 +551,7 @@ export class IkeEndpoint {
   }
 
   #othersOf(sa: IkeSa): IkeSa[] {
-    return this.#sas.ofPeer(sa.peer!.id).filter(
-      (other) =>
-        other !== sa &&
-        other.established &&
-        // Behind one roaming connection there may be many peers.
-        (!sa.peer?.roaming || other.remoteId === sa.remoteId || sa.remoteId === undefined),
-    );
+    return this.#sas.alike(sa).filter((other) => other !== sa && other.established);
   }
 
   #forget(sa: IkeSa): void {

@@ -109,6 +109,28 @@ describe("the table of IKE SAs", () => {
       [],
     ]);
   });
+
+  it("are found by their identity where many share a connection, from the moment that it is proven", () => {
+    const table = new SaTable();
+    const roaming = (spi: bigint, remoteId: string, state = "ESTABLISHED") =>
+      Object.assign(ikeSa(spi, "a", Number(spi)), {
+        peer: { id: "a", roaming: true } as PeerSettings,
+        remoteId,
+        is: (...names: string[]) => names.includes(state),
+      }) as IkeSa;
+    const [x1, x2, y, begun] = [
+      roaming(1n, "x"),
+      roaming(2n, "x"),
+      roaming(3n, "y"),
+      roaming(4n, "x", "INIT_SENT"),
+    ];
+    for (const sa of [x2, x1, y, begun]) table.add(sa);
+    expect(table.alike(x1)).toEqual([x1, x2]);
+    expect(table.alike(y)).toEqual([y]);
+    table.onClosed(x1);
+    table.delete(y);
+    expect([table.alike(x2), table.alike(y)]).toEqual([[x2], []]);
+  });
 });
 
 function peer(id: string, over: Partial<PeerSettings>): PeerSettings {
