@@ -30,6 +30,8 @@ export interface StrongSwanOptions {
   readonly root?: string;
   /** How often a request is repeated before the peer counts as dead; 4, about 20 s, by default. */
   readonly retransmitTries?: number;
+  /** Set up the new IKE SA before the old one is deleted when reauthenticating; charon's default is the opposite. */
+  readonly makeBeforeBreak?: boolean;
   /** charon's own scale, −1 to 4; 1 when absent. */
   readonly logLevel?: number;
   /** Lines for the connection and for the child, e.g. `rekey_time = 20s`. */
@@ -176,6 +178,7 @@ charon-systemd {
   retransmit_timeout = 1.0
   retransmit_tries = ${retransmitTries}
   install_virtual_ip = no
+  make_before_break = ${options.makeBeforeBreak === true ? "yes" : "no"}
   ${fragmentSize === undefined ? "" : `fragment_size = ${fragmentSize}`}
   plugins {
     vici {

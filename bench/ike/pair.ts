@@ -84,6 +84,7 @@ function endpoint(local: string, remote: string, ikeProposal: string) {
     localId: undefined,
     remoteId: undefined,
     ikeProposals: [parseProposal(ikeProposal, "ike")],
+    reauthenticate: false,
     childless: "allow",
     mobike: true,
     espProposals: [parseProposal("aes128gcm16", "esp")],

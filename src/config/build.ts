@@ -45,6 +45,7 @@ function buildConnection(
       mode: ike.mode,
       proposals: ike.proposals,
       lifetimeSeconds: ike.lifetimeSeconds || defaultLifetimeSeconds,
+      reauthenticate: ike.reauthenticate,
       childless: ike.childless,
       mobike: ike.mobike,
       localId: ike.localId,

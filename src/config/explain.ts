@@ -56,6 +56,7 @@ function explainConnection(connection: ConnectionConfig) {
       mode: ike.mode,
       proposals: ike.proposals.map((proposal) => proposal.text),
       lifetimeSeconds: ike.lifetimeSeconds,
+      reauthenticate: ike.reauthenticate,
       childless: ike.childless,
       mobike: ike.mobike,
       ...optional({ localId: formatIdentity(ike.localId), remoteId: formatIdentity(ike.remoteId) }),

@@ -89,6 +89,7 @@ export interface ConnectionConfig {
     readonly proposals: readonly ProposalConfig[];
     readonly lifetimeSeconds: number;
     /** RFC 6023: the first CHILD_SA after IKE_AUTH instead of in it. */
+    readonly reauthenticate: boolean;
     readonly childless: "allow" | "force" | "never";
     /** RFC 4555. */
     readonly mobike: boolean;

@@ -114,6 +114,7 @@ export const connectionSchema = z.strictObject({
       mode: oneOf("main", "aggressive").prefault("main"),
       proposals: proposals("ike", ikeDefaults),
       lifetimeSeconds: lifetimeSeconds(),
+      reauthenticate: flag().prefault(false),
       childless: oneOf("allow", "force", "never").prefault("allow"),
       mobike: flag().prefault(true),
       localId: identity().optional(),

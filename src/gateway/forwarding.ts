@@ -133,10 +133,13 @@ export class Forwarding {
   }
 }
 
-/** The newest IKE SA first: of several with one peer it is the one that stays. Last what the peer may not have yet. */
+/**
+ * The newest IKE SA first: of several with one peer it is the one that stays. Last what the peer may not have yet, and
+ * before that, though nobody used it either, what it is to take the place of.
+ */
 function preferred(sas: readonly IkeSa[]): IkeSa[] {
-  const newestFirst = sas.toReversed();
-  return [...newestFirst.filter(isSure), ...newestFirst.filter((sa) => !isSure(sa))];
+  const rank = (sa: IkeSa) => (isSure(sa) ? 0 : sa.replaced ? 1 : 2);
+  return sas.toReversed().sort((a, b) => rank(a) - rank(b));
 }
 
 function sameOutbound(a: RoutingConnection, b: RoutingConnection): boolean {

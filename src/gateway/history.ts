@@ -39,8 +39,10 @@ export class ConnectionHistory {
       this.#failures.unshift({ record, at: now, times: 1 });
       this.#failures.length = Math.min(this.#failures.length, kept);
     }
-    if (sa?.peer && sa.established && outboundOrder(sa).length > 0)
-      this.#warnings.set(sa.peer.id, { record, at: now });
+    // An IKE SA that was to replace one leaves that one as it is.
+    const working = sa?.replaces ?? sa;
+    if (working?.peer && working.established && outboundOrder(working).length > 0)
+      this.#warnings.set(working.peer.id, { record, at: now });
   }
 
   onEstablished(role: IkeSa["role"]): void {

@@ -29,6 +29,7 @@ export function peerSettings(
     ikeProposals: ike.proposals,
     espProposals: ipsec.proposals,
     childless: ike.childless,
+    reauthenticate: ike.reauthenticate,
     // Without NAT traversal a basic NAT on the way is to be lived with, which MOBIKE would forbid (RFC 4555 §3.9).
     mobike: ike.mobike && natTraversal.enabled,
     localSelectors,

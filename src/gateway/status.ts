@@ -1,7 +1,7 @@
 /** The gateway's state for an operator: plain JSON, no secrets, every configured connection, up or not. */
 import type { ConnectionConfig } from "../config/model.ts";
 import { formatEndpoint } from "../core/address.ts";
-import type { Instant } from "../core/time.ts";
+import { earlier, type Instant } from "../core/time.ts";
 import { formatSelector } from "../core/traffic-selector.ts";
 import { type ChildSa, outboundOrder } from "../ike/v2/child-sa.ts";
 import { formatIdentity } from "../ike/v2/identity.ts";
@@ -70,7 +70,7 @@ function ikeStatus(sa: IkeSa, now: Instant): NonNullable<TunnelStatus["ike"]> {
     role: sa.role,
     suite: formatSuite(sa.secured!.suite),
     ageMs: now - (sa.state.name === "ESTABLISHED" ? sa.state.since : sa.createdAt),
-    rekeyInMs: until(sa.rekeyAt, now),
+    rekeyInMs: until(earlier(sa.rekeyAt, sa.reauthAt), now),
     nat: natWord(sa),
     handshakeMs: sa.handshakeMs,
   };

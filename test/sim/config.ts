@@ -22,6 +22,7 @@ export interface SiteOptions {
   readonly natTraversal?: Partial<ConnectionConfig["natTraversal"]>;
   readonly dpd?: Partial<ConnectionConfig["dpd"]>;
   readonly ikeLifetimeSeconds?: number;
+  readonly reauthenticate?: boolean;
   readonly mobike?: boolean;
   readonly childless?: ConnectionConfig["ike"]["childless"];
   readonly lifetimeSeconds?: number;
@@ -74,6 +75,7 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       mode: "main",
       proposals: (options.ike ?? ["aes128gcm16-prfsha256-x25519"]).map(proposal("ike")),
       lifetimeSeconds: options.ikeLifetimeSeconds ?? 86400,
+      reauthenticate: options.reauthenticate ?? false,
       childless: options.childless ?? "allow",
       mobike: options.mobike ?? true,
       localId: options.localId,

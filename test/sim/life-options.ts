@@ -13,19 +13,19 @@ const choices = {
   ike: ["aes128gcm16-prfsha256-x25519", "aes128gcm16-prfsha256-x25519", "aes128-sha1-x25519"],
   /** From a twentieth of these on, both kinds of SA are rekeyed. */
   childLifetimeSeconds: [30, 45, 60],
-  ikeLifetimeSeconds: [30, 45, 60],
+  ikeLifetimeSeconds: [16, 24, 32],
   startB: ["passive", "immediately", "on-traffic"],
   dpdSeconds: [0, 2, 5],
   dpdAction: ["restart", "restart", "clear"],
   forceEncapsulation: [false, true],
   /** Octets of an IP datagram: the second cuts every message. */
-  fragmentIpBytes: [1280, 1280, 250],
+  fragmentIpBytes: [1280, 1280, 1280, 250],
   cookies: [false, false, false, true],
   /** RFC 6023. */
   childless: ["allow", "allow", "force", "never"],
   /** Both can prove that they have restarted (RFC 6290). */
   crashSecret: [false, true],
-  /** RFC 4555; with it the SAs follow no NAT by themselves (§3.8), so that a life behind one goes without. */
+  /** RFC 4555. With it a responder does not follow a NAT in front of its peer (§3.8): lives behind one go without. */
   mobike: [true, false],
   /** A NAT in front of A, which forgets its mappings now and then. */
   nat: [false, false, true],

@@ -4,6 +4,7 @@
  * at any time; when the weather clears, both sides must agree within `convergeMs`; after `down` nothing may be left.
  */
 import assert from "node:assert/strict";
+import type { Endpoint } from "../../src/core/address.ts";
 import type { DataPlaneEvent } from "../../src/core/dataplane.ts";
 import { Secret } from "../../src/core/secret.ts";
 import { checkSpis, checkStep, expectGone, inboundOf, isSettled, isWell } from "./life-invariants.ts";
@@ -11,8 +12,8 @@ import { type Choices, choose, happenings } from "./life-options.ts";
 import { fair, Nat } from "./network.ts";
 import { pooledKeyPair } from "./pooled-keys.ts";
 import { SeededRandom } from "./random.ts";
-import type { Node, SimulationOptions } from "./simulation.ts";
-import { addressA, type Sites, twoSites } from "./two-sites.ts";
+import { endpoint, type Node, type SimulationOptions } from "./simulation.ts";
+import { addressA, addressB, type Sites, twoSites } from "./two-sites.ts";
 
 export interface LifeReport {
   readonly choices: Choices;
@@ -33,8 +34,9 @@ type Party = "A" | "B";
 
 const convergeMs = 150_000;
 const afterwardsMs = 6_000;
-const lifeMs = 60_000;
+const lifeMs = 34_000;
 const packetEveryMs = 200;
+const nothing = new Uint8Array(0);
 const insideA = "10.99.0.1";
 const nameOfA = { kind: "fqdn", fqdn: "a.example" } as const;
 
@@ -58,6 +60,7 @@ export class Life {
   /** From now on whoever was well stays well. */
   #peaceful: boolean;
   #cutUntil = 0;
+  #newestSentAt = 0;
 
   constructor(seed: number, trace?: Trace) {
     this.#random = new SeededRandom(seed ^ 0x11fe);
@@ -164,7 +167,7 @@ export class Life {
     this.#peaceful = true;
     sim.run(afterwardsMs);
     assert.ok(
-      sim.runUntil(() => isSettled(a, b), afterwardsMs),
+      sim.runUntil(() => isSettled(a, b), convergeMs),
       "something is left beside one IKE SA with its CHILD_SA",
     );
     return convergedMs;
@@ -215,17 +218,35 @@ export class Life {
     }
     const { loss, delayMs, jitterMs } = sim.network.weather;
     if (this.#cutUntil > sim.now || this.#random.unit() < loss) return;
-    const wasWell = this.#wasWell;
+    const mustArrive = this.#wasWell && this.#peaceful;
+    const sentAt = sim.now;
+    const source = from === this.#sites.a ? this.#throughNat() : undefined;
     sim.at(delayMs + this.#random.unit() * jitterMs, () => {
       if (inboundOf(to, spi)) {
         this.#packets++;
         to.lastInbound.set(spi, sim.now);
+        if (source) this.#seen(to, spi, source, sentAt);
         if (to.used.has(spi)) return;
         to.used.add(spi);
         this.#event(to, { kind: "saInUse", spi });
-      } else if (wasWell && this.#peaceful)
+      } else if (mustArrive && this.#peaceful)
         throw new Error(`a packet to ${to.name} finds no SA at ${sim.now}`);
     });
+  }
+
+  /** Where an ESP packet of A seems to come from, when there is a NAT. */
+  #throughNat(): Endpoint | undefined {
+    const [source, destination] = [endpoint(insideA, 4500), endpoint(addressB, 4500)];
+    return this.#nat?.translate({ from: "A", source, destination, datagram: nothing })?.source;
+  }
+
+  /** The data plane reports an SA whose newest packet came from elsewhere than the one before. */
+  #seen(to: Node, spi: number, source: Endpoint, sentAt: number): void {
+    const sa = inboundOf(to, spi)!;
+    if (sa.encapsulation.kind !== "udp" || sentAt < this.#newestSentAt) return;
+    this.#newestSentAt = sentAt;
+    if (sa.encapsulation.remotePort !== source.port)
+      this.#event(to, { kind: "peerMoved", spi, remote: source });
   }
 
   #acquire(node: Node): void {
@@ -279,14 +300,14 @@ function sitesOf(seed: number, choices: Choices, onStep: (node: Node) => void): 
 }
 
 /**
- * Time runs faster than in earnest. Whoever lives calmly never gives up: with a fifth lost each way, 50 attempts in a
- * row fail once in 10^22.
+ * Time runs faster than in earnest. Whoever lives calmly never gives up: with a fifth lost each way, 40 attempts in a
+ * row fail once in 10^17.
  */
 function limitsOf({ calm, fragmentIpBytes, cookies }: Choices): SimulationOptions["limits"] {
   const establishedMs = calm ? 20_000 : 4_000;
   return {
-    retransmitMs: 100,
-    retransmitMaxMs: 400,
+    retransmitMs: 250,
+    retransmitMaxMs: 500,
     setupMs: 8_000,
     halfOpenMs: 8_000,
     establishedMs,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { expectCarrying } from "./collision.ts";
 import { impair } from "./network.ts";
 import { tunnelStatus } from "./simulation.ts";
 import { expectUp, twoSites } from "./two-sites.ts";
@@ -65,6 +66,7 @@ describe("both sides initiate at once", () => {
       for (let i = 0; i < 300; i++) {
         sim.run(10);
         expect([tunnelStatus(sim, a).state, tunnelStatus(sim, b).state]).toEqual(["up", "up"]);
+        expectCarrying(sites);
       }
     }
   });

@@ -316,8 +316,12 @@ export function moveChildren(old: IkeSa, successor: IkeSa, now: Instant): void {
 /** Starts the clock of an IKE SA that has no use: see `EndpointLimits.childlessMs`. */
 export function expectChild(sa: IkeSa, now: Instant): void {
   const alive = [...sa.children.values()].some((c) => c.state.name !== "LINGERING");
-  sa.childlessAt = alive ? undefined : (sa.childlessAt ?? now + sa.host.limits.childlessMs);
-  sa.pairs?.onChange(sa, now);
+  const { childlessMs, inboundLingerMs } = sa.host.limits;
+  // One that has been replaced only waits for what is under way.
+  sa.childlessAt = alive
+    ? undefined
+    : (sa.childlessAt ?? now + (sa.replaced ? inboundLingerMs : childlessMs));
+  if (!sa.replaced) sa.pairs?.onChange(sa, now);
 }
 
 /**

@@ -52,6 +52,7 @@ import { checkPeer } from "./liveness.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
 import { PeerTable } from "./peer-table.ts";
+import { reauthenticate } from "./reauthentication.ts";
 import { SaTable } from "./sa-table.ts";
 import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
 import { closeLosers, onInbound, settleSiblings } from "./siblings.ts";
@@ -487,6 +488,8 @@ export class IkeEndpoint {
         this.#drops[drop]++;
       },
       onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
+      othersOf: (sa) => this.#othersOf(sa),
+      sasOf: (peerId) => this.sasOf(peerId),
       hasOther: (sa) => this.#othersOf(sa).length > 0,
       heirOf: (sa) => this.#othersOf(sa).findLast((other) => outboundOrder(other).length > 0),
       onUse: (sa, now) => closeLosers(sa, this.#othersOf(sa), now),
@@ -498,6 +501,7 @@ export class IkeEndpoint {
       isLocal: (address) => this.#localAddresses?.some((a) => a.equals(address)) ?? true,
       addressesOf: (peer) => (this.#peers.get(peer.id) ?? peer).remote,
       onRekeyDue: rekeyNow,
+      onReauthenticationDue: reauthenticate,
       onChildRekeyDue: (sa, child, now) => this.#rekeyChild(sa, child, now),
       touch: (sa) => {
         this.#touched.add(sa);

@@ -46,6 +46,10 @@ export interface Host {
   isFirstContact(sa: IkeSa): boolean;
   /** Another authenticated IKE SA of the connection with the peer of `sa` exists. */
   hasOther(sa: IkeSa): boolean;
+  /** The other authenticated IKE SAs of the connection with the peer of `sa`. */
+  othersOf(sa: IkeSa): readonly IkeSa[];
+  /** A peer's IKE SAs that are not closed. */
+  sasOf(peerId: string): readonly IkeSa[];
   /** The newest of those that can carry packets. */
   heirOf(sa: IkeSa): IkeSa | undefined;
   /** `successor` came out of a rekey and must be found by its SPIs from now on. */
@@ -56,6 +60,8 @@ export interface Host {
   addressesOf(peer: PeerSettings): readonly IpAddress[];
   /** The soft lifetime of `sa` has passed. */
   onRekeyDue(sa: IkeSa, now: Instant): void;
+  /** `sa` is to be replaced by one that is set up in full. */
+  onReauthenticationDue(sa: IkeSa, now: Instant): void;
   /** The soft lifetime of `child` has passed, in time, bytes or packets. */
   onChildRekeyDue(sa: IkeSa, child: ChildSa, now: Instant): void;
   /** Something about `sa` changed: its deadline may have. */

@@ -75,7 +75,13 @@ export class IkeSa {
   expiresAt: Instant | undefined;
   /** Set while no CHILD_SA exists: when we give the IKE SA up. */
   childlessAt: Instant | undefined;
-  /** The peer began anew: when we close this one, if the other still stands. */
+  /** When it must be authenticated anew, which makes another IKE SA beside this one. */
+  reauthAt: Instant | undefined;
+  /** The one whose place this one is to take, made by us to authenticate anew. */
+  replaces: IkeSa | undefined;
+  /** When another one took its place: nothing new is made here since. */
+  replacedAt: Instant | undefined;
+  /** The peer, or we, began anew: when this one is let go, if the other carries. */
   supersededAt: Instant | undefined;
   /** The peer's successor of this IKE SA, made while ours was under way, and the lower nonce of its exchange (§2.8.2). */
   rival: { readonly sa: IkeSa; readonly lowestNonce: Uint8Array } | undefined;
@@ -123,6 +129,10 @@ export class IkeSa {
 
   get state(): IkeSaState {
     return this.#state;
+  }
+
+  get replaced(): boolean {
+    return this.replacedAt !== undefined;
   }
 
   get spiInitiator(): bigint {

@@ -69,6 +69,8 @@ export interface PeerSettings {
   /** Per CHILD_SA and direction; 0 is unlimited. */
   readonly childLifetimeBytes: number;
   readonly childLifetimePackets: number;
+  /** Set up a new IKE SA in place of rekeying one. */
+  readonly reauthenticate: boolean;
   /** As initiator, rekey the first CHILD_SA once soon after it is up. */
   readonly rehearseRekey: boolean;
   /** Packets. */

@@ -6,8 +6,9 @@ import { compareBytes } from "../../core/address.ts";
 import type { Instant } from "../../core/time.ts";
 import { type ChildSa, confirmChild, outboundOrder } from "./child-sa.ts";
 import { lowerNonce } from "./cookie.ts";
-import { liveness } from "./exchanges/informational.ts";
+import { liveness, livenessName } from "./exchanges/informational.ts";
 import type { IkeSa } from "./ike-sa.ts";
+import { expectReplacement, replace } from "./reauthentication.ts";
 
 /** `sa` is authenticated; `others` are, with the same peer, the newest last. */
 export function settleSiblings(
@@ -23,13 +24,15 @@ export function settleSiblings(
       // Both initiated at once. As in §2.8.1, the one with the lowest nonce goes, and its creator closes it.
       const [loser, survivor] = compareBytes(nonceOf(sa), nonceOf(other)) < 0 ? [sa, other] : [other, sa];
       if (loser.role === "initiator") giveWay(loser, survivor, now);
+    } else if (sa.replaces) {
+      replace(other, now);
+      // Any use tells the peer that it may send on the new one, and there may be no traffic.
+      if (!sa.hasExchange(livenessName)) sa.initiate(now, liveness());
     } else if (initialContact && !overlapping) {
       // §2.4: the peer has forgotten all others.
       other.end(now, "superseded");
     } else if (sa.role === "responder") {
-      // A peer that authenticates anew closes the old one itself; this is for those that do not.
-      other.supersededAt ??= now + sa.host.limits.lingerMs;
-      sa.host.touch(other);
+      expectReplacement(other, now);
     }
   }
   // Whoever has the key can come faster than the old ones go: none of those needs a reason any more.

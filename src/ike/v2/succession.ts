@@ -52,6 +52,8 @@ export function inherit(old: IkeSa, successor: IkeSa, now: Instant): void {
   successor.nat = old.nat;
   successor.keepaliveAt = old.keepaliveAt;
   successor.childlessAt = old.childlessAt;
+  // A rekey authenticates nobody (RFC 4478 §2): that time runs on.
+  successor.reauthAt = old.reauthAt;
   successor.supersededAt = old.supersededAt;
   successor.survivor = old.survivor;
   old.successor = successor;

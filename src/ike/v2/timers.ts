@@ -7,6 +7,7 @@ import { childDeadline, onChildTimeout } from "./child-sa.ts";
 import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { livenessAt, onLivenessDue } from "./liveness.ts";
+import { onSuperseded } from "./reauthentication.ts";
 import type { StateName } from "./states.ts";
 
 /** When `onTimers` is next needed. */
@@ -17,8 +18,8 @@ export function timersDeadline(sa: IkeSa): Instant | undefined {
   for (const child of sa.children.values()) at = earlier(at, childDeadline(child));
   at = earlier(at, livenessAt(sa));
   at = earlier(at, sa.followUps.deadline);
-  for (const own of [sa.rekeyAt, sa.expiresAt, sa.childlessAt, sa.supersededAt, sa.keepaliveAt, sa.pairs?.at])
-    at = earlier(at, own);
+  const own = [sa.rekeyAt, sa.reauthAt, sa.expiresAt, sa.childlessAt, sa.supersededAt, sa.keepaliveAt];
+  for (const each of [...own, sa.pairs?.at]) at = earlier(at, each);
   return at;
 }
 
@@ -32,23 +33,26 @@ export function onTimers(sa: IkeSa, now: Instant): void {
   if (state.name !== "ESTABLISHED") return;
   if (due(sa.expiresAt, now)) {
     const difference = `the IKE SA reached ${sa.peer!.ikeLifetimeMs / 1000} s and was not rekeyed before`;
-    sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "LIFETIME_EXPIRED", { difference }) });
+    if (!sa.replaced)
+      sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "LIFETIME_EXPIRED", { difference }) });
     sa.requestDelete(now, "expired");
     return;
   }
   if (due(sa.childlessAt, now)) {
-    sa.requestDelete(now, "childless");
+    sa.requestDelete(now, sa.replaced ? "rekeyed" : "childless");
     return;
   }
   if (due(sa.supersededAt, now)) {
     sa.supersededAt = undefined;
-    if (sa.host.hasOther(sa)) {
-      sa.requestDelete(now, "superseded");
-      return;
-    }
+    onSuperseded(sa, now);
+    if (!sa.established) return;
   }
   sa.followUps.handleTimeout(now);
   for (const child of [...sa.children.values()]) onChildTimeout(sa, child, now);
+  if (due(sa.reauthAt, now)) {
+    sa.reauthAt = undefined;
+    sa.host.onReauthenticationDue(sa, now);
+  }
   sa.pairs?.handleTimeout(sa, now);
   if (due(sa.rekeyAt, now)) {
     sa.rekeyAt = undefined;

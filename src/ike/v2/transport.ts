@@ -195,6 +195,8 @@ export class Transport {
     const answer = exchange.onRequest(this.#sa, now, whole);
     const sent = reply(answer.payloads);
     if (this.#sa.established) this.#sa.followPeer(now, local, remote);
+    // Of two successors made at once, either shows where the peer of the old one is.
+    if (this.#sa.state.name === "CONTENDING") this.#sa.state.old.followPeer(now, local, remote);
     answer.afterwards?.(sent);
     // What asks for the IKE SA proves nothing about our answer to it.
     if (wasEstablished) prove(this.#sa);

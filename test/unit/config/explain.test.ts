@@ -92,6 +92,7 @@ describe("explainConfig", () => {
           "aes256-aes128-sha384-sha256-x25519-ecp384-ecp256-modp3072-modp2048",
         ],
         lifetimeSeconds: 86_400,
+        reauthenticate: false,
         childless: "allow",
         mobike: true,
       },

@@ -4,7 +4,7 @@
  *   HDR, SK {IDi, [IDr,] AUTH, SAi2, TSi, TSr, [N(INITIAL_CONTACT)]} -->
  *                                                  <-- HDR, SK {IDr, AUTH, SAr2, TSi, TSr}
  */
-import type { Instant } from "../../../core/time.ts";
+import { earlier, type Instant } from "../../../core/time.ts";
 import { type PpkKeys, wipePpkKeys } from "../../../crypto/index.ts";
 import { AuthMethod, ExchangeType, isErrorNotify, NotifyType } from "../../../registry/index.ts";
 import {
@@ -38,6 +38,7 @@ import { firstAsk, Pairs } from "../pairs.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { mayExpect } from "../peer-table.ts";
 import { adoptPpk, mixedKeys, type Proof, ppkDetails, ppkNotifies, verifyInitiator } from "../ppk.ts";
+import { honourAuthLifetime } from "../reauthentication.ts";
 
 import { scheduleRehearsal } from "../rehearsal.ts";
 import { narrow, sameSelectors } from "../selectors.ts";
@@ -148,6 +149,7 @@ class IkeAuth implements InitiatedExchange {
       return "done";
     }
     takeToken(sa, payloads);
+    honourAuthLifetime(sa, now, payloads);
     if (!this.#child) {
       expectChild(sa, now);
       sa.host.onEstablished(sa, now, false);
@@ -164,7 +166,7 @@ class IkeAuth implements InitiatedExchange {
       expectChild(sa, now);
       sa.pairs!.onRefused(sa, now, offered.ask!, error?.type ?? 0, accepted.error);
     }
-    if (accepted.ok) scheduleRehearsal(sa, now, accepted.value);
+    if (accepted.ok && !sa.replaces) scheduleRehearsal(sa, now, accepted.value);
     if (sa.established) sa.host.onEstablished(sa, now, false);
     return "done";
   }
@@ -344,8 +346,10 @@ function establish(sa: IkeSa, now: Instant): void {
 
 /** Starts the clocks of an IKE SA: rekey before the end, and an end. */
 export function startLifetime(sa: IkeSa, now: Instant): void {
-  const { ikeLifetimeMs } = sa.peer!;
-  sa.rekeyAt = now + Math.floor(ikeLifetimeMs * softFraction(sa));
+  const { ikeLifetimeMs, reauthenticate } = sa.peer!;
+  const softAt = now + Math.floor(ikeLifetimeMs * softFraction(sa));
+  if (reauthenticate) sa.reauthAt = earlier(sa.reauthAt, softAt);
+  else sa.rekeyAt = softAt;
   sa.expiresAt = now + ikeLifetimeMs;
 }
 

@@ -214,7 +214,9 @@ class IkeSaInit implements InitiatedExchange {
     sa.nat = detectNat(payloads, path, this.#peer.natTraversal);
     sa.fragmentation = supportsFragmentation(payloads);
     const signed = { request: Uint8Array.from(sa.requestBytes), response: Uint8Array.from(message.datagram) };
-    if (encapsulates(sa.nat) || (this.#peer.mobike && sa.nat.supported)) {
+    const moves = encapsulates(sa.nat) || (this.#peer.mobike && sa.nat.supported);
+    // One that takes the place of another began on that port, and on what a NAT made of it.
+    if (moves && sa.local.port !== sa.host.nattPort) {
       // §2.23: from here on everything goes over the NAT traversal port; with MOBIKE always (RFC 4555 §3.3).
       sa.local = { address: sa.local.address, port: sa.host.nattPort };
       sa.remote = { address: sa.remote.address, port: sa.host.nattPort };

@@ -15,6 +15,7 @@ import { priorities } from "../exchange.ts";
 import { codeOfNotify, failureOf } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { notify } from "../notify.ts";
+import { honourAuthLifetime } from "../reauthentication.ts";
 import { confirmContender, hurryRival, inheritRival } from "../succession.ts";
 import { answerMobike, checkMapping, livenessPayloads } from "./update-addresses.ts";
 
@@ -52,6 +53,7 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   }
   confirmContender(sa, now);
   takeToken(sa, payloads);
+  honourAuthLifetime(sa, now, payloads);
   const mobike = answerMobike(sa, now, message);
   return { ...mobike, payloads: [...answerDeletes(sa, now, deletes), ...mobike.payloads] };
 }
