@@ -70,6 +70,8 @@ export class Gateway implements GatewayMachine {
   #up = 0;
   readonly #connectionsByName: ReadonlyMap<string, ConnectionRecord>;
   readonly #tunnels = new Map<string, Tunnel>();
+  /** The tunnels whose peer has a name, by the name: with the number of each in its connection. */
+  readonly #named = new Map<string, { readonly tunnel: Tunnel; readonly number: number }[]>();
   readonly #resolved = new Map<string, readonly IpAddress[]>();
   readonly #names: NameWatch;
   readonly #outputs = new Queue<GatewayOutput>();
@@ -102,7 +104,14 @@ export class Gateway implements GatewayMachine {
           : connection.tunnels.map(
               (_, i) => new Tunnel(host, connection, i, peerSettings(config, connection, i, [])),
             );
-      for (const tunnel of tunnels) this.#tunnels.set(tunnel.id, tunnel);
+      for (const [number, tunnel] of tunnels.entries()) {
+        this.#tunnels.set(tunnel.id, tunnel);
+        const { address } = tunnel.customerGateway;
+        if (address.kind !== "dns") continue;
+        const alike = this.#named.get(address.name);
+        if (alike) alike.push({ tunnel, number });
+        else this.#named.set(address.name, [{ tunnel, number }]);
+      }
       const state = connectionState(tunnels);
       return {
         connection,
@@ -272,12 +281,14 @@ export class Gateway implements GatewayMachine {
   }
 
   #onResolved(now: Instant, name: string, addresses: readonly IpAddress[]): void {
-    if (addresses.length > 0) this.#resolved.set(name, addresses);
-    this.#updatePeers();
-    if (this.#stopping) return;
-    for (const tunnel of this.#tunnels.values()) {
-      const { address } = tunnel.customerGateway;
-      if (address.kind !== "dns" || address.name !== name) continue;
+    const news = addresses.length > 0 && `${addresses}` !== `${this.#resolved.get(name)}`;
+    if (news) this.#resolved.set(name, addresses);
+    for (const { tunnel, number } of this.#named.get(name) ?? []) {
+      if (news) {
+        tunnel.peer = peerSettings(this.#config, tunnel.connection, number, addresses);
+        this.#endpoint.updatePeer(tunnel.peer);
+      }
+      if (this.#stopping) continue;
       tunnel.onResolved(now, addresses);
       this.#checkMoved(now, tunnel, addresses);
     }
@@ -308,7 +319,7 @@ export class Gateway implements GatewayMachine {
   /** The name of a tunnel that stands leads elsewhere: does the peer still live where we talk to it? */
   #checkMoved(now: Instant, tunnel: Tunnel, addresses: readonly IpAddress[]): void {
     if (!tunnel.is("UP") || addresses.length === 0) return;
-    const own = this.#endpoint.sas().filter((sa) => sa.peer?.id === tunnel.id && sa.established);
+    const own = this.#endpoint.sasOf(tunnel.id).filter((sa) => sa.established);
     if (own.some((sa) => addresses.some((address) => address.equals(sa.remote.address)))) return;
     this.#log("debug", "peer's name has moved", { connection: tunnel.connection.name, addresses });
     this.#endpoint.checkPeer(now, tunnel.id);
@@ -562,18 +573,6 @@ export class Gateway implements GatewayMachine {
   }
 
   #updatePeers(): void {
-    for (const record of this.#connections) {
-      for (const [i, tunnel] of record.tunnels.entries()) {
-        const { address } = tunnel.customerGateway;
-        if (address.kind !== "dns") continue;
-        tunnel.peer = peerSettings(
-          this.#config,
-          record.connection,
-          i,
-          this.#resolved.get(address.name) ?? [],
-        );
-      }
-    }
     const wanted = [...this.#tunnels.values()].filter((tunnel) => tunnel.intent !== "off");
     this.#endpoint.setPeers(wanted.map((tunnel) => tunnel.peer));
   }
