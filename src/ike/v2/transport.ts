@@ -6,7 +6,7 @@
  * repeated as often as asked.
  */
 import { compareBytes, type Endpoint } from "../../core/address.ts";
-import { WireError } from "../../core/errors.ts";
+import { attemptDecode } from "../../core/errors.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import { ExchangeType, NotifyType } from "../../registry/index.ts";
 import {
@@ -76,7 +76,7 @@ export class Transport {
       this.#sa.host.count("unexpected");
       return;
     }
-    const message = tryDecode(datagram);
+    const message = attemptDecode(() => decodeMessage(datagram));
     if (!message) {
       this.#sa.host.count("malformed");
       return;
@@ -434,12 +434,3 @@ const { IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH } = ExchangeType.code;
 const setupTypes: readonly number[] = [IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH];
 /** So many unanswered copies of a request, after 1.4 seconds, mean that its path may be broken. */
 const suspectAfter = 3;
-
-function tryDecode(datagram: Uint8Array): DecodedMessage | undefined {
-  try {
-    return decodeMessage(datagram);
-  } catch (error) {
-    if (error instanceof WireError) return undefined;
-    throw error;
-  }
-}
