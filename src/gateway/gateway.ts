@@ -33,6 +33,7 @@ import { Forwarding } from "./forwarding.ts";
 import { childSaEvent, type GatewayEvent, ikeSaEvent } from "./gateway-events.ts";
 import { ConnectionHistory } from "./history.ts";
 import { espKeyLine, ikeKeyLine } from "./keylog-lines.ts";
+import { about, hexSpi, spis, suiteOf } from "./log-fields.ts";
 import { NameWatch } from "./name-watch.ts";
 import { peerSettings } from "./peers.ts";
 import { SpiAllocator } from "./spi-allocator.ts";
@@ -66,8 +67,11 @@ export class Gateway implements GatewayMachine {
   readonly ike: IkeEndpoint;
   /** By connection number. */
   readonly #connections: ConnectionRecord[];
+  #up = 0;
   readonly #connectionsByName: ReadonlyMap<string, ConnectionRecord>;
   readonly #tunnels = new Map<string, Tunnel>();
+  /** The tunnels whose peer has a name, by the name: with the number of each in its connection. */
+  readonly #named = new Map<string, { readonly tunnel: Tunnel; readonly number: number }[]>();
   readonly #resolved = new Map<string, readonly IpAddress[]>();
   readonly #names: NameWatch;
   readonly #outputs = new Queue<GatewayOutput>();
@@ -100,7 +104,14 @@ export class Gateway implements GatewayMachine {
           : connection.tunnels.map(
               (_, i) => new Tunnel(host, connection, i, peerSettings(config, connection, i, [])),
             );
-      for (const tunnel of tunnels) this.#tunnels.set(tunnel.id, tunnel);
+      for (const [number, tunnel] of tunnels.entries()) {
+        this.#tunnels.set(tunnel.id, tunnel);
+        const { address } = tunnel.customerGateway;
+        if (address.kind !== "dns") continue;
+        const alike = this.#named.get(address.name);
+        if (alike) alike.push({ tunnel, number });
+        else this.#named.set(address.name, [{ tunnel, number }]);
+      }
       const state = connectionState(tunnels);
       return {
         connection,
@@ -173,6 +184,10 @@ export class Gateway implements GatewayMachine {
     if (this.#stopping) return earlier(this.#endpoint.pollTimeout(), this.#stopping.until);
     const own = earlier(earlier(this.#deadlines.next(), this.#starts.deadline), this.#names.deadline);
     return earlier(earlier(this.#endpoint.pollTimeout(), own), this.#forwarding.deadline);
+  }
+
+  get connectionCount(): GatewayMachine["connectionCount"] {
+    return { up: this.#up, all: this.#connections.length };
   }
 
   status(now: Instant): GatewayStatus {
@@ -266,12 +281,14 @@ export class Gateway implements GatewayMachine {
   }
 
   #onResolved(now: Instant, name: string, addresses: readonly IpAddress[]): void {
-    if (addresses.length > 0) this.#resolved.set(name, addresses);
-    this.#updatePeers();
-    if (this.#stopping) return;
-    for (const tunnel of this.#tunnels.values()) {
-      const { address } = tunnel.customerGateway;
-      if (address.kind !== "dns" || address.name !== name) continue;
+    const news = addresses.length > 0 && `${addresses}` !== `${this.#resolved.get(name)}`;
+    if (news) this.#resolved.set(name, addresses);
+    for (const { tunnel, number } of this.#named.get(name) ?? []) {
+      if (news) {
+        tunnel.peer = peerSettings(this.#config, tunnel.connection, number, addresses);
+        this.#endpoint.updatePeer(tunnel.peer);
+      }
+      if (this.#stopping) continue;
       tunnel.onResolved(now, addresses);
       this.#checkMoved(now, tunnel, addresses);
     }
@@ -302,7 +319,7 @@ export class Gateway implements GatewayMachine {
   /** The name of a tunnel that stands leads elsewhere: does the peer still live where we talk to it? */
   #checkMoved(now: Instant, tunnel: Tunnel, addresses: readonly IpAddress[]): void {
     if (!tunnel.is("UP") || addresses.length === 0) return;
-    const own = this.#endpoint.sas().filter((sa) => sa.peer?.id === tunnel.id && sa.established);
+    const own = this.#endpoint.sasOf(tunnel.id).filter((sa) => sa.established);
     if (own.some((sa) => addresses.some((address) => address.equals(sa.remote.address)))) return;
     this.#log("debug", "peer's name has moved", { connection: tunnel.connection.name, addresses });
     this.#endpoint.checkPeer(now, tunnel.id);
@@ -528,6 +545,8 @@ export class Gateway implements GatewayMachine {
     if (from === "UP") record.history.onTunnelDown(tunnel.id);
     const state = connectionState(record.tunnels);
     if (state !== record.state) {
+      if (state === "up") this.#up++;
+      if (record.state === "up") this.#up--;
       record.state = state;
       record.since = now;
     }
@@ -554,18 +573,6 @@ export class Gateway implements GatewayMachine {
   }
 
   #updatePeers(): void {
-    for (const record of this.#connections) {
-      for (const [i, tunnel] of record.tunnels.entries()) {
-        const { address } = tunnel.customerGateway;
-        if (address.kind !== "dns") continue;
-        tunnel.peer = peerSettings(
-          this.#config,
-          record.connection,
-          i,
-          this.#resolved.get(address.name) ?? [],
-        );
-      }
-    }
     const wanted = [...this.#tunnels.values()].filter((tunnel) => tunnel.intent !== "off");
     this.#endpoint.setPeers(wanted.map((tunnel) => tunnel.peer));
   }
@@ -578,22 +585,3 @@ export class Gateway implements GatewayMachine {
     this.#outputs.push({ kind: "log", level, message, fields });
   }
 }
-
-function about(sa: IkeSa): Record<string, unknown> {
-  return {
-    connection: sa.peer?.connection,
-    peer: `${sa.remote.address}`,
-    spiInitiator: sa.spiInitiator.toString(16).padStart(16, "0"),
-    spiResponder: sa.spiResponder.toString(16).padStart(16, "0"),
-  };
-}
-
-function suiteOf(sa: IkeSa): Record<string, unknown> {
-  return sa.secured ? { suite: formatSuite(sa.secured.suite) } : {};
-}
-
-function spis({ spiIn, spiOut }: ChildSa): Record<string, unknown> {
-  return { spiIn: hexSpi(spiIn), spiOut: hexSpi(spiOut) };
-}
-
-const hexSpi = (spi: number): string => spi.toString(16).padStart(8, "0");

@@ -115,6 +115,11 @@ export class IkeEndpoint {
     this.#peers = new PeerTable(peers);
   }
 
+  /** Other settings for one of the peers, such as where it lives by now; those that are not known stay unknown. */
+  updatePeer(peer: PeerSettings): void {
+    this.#peers.update(peer);
+  }
+
   /** One UDP payload, without non-ESP marker. Never throws on what a network can bring. */
   handleDatagram(now: Instant, local: Endpoint, remote: Endpoint, datagram: Uint8Array): void {
     this.#complaints.advance(now);
@@ -550,13 +555,7 @@ export class IkeEndpoint {
   }
 
   #othersOf(sa: IkeSa): IkeSa[] {
-    return this.#sas.ofPeer(sa.peer!.id).filter(
-      (other) =>
-        other !== sa &&
-        other.established &&
-        // Behind one roaming connection there may be many peers.
-        (!sa.peer?.roaming || other.remoteId === sa.remoteId || sa.remoteId === undefined),
-    );
+    return this.#sas.alike(sa).filter((other) => other !== sa && other.established);
   }
 
   #forget(sa: IkeSa): void {

@@ -91,6 +91,8 @@ export class IkeSa {
   proven: boolean;
   /** Another one with the same peer, made at the same time, for which this one makes way. */
   survivor: IkeSa | undefined;
+  /** Of this one, those before it and those after it: how many are not closed. */
+  family = { alive: 1 };
   /** The IKE SA that inherited from this one. */
   successor: IkeSa | undefined;
   /** Negotiations of the peer that wait for additional key exchanges (RFC 9370 §2.2.4). */
@@ -309,6 +311,7 @@ export class IkeSa {
     const from = this.#state.name;
     const stranger = this.halfOpen;
     if (from === "CLOSED") return;
+    this.family.alive--;
     this.#transport.abandonAll();
     giveUpChildren(this, now, why, 0);
     const keepAnswer =

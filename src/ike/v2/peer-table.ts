@@ -10,20 +10,37 @@ import type { PeerSettings } from "./settings.ts";
 export class PeerTable {
   readonly #byId = new Map<string, PeerSettings>();
   readonly #byRemote = new Map<string, Set<PeerSettings>>();
-  readonly #roaming: PeerSettings[] = [];
+  readonly #roaming = new Map<string, PeerSettings>();
   /** By our address and, where it is a peer's, the caller's: strangers cannot make it grow. */
   readonly #answers = new Map<string, readonly PeerSettings[]>();
 
   constructor(peers: readonly PeerSettings[] = []) {
-    for (const peer of peers) {
-      this.#byId.set(peer.id, peer);
-      if (peer.roaming) this.#roaming.push(peer);
-      for (const address of peer.remote) {
-        const key = address.toString();
-        const own = this.#byRemote.get(key);
-        if (own) own.add(peer);
-        else this.#byRemote.set(key, new Set([peer]));
-      }
+    for (const peer of peers) this.#add(peer);
+  }
+
+  /** `peer` in the place of what has its id; without that, nothing. Costs nothing that grows with the other peers. */
+  update(peer: PeerSettings): void {
+    const old = this.#byId.get(peer.id);
+    if (!old) return;
+    for (const address of old.remote) {
+      const key = address.toString();
+      const own = this.#byRemote.get(key);
+      own?.delete(old);
+      if (own?.size === 0) this.#byRemote.delete(key);
+    }
+    if (!peer.roaming) this.#roaming.delete(peer.id);
+    this.#add(peer);
+    this.#answers.clear();
+  }
+
+  #add(peer: PeerSettings): void {
+    this.#byId.set(peer.id, peer);
+    if (peer.roaming) this.#roaming.set(peer.id, peer);
+    for (const address of peer.remote) {
+      const key = address.toString();
+      const own = this.#byRemote.get(key);
+      if (own) own.add(peer);
+      else this.#byRemote.set(key, new Set([peer]));
     }
   }
 
@@ -38,7 +55,7 @@ export class PeerTable {
     const key = byAddress ? `${local} ${at}` : local.toString();
     let answer = this.#answers.get(key);
     if (!answer) {
-      const others = byAddress ? this.#roaming.filter((peer) => !byAddress.has(peer)) : this.#roaming;
+      const others = [...this.#roaming.values()].filter((peer) => !byAddress?.has(peer));
       answer = [...(byAddress ?? []), ...others].filter((peer) => isAt(peer, local));
       this.#answers.set(key, answer);
     }

@@ -4,6 +4,8 @@ import type { IkeSa } from "./ike-sa.ts";
 export class SaTable {
   readonly #bySpi = new Map<bigint, IkeSa>();
   readonly #byPeer = new Map<string, Set<IkeSa>>();
+  /** Behind one roaming connection there may be thousands of peers: those by their identities, too. */
+  readonly #byIdentity = new Map<string, Set<IkeSa>>();
 
   get size(): number {
     return this.#bySpi.size;
@@ -24,7 +26,12 @@ export class SaTable {
 
   /** Those of a peer that are not closed, the newest last: a copy. */
   ofPeer(peerId: string): IkeSa[] {
-    return [...(this.#byPeer.get(peerId) ?? [])].sort((a, b) => a.createdAt - b.createdAt);
+    return newestLast(this.#byPeer.get(peerId));
+  }
+
+  /** As `ofPeer`, with the very peer of `sa`, which is authenticated: one of those that a roaming connection serves. */
+  alike(sa: IkeSa): IkeSa[] {
+    return sa.peer!.roaming ? newestLast(this.#byIdentity.get(identityOf(sa))) : this.ofPeer(sa.peer!.id);
   }
 
   add(sa: IkeSa): void {
@@ -32,20 +39,18 @@ export class SaTable {
     this.onPeerKnown(sa);
   }
 
-  /** `sa.peer` was set, which happens once. */
+  /** `sa.peer` was set, or `sa` is authenticated: then `sa.remoteId` stays what it is. */
   onPeerKnown(sa: IkeSa): void {
     if (!sa.peer || sa.is("CLOSED")) return;
-    const own = this.#byPeer.get(sa.peer.id);
-    if (own) own.add(sa);
-    else this.#byPeer.set(sa.peer.id, new Set([sa]));
+    insert(this.#byPeer, sa.peer.id, sa);
+    if (sa.peer.roaming && sa.is("ESTABLISHED", "CONTENDING")) insert(this.#byIdentity, identityOf(sa), sa);
   }
 
   /** `sa` is closed: nothing but its last answer is still wanted, and that by SPI. */
   onClosed(sa: IkeSa): void {
     if (!sa.peer) return;
-    const own = this.#byPeer.get(sa.peer.id);
-    own?.delete(sa);
-    if (own?.size === 0) this.#byPeer.delete(sa.peer.id);
+    remove(this.#byPeer, sa.peer.id, sa);
+    remove(this.#byIdentity, identityOf(sa), sa);
   }
 
   delete(sa: IkeSa): void {
@@ -53,3 +58,19 @@ export class SaTable {
     this.#bySpi.delete(sa.spiLocal);
   }
 }
+
+const identityOf = (sa: IkeSa): string => `${sa.peer!.id} ${sa.remoteId}`;
+
+function insert(index: Map<string, Set<IkeSa>>, key: string, sa: IkeSa): void {
+  const own = index.get(key);
+  if (own) own.add(sa);
+  else index.set(key, new Set([sa]));
+}
+
+function remove(index: Map<string, Set<IkeSa>>, key: string, sa: IkeSa): void {
+  const own = index.get(key);
+  own?.delete(sa);
+  if (own?.size === 0) index.delete(key);
+}
+
+const newestLast = (sas: Iterable<IkeSa> = []): IkeSa[] => [...sas].sort((a, b) => a.createdAt - b.createdAt);

@@ -10,7 +10,7 @@ import { liveness, livenessName } from "./exchanges/informational.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { expectReplacement, replace } from "./reauthentication.ts";
 
-/** `sa` is authenticated; `others` are, with the same peer. */
+/** `sa` is authenticated; `others` are, with the same peer, the newest last. */
 export function settleSiblings(
   sa: IkeSa,
   others: readonly IkeSa[],
@@ -35,6 +35,9 @@ export function settleSiblings(
       expectReplacement(other, now);
     }
   }
+  // Whoever has the key can come faster than the old ones go: none of those needs a reason any more.
+  for (const other of others.slice(0, Math.max(0, others.length - mostSiblings)))
+    other.end(now, "superseded");
 }
 
 /** The peer has used `sa` after IKE_AUTH, or one of its CHILD_SAs: it has our answer. */
@@ -86,6 +89,9 @@ function survivorOf(loser: IkeSa): IkeSa | undefined {
   while (loser.survivor?.successor) loser.survivor = loser.survivor.successor;
   return loser.survivor;
 }
+
+/** An old IKE SA, both sides' reauthentications of it, and some that crossed. */
+const mostSiblings = 8;
 
 function nonceOf(sa: IkeSa): Uint8Array {
   return lowerNonce(sa.secured!.Ni, sa.secured!.Nr);

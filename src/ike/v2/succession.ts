@@ -29,6 +29,8 @@ export function successorOf(
   const { local, remote, peer, host } = old;
   const successor = new IkeSa(host, { role, now, spiLocal, spiRemote, local, remote, peer }, state);
   successor.secured = secured;
+  successor.family = old.family;
+  successor.family.alive++;
   // Its CHILD_SAs are those of `old`: what the peer has of them it has, whichever IKE SA it knows.
   successor.proven = true;
   successor.nat = old.nat;

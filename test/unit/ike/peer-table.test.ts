@@ -29,6 +29,21 @@ describe("the peers that may be calling", () => {
     expect(ids("192.0.2.3", "198.51.100.1")).toEqual([]);
   });
 
+  it("follow a peer whose name leads elsewhere, which others do not notice", () => {
+    const moving = new PeerTable([anywhere, fixed, named]);
+    const at = (remote: string) => moving.candidates(here, ip(remote)).map((p) => p.id);
+    expect(at("198.51.100.2")).toEqual(["named", "anywhere"]);
+    const moved = peer("named", { remote: [ip("198.51.100.1"), ip("198.51.100.9")], roaming: true });
+    moving.update(moved);
+    expect(moving.get("named")).toBe(moved);
+    expect(at("198.51.100.2")).toEqual(["anywhere", "named"]);
+    expect(at("198.51.100.9")).toEqual(["named", "anywhere"]);
+    expect(at("198.51.100.1")).toEqual(["fixed", "named", "anywhere"]);
+    moving.update(peer("stranger", { remote: [ip("198.51.100.3")] }));
+    expect(moving.get("stranger")).toBeUndefined();
+    expect(at("198.51.100.3")).toEqual(["anywhere", "named"]);
+  });
+
   it("are one list for all strangers", () => {
     expect(table.candidates(here, ip("203.0.113.1"))).toBe(table.candidates(here, ip("203.0.113.2")));
   });
@@ -93,6 +108,28 @@ describe("the table of IKE SAs", () => {
       false,
       [],
     ]);
+  });
+
+  it("are found by their identity where many share a connection, from the moment that it is proven", () => {
+    const table = new SaTable();
+    const roaming = (spi: bigint, remoteId: string, state = "ESTABLISHED") =>
+      Object.assign(ikeSa(spi, "a", Number(spi)), {
+        peer: { id: "a", roaming: true } as PeerSettings,
+        remoteId,
+        is: (...names: string[]) => names.includes(state),
+      }) as IkeSa;
+    const [x1, x2, y, begun] = [
+      roaming(1n, "x"),
+      roaming(2n, "x"),
+      roaming(3n, "y"),
+      roaming(4n, "x", "INIT_SENT"),
+    ];
+    for (const sa of [x2, x1, y, begun]) table.add(sa);
+    expect(table.alike(x1)).toEqual([x1, x2]);
+    expect(table.alike(y)).toEqual([y]);
+    table.onClosed(x1);
+    table.delete(y);
+    expect([table.alike(x2), table.alike(y)]).toEqual([[x2], []]);
   });
 });
 

@@ -42,11 +42,14 @@ import { followUp } from "./ike-followup-ke.ts";
 const type = ExchangeType.code.CREATE_CHILD_SA;
 export const ikeRekeyRules: PayloadRules = { required: ["SA", "Nonce", "KE"], optional: [] };
 export const ikeRekeyName = "rekey IKE SA";
+/** A peer that replaces its IKE SA faster than it deletes the old ones has to wait: each is kept for `rekeyedMs`. */
+const mostAlive = 16;
 
 // ── Responder ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 export function onIkeRekey(sa: IkeSa, now: Instant, payloads: readonly PlainPayload[]): Answer {
   if (!sa.idle && !collides(sa)) return refuse(NotifyType.code.TEMPORARY_FAILURE);
+  if (sa.family.alive > mostAlive) return refuse(NotifyType.code.TEMPORARY_FAILURE);
   const peer = sa.peer!;
   const chosen = choose(rekeyedIkeSa, peer.ikeProposals, findPayload(payloads, "SA")!.proposals);
   if (!chosen.ok) {
