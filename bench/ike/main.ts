@@ -79,14 +79,15 @@ function scaleText(result: ScaleResult): string {
     markdownTable(
       ["", "initiator", "responder"],
       [
-        row("memory per tunnel, KiB", (side) => (side.bytesPerTunnel / 1024).toFixed(1)),
+        row("memory of the process ÷ tunnels, KiB", (side) => (side.totalBytes / tunnels / 1024).toFixed(1)),
+        row("growth per tunnel, KiB", (side) => (side.bytesPerTunnel / 1024).toFixed(1)),
         row("CPU to bring one up, ms", (side) => side.upMsPerTunnel.toFixed(2)),
         row("CPU with liveness checks only, of one core", (side) => percent(side.idleCpu)),
       ],
     ),
     "",
     `All up ${upSeconds.toFixed(0)} s after the initiator's start, its ${startSeconds.toFixed(0)} s of reading the configuration included; each side is one`,
-    `culvertd with ${tunnels} connections, the responder's with peers at any address. Memory is resident memory beyond`,
+    `culvertd with ${tunnels} connections, the responder's with peers at any address. Growth is resident memory beyond`,
     `the ${(emptyBytes / 2 ** 20).toFixed(0)} MiB of a gateway that has read its configuration. Liveness checks every 10 s (the default).`,
     `Datagrams that the responder dropped: ${JSON.stringify(responderDrops)}.`,
   ].join("\n");

@@ -55,7 +55,7 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options, Notif
   engine->shared_.notify = notify;
   if (auto opened = engine->open_devices(); !opened) return Error{opened.error()};
   if (auto opened = engine->open_sockets(); !opened) return Error{opened.error()};
-  engine->rebuild();
+  engine->swap_in();
   if (auto started = engine->start_workers(); !started) return Error{started.error()};
   return engine;
 }
@@ -187,8 +187,10 @@ Result<Unit> Engine::install(const esp::InboundSa::Params& params, const SaAddre
     return net::setup_error(EEXIST, "inbound SPI " + std::to_string(params.spi), "SPIs are unique");
   auto sa = esp::InboundSa::create(params);
   if (!sa) return Error{"EINVAL: " + sa.error()};
-  inbound_.emplace(params.spi, Inbound{std::move(sa).value(), std::make_unique<InboundNotes>(), addresses});
-  rebuild();
+  const auto at =
+      inbound_.emplace(params.spi, Inbound{std::move(sa).value(), std::make_unique<InboundNotes>(), addresses});
+  inbound_table_.insert(path_of(params.spi, at.first->second));
+  swap_in();
   // The peer may use the SA as soon as it is told of it: no worker may still look it up in an older snapshot then.
   synchronize();
   return Unit{};
@@ -203,7 +205,11 @@ Result<Unit> Engine::install(const esp::OutboundSa::Params& params, const SaAddr
   auto sa = esp::OutboundSa::create(params);
   if (!sa) return Error{"EINVAL: " + sa.error()};
   outbound_.emplace(key, Outbound{std::move(sa).value(), addresses, outer.value()});
-  rebuild();
+  // Mostly the plan that names it is still to come, and until then no worker sees it.
+  if (planned_spis_.contains(params.spi)) {
+    find_paths();
+    swap_in();
+  }
   return Unit{};
 }
 
@@ -212,13 +218,17 @@ std::optional<esp::SaTotals> Engine::remove(Direction direction, uint32_t spi, c
   if (direction == Direction::inbound) {
     auto node = inbound_.extract(spi);
     if (node.empty()) return std::nullopt;
-    rebuild();
+    inbound_table_.erase(spi);
+    swap_in();
     synchronize();
     return node.mapped().sa->totals();
   }
   auto node = outbound_.extract({remote, spi});
   if (node.empty()) return std::nullopt;
-  rebuild();
+  if (planned_spis_.contains(spi)) {
+    find_paths();
+    swap_in();
+  }
   synchronize();
   return node.mapped().sa->totals();
 }
@@ -252,7 +262,9 @@ Result<bool> Engine::update(Direction direction, uint32_t spi, const IpAddress& 
     const auto found = inbound_.find(spi);
     if (found == inbound_.end()) return false;
     found->second.addresses = addresses;
-    rebuild();
+    inbound_table_.erase(spi);
+    inbound_table_.insert(path_of(spi, found->second));
+    swap_in();
     return true;
   }
   const auto found = outbound_.find({remote, spi});
@@ -271,7 +283,8 @@ Result<bool> Engine::update(Direction direction, uint32_t spi, const IpAddress& 
       if (sa.spi == spi && sa.remote == remote) sa.remote = addresses.remote;
     }
   }
-  rebuild();
+  find_paths();
+  swap_in();
   return true;
 }
 
@@ -291,11 +304,16 @@ uint32_t Engine::inner_mtu_of(const esp::EspGeometry& geometry, const SaAddresse
 Result<Unit> Engine::publish(route::RouteTable routes, std::vector<ConnectionPlan> connections) {
   routes_ = std::move(routes);
   plan_ = std::move(connections);
+  planned_spis_.clear();
+  for (const ConnectionPlan& plan : plan_) {
+    for (const ConnectionPlan::Sa& sa : plan.outbound) planned_spis_.insert(sa.spi);
+  }
   std::erase_if(probes_, [&](const ProbeKey& key) {
     return std::none_of(plan_.begin(), plan_.end(),
                         [&](const ConnectionPlan& plan) { return plan.connection == key.connection; });
   });
-  rebuild();
+  find_paths();
+  swap_in();
   return Unit{};
 }
 
@@ -304,47 +322,53 @@ Engine::Outbound* Engine::find_outbound(uint32_t spi, const IpAddress& remote) {
   return found == outbound_.end() ? nullptr : &found->second;
 }
 
-// Builds what the workers see from what is installed and planned, and swaps it in.
-void Engine::rebuild() {
-  auto next = std::make_unique<Snapshot>();
-  next->generation = ++generation_;
-  next->routes = routes_;
-  next->probes = probes_;
+InboundPath Engine::path_of(uint32_t spi, const Inbound& installed) const {
+  const uint32_t mtu = std::min(inner_mtu_of(installed.sa->geometry(), installed.addresses), options_.tun_mtu);
+  return {.spi = spi,
+          .worker = static_cast<uint16_t>(net::worker_of_spi(spi, shared_.workers)),
+          .udp = installed.addresses.udp,
+          .mss_ipv4 = mss(mtu, kTcpAndIpv4Bytes),
+          .mss_ipv6 = mss(mtu, kTcpAndIpv6Bytes),
+          .sa = installed.sa.get(),
+          .notes = installed.notes.get(),
+          .remote = net::SocketAddress({installed.addresses.remote, installed.addresses.remote_port})};
+}
 
-  std::vector<InboundPath> inbound;
-  for (auto& [spi, installed] : inbound_) {
-    const uint32_t mtu = std::min(inner_mtu_of(installed.sa->geometry(), installed.addresses), options_.tun_mtu);
-    inbound.push_back({.spi = spi,
-                       .worker = static_cast<uint16_t>(net::worker_of_spi(spi, shared_.workers)),
-                       .udp = installed.addresses.udp,
-                       .mss_ipv4 = mss(mtu, kTcpAndIpv4Bytes),
-                       .mss_ipv6 = mss(mtu, kTcpAndIpv6Bytes),
-                       .sa = installed.sa.get(),
-                       .notes = installed.notes.get(),
-                       .remote = net::SocketAddress({installed.addresses.remote, installed.addresses.remote_port})});
-  }
-  next->inbound = InboundTable(inbound);
-
+// What is planned and installed, by connection.
+void Engine::find_paths() {
+  paths_.clear();
+  ranges_.clear();
   for (const ConnectionPlan& plan : plan_) {
-    if (plan.connection >= next->connections.size()) next->connections.resize(plan.connection + 1u);
-    Snapshot::Range& range = next->connections[plan.connection];
-    range.first = static_cast<uint32_t>(next->paths.size());
+    if (plan.connection >= ranges_.size()) ranges_.resize(plan.connection + 1u);
+    Snapshot::Range& range = ranges_[plan.connection];
+    range.first = static_cast<uint32_t>(paths_.size());
     for (const ConnectionPlan::Sa& sa : plan.outbound) {
       const Outbound* installed = find_outbound(sa.spi, sa.remote);
       if (installed == nullptr) continue;
       const SaAddresses& addresses = installed->addresses;
       const uint32_t mtu = inner_mtu_of(installed->sa->geometry(), addresses);
       const uint16_t port = addresses.udp ? addresses.remote_port : uint16_t{0};
-      next->paths.push_back({.sa = installed->sa.get(),
-                             .remote = net::SocketAddress({addresses.remote, port}),
-                             .outer = installed->outer,
-                             .udp = addresses.udp,
-                             .inner_mtu = mtu,
-                             .mss_ipv4 = mss(std::min(mtu, options_.tun_mtu), kTcpAndIpv4Bytes),
-                             .mss_ipv6 = mss(std::min(mtu, options_.tun_mtu), kTcpAndIpv6Bytes)});
+      paths_.push_back({.sa = installed->sa.get(),
+                        .remote = net::SocketAddress({addresses.remote, port}),
+                        .outer = installed->outer,
+                        .udp = addresses.udp,
+                        .inner_mtu = mtu,
+                        .mss_ipv4 = mss(std::min(mtu, options_.tun_mtu), kTcpAndIpv4Bytes),
+                        .mss_ipv6 = mss(std::min(mtu, options_.tun_mtu), kTcpAndIpv6Bytes)});
     }
-    range.count = static_cast<uint32_t>(next->paths.size()) - range.first;
+    range.count = static_cast<uint32_t>(paths_.size()) - range.first;
   }
+}
+
+// Gives the workers a snapshot of everything: plain copies, so that one SA more costs little however many there are.
+void Engine::swap_in() {
+  auto next = std::make_unique<Snapshot>();
+  next->generation = ++generation_;
+  next->routes = routes_;
+  next->probes = probes_;
+  next->inbound = inbound_table_;
+  next->paths = paths_;
+  next->connections = ranges_;
 
   std::unique_ptr<const Snapshot> before = std::move(snapshot_);
   snapshot_ = std::move(next);
@@ -447,7 +471,7 @@ Result<Unit> Engine::send_probe(uint16_t connection, const IpAddress& source, co
   if (std::find(probes_.begin(), probes_.end(), key) == probes_.end()) {
     if (probes_.size() == kMaxProbes) return net::setup_error(ENOSPC, what, "too many different probes");
     probes_.push_back(key);
-    rebuild();
+    swap_in();
   }
   alignas(16) uint8_t buffer[esp::kMaxHeadroom + net::kMaxIcmpBytes + esp::kMaxTailroom];
   uint8_t* inner = buffer + esp::kMaxHeadroom;

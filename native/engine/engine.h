@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/result.h"
@@ -160,7 +161,9 @@ class Engine {
   Result<uint16_t> outer_of(const SaAddresses& addresses) const;
   uint32_t inner_mtu_of(const esp::EspGeometry& geometry, const SaAddresses& addresses) const;
   Outbound* find_outbound(uint32_t spi, const IpAddress& remote);
-  void rebuild();
+  InboundPath path_of(uint32_t spi, const Inbound& installed) const;
+  void find_paths();
+  void swap_in();
   void reclaim();
   void synchronize();
   void collect_events();
@@ -175,7 +178,12 @@ class Engine {
   std::map<OutboundKey, Outbound> outbound_;
   route::RouteTable routes_;
   std::vector<ConnectionPlan> plan_;
+  std::unordered_set<uint32_t> planned_spis_;  // every outbound SPI that the plan names
   std::vector<ProbeKey> probes_;
+  // The next snapshot's parts, kept up to date.
+  InboundTable inbound_table_;
+  std::vector<OutboundPath> paths_;
+  std::vector<Snapshot::Range> ranges_;
   std::array<SentProbe, 256> sent_probes_;
   size_t next_probe_ = 0;
 

@@ -48,7 +48,10 @@ static_assert(sizeof(InboundPath) <= kCacheLineBytes, "a lookup touches one line
 class InboundTable {
  public:
   InboundTable() : slots_(2) {}
-  explicit InboundTable(std::span<const InboundPath> paths);
+
+  /** The SPI must not be in the table. */
+  void insert(const InboundPath& path);
+  void erase(uint32_t spi);
 
   const InboundPath* find(uint32_t spi) const {
     for (size_t at = hash(spi);; at++) {
@@ -64,6 +67,7 @@ class InboundTable {
 
   std::vector<InboundPath> slots_;
   size_t mask_ = 1;
+  size_t count_ = 0;
 };
 
 /** An echo request of ours: its reply ends here instead of on the TUN device. */

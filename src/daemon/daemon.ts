@@ -252,9 +252,8 @@ export class Daemon {
 
   /** For `systemctl status`: `2 of 3 connections up`. */
   #summary(): string {
-    const { connections } = this.#machine.status(this.#parts.clock.now());
-    const up = connections.filter((connection) => connection.state === "up").length;
-    return `${up} of ${connections.length} connections up`;
+    const { up, all } = this.#machine.connectionCount;
+    return `${up} of ${all} connections up`;
   }
 
   #finish(code: ExitCode): void {

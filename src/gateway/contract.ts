@@ -97,6 +97,8 @@ export interface GatewayMachine {
   handleTimeout(now: Instant): void;
   pollOutput(): GatewayOutput | undefined;
   pollTimeout(): Instant | undefined;
+  /** How many connections are up, of how many: cheap, where `status` costs what all of them cost. */
+  readonly connectionCount: { readonly up: number; readonly all: number };
   /** The whole state for an operator: plain JSON, no secrets. */
   status(now: Instant): GatewayStatus;
 }

@@ -33,6 +33,7 @@ import { Forwarding } from "./forwarding.ts";
 import { childSaEvent, type GatewayEvent, ikeSaEvent } from "./gateway-events.ts";
 import { ConnectionHistory } from "./history.ts";
 import { espKeyLine, ikeKeyLine } from "./keylog-lines.ts";
+import { about, hexSpi, spis, suiteOf } from "./log-fields.ts";
 import { NameWatch } from "./name-watch.ts";
 import { peerSettings } from "./peers.ts";
 import { SpiAllocator } from "./spi-allocator.ts";
@@ -66,6 +67,7 @@ export class Gateway implements GatewayMachine {
   readonly ike: IkeEndpoint;
   /** By connection number. */
   readonly #connections: ConnectionRecord[];
+  #up = 0;
   readonly #connectionsByName: ReadonlyMap<string, ConnectionRecord>;
   readonly #tunnels = new Map<string, Tunnel>();
   /** The tunnels whose peer has a name, by the name: with the number of each in its connection. */
@@ -182,6 +184,10 @@ export class Gateway implements GatewayMachine {
     if (this.#stopping) return earlier(this.#endpoint.pollTimeout(), this.#stopping.until);
     const own = earlier(earlier(this.#deadlines.next(), this.#starts.deadline), this.#names.deadline);
     return earlier(earlier(this.#endpoint.pollTimeout(), own), this.#forwarding.deadline);
+  }
+
+  get connectionCount(): GatewayMachine["connectionCount"] {
+    return { up: this.#up, all: this.#connections.length };
   }
 
   status(now: Instant): GatewayStatus {
@@ -539,6 +545,8 @@ export class Gateway implements GatewayMachine {
     if (from === "UP") record.history.onTunnelDown(tunnel.id);
     const state = connectionState(record.tunnels);
     if (state !== record.state) {
+      if (state === "up") this.#up++;
+      if (record.state === "up") this.#up--;
       record.state = state;
       record.since = now;
     }
@@ -577,22 +585,3 @@ export class Gateway implements GatewayMachine {
     this.#outputs.push({ kind: "log", level, message, fields });
   }
 }
-
-function about(sa: IkeSa): Record<string, unknown> {
-  return {
-    connection: sa.peer?.connection,
-    peer: `${sa.remote.address}`,
-    spiInitiator: sa.spiInitiator.toString(16).padStart(16, "0"),
-    spiResponder: sa.spiResponder.toString(16).padStart(16, "0"),
-  };
-}
-
-function suiteOf(sa: IkeSa): Record<string, unknown> {
-  return sa.secured ? { suite: formatSuite(sa.secured.suite) } : {};
-}
-
-function spis({ spiIn, spiOut }: ChildSa): Record<string, unknown> {
-  return { spiIn: hexSpi(spiIn), spiOut: hexSpi(spiOut) };
-}
-
-const hexSpi = (spi: number): string => spi.toString(16).padStart(8, "0");

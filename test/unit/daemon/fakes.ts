@@ -44,6 +44,10 @@ export class FakeMachine implements GatewayMachine {
   pollTimeout(): number | undefined {
     return this.deadline;
   }
+  get connectionCount() {
+    const up = this.connections.filter(({ state }) => state === "up").length;
+    return { up, all: this.connections.length };
+  }
   status() {
     return {
       name: "hq",
