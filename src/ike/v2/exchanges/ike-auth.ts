@@ -177,9 +177,10 @@ class IkeAuth implements InitiatedExchange {
     const ours = [`our identity ${sa.localId}`, ...(this.#mixed ? ppkDetails(sa.peer!, "").ours : [])];
     const offered = this.#child && childTerms(this.#child.proposals, endsOf(this.#child));
     this.onAbandon(sa);
+    const code = codeOfNotify(error.type, "OTHER_NOTIFY");
+    const details = { ours, theirs, ...(offered && { offered }) };
     const difference = `IKE_AUTH: the peer answers ${theirs}`;
-    const details = { ours, theirs, difference, ...(offered && { offered }) };
-    sa.fail(now, failureOf(sa, codeOfNotify(error.type, "OTHER_NOTIFY"), details));
+    sa.fail(now, failureOf(sa, code, code === "OTHER_NOTIFY" ? { ...details, difference } : details));
     return "done";
   }
 
