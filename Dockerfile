@@ -22,7 +22,7 @@ RUN npm run build:ts && npm prune --omit=dev --ignore-scripts
 FROM node:20-bookworm-slim
 RUN apt-get update \
   && apt-get install --yes --no-install-recommends \
-    libmnl0 libnettle8 \
+    libhogweed6 libmnl0 libnettle8 \
     $(test "$(dpkg --print-architecture)" != amd64 || echo libipsec-mb1) \
   && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/culvert

@@ -154,6 +154,7 @@ const groups = [
   "modp1024",
   "modp1536",
   "modp2048",
+  "modp2048s256",
   "modp3072",
   "modp4096",
 ];

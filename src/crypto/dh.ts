@@ -4,6 +4,7 @@
  */
 import type { Secret } from "../core/secret.ts";
 import { DhGroup, type DhRow, dhById } from "../registry/index.ts";
+import { type CurveArithmetic, curveKeyPair } from "./dh-curves.ts";
 import { ecpKeyPair } from "./dh-ecp.ts";
 import { modpKeyPair } from "./dh-modp.ts";
 import { x25519KeyPair } from "./dh-x25519.ts";
@@ -21,19 +22,30 @@ export interface KeyPair {
   wipe(): void;
 }
 
-/** A fresh key pair from the system's randomness. RangeError for a group that this build cannot run. */
-export function generateKeyPair(group: number): KeyPair {
-  const row = runnableGroup(group);
-  return implementations[row.kind](row, undefined);
+/**
+ * A fresh key pair from the system's randomness, on curves by `arithmetic` where one is given. RangeError for a group
+ * that this build cannot run.
+ */
+export function generateKeyPair(group: number, arithmetic?: CurveArithmetic): KeyPair {
+  return keyPair(runnableGroup(group), undefined, arithmetic);
 }
 
 /**
  * The key pair of a known private key, big-endian for modp and ecp, as RFC 7748 writes it for x25519. For test
  * vectors and simulations that must repeat; it takes ownership of nothing. RangeError when it is not a private key.
  */
-export function keyPairFromPrivate(group: number, privateKey: Uint8Array): KeyPair {
-  const row = runnableGroup(group);
-  return implementations[row.kind](row, privateKey);
+export function keyPairFromPrivate(
+  group: number,
+  privateKey: Uint8Array,
+  arithmetic?: CurveArithmetic,
+): KeyPair {
+  return keyPair(runnableGroup(group), privateKey, arithmetic);
+}
+
+function keyPair(row: DhRow, privateKey: Uint8Array | undefined, arithmetic?: CurveArithmetic): KeyPair {
+  return arithmetic && row.kind !== "modp"
+    ? curveKeyPair(row, privateKey, arithmetic)
+    : implementations[row.kind](row, privateKey);
 }
 
 function runnableGroup(group: number): DhRow {

@@ -1,5 +1,6 @@
 export * from "./child-keys.ts";
 export { generateKeyPair, type KeyPair, keyPairFromPrivate } from "./dh.ts";
+export type { CurveArithmetic } from "./dh-curves.ts";
 export { constantTimeEqual } from "./equal.ts";
 export { digest, hmac } from "./hmac.ts";
 export * from "./ike-keys.ts";

@@ -7,7 +7,7 @@ import { culvertVersion } from "../api/version.ts";
 import type { Config, ParsedConfig } from "../config/index.ts";
 import type { Secret } from "../core/secret.ts";
 import { generateKeyPair } from "../crypto/index.ts";
-import { openDataPlane, openKernel } from "../dataplane/index.ts";
+import { nativeCurves, openDataPlane, openKernel } from "../dataplane/index.ts";
 import { Gateway } from "../gateway/gateway.ts";
 import { EventLog } from "../telemetry/event-log.ts";
 import { type Log, openLog } from "../telemetry/log.ts";
@@ -59,8 +59,9 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
   const { workers: asked } = config.gateway;
   const workers = asked === "auto" ? Math.min(availableParallelism(), maxAutoWorkers) : asked;
   const keylog = options.insecureKeylog === undefined ? undefined : openKeylog(options.insecureKeylog);
+  const curves = nativeCurves();
   const keyPairs = new KeyPool({
-    generate: generateKeyPair,
+    generate: (group) => generateKeyPair(group, curves),
     groups: offeredGroups(config),
     size: keptPairs,
     whenIdle: (work) => setTimeout(work, idleMs).unref(),

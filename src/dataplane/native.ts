@@ -15,6 +15,15 @@ export interface NativeAddon {
   ) => NativeDataPlane;
   readonly tables: NativeTables;
   readonly kernel: Kernel;
+  readonly curves: NativeCurves;
+}
+
+/** Groups of curves by their transform IDs; private keys and values in IKE's lengths (native/crypto/curves.h). */
+export interface NativeCurves {
+  /** Undefined when it is not a private key of the group. */
+  publicValue(group: number, privateKey: Uint8Array): Uint8Array | undefined;
+  /** Undefined when that is not a public value of the group. */
+  sharedSecret(group: number, privateKey: Uint8Array, publicValue: Uint8Array): Uint8Array | undefined;
 }
 
 export interface NativeOptions {
@@ -196,6 +205,11 @@ export interface NativeTables {
   }[];
 }
 
+/** nettle's curves, for key exchange. */
+export function nativeCurves(): NativeCurves {
+  return addon().curves;
+}
+
 let loaded: NativeAddon | undefined;
 
 /** Loads the addon on first use. Throws an Error with code `ADDON_MISSING` when it was not built. */
@@ -217,7 +231,7 @@ function load(): NativeAddon {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw Object.assign(
       new Error(
-        `the native data plane does not load: ${reason}. Install libipsec-mb1, libnettle8 and libmnl0, or run \`npm run build:native\` again`,
+        `the native data plane does not load: ${reason}. Install libipsec-mb1, libhogweed6, libnettle8 and libmnl0, or run \`npm run build:native\` again`,
         { cause },
       ),
       { code: "ADDON_BROKEN" },
