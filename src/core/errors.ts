@@ -11,6 +11,16 @@ export class WireError extends Error {
   }
 }
 
+/** What `decode` makes of bytes; undefined when they are not a message. Throws whatever else is wrong. */
+export function attemptDecode<T>(decode: () => T): T | undefined {
+  try {
+    return decode();
+  } catch (error) {
+    if (error instanceof WireError) return undefined;
+    throw error;
+  }
+}
+
 /** A well-formed message that breaks the protocol. */
 export class PeerMisbehaved extends Error {
   override readonly name = "PeerMisbehaved";

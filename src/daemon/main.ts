@@ -59,7 +59,6 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
   const { workers: asked } = config.gateway;
   const workers = asked === "auto" ? Math.min(availableParallelism(), maxAutoWorkers) : asked;
   const keylog = options.insecureKeylog === undefined ? undefined : openKeylog(options.insecureKeylog);
-  const crashSecret = crashSecretOf(options.state, log);
   const keyPairs = new KeyPool({
     generate: generateKeyPair,
     groups: offeredGroups(config),
@@ -117,7 +116,8 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
         workers,
         exportKeys: keylog !== undefined,
         lastInbound: (spi, remote) => dataPlane.saTotals("inbound", spi, remote)?.lastUsedMs || undefined,
-        crashSecret,
+        // Only now: a daemon that cannot start writes nothing.
+        crashSecret: crashSecretOf(options.state, log),
       }),
     hostAddresses,
     reloadConfig: () => {

@@ -212,10 +212,7 @@ export class Gateway implements GatewayMachine {
   }
 
   #handleTunnelTimeouts(now: Instant): void {
-    // Each once: whatever sets a new deadline in the past waits for the next call.
-    const due: Tunnel[] = [];
-    for (let t = this.#deadlines.takeDue(now); t; t = this.#deadlines.takeDue(now)) due.push(t);
-    for (const tunnel of due) {
+    for (const tunnel of this.#deadlines.takeDue(now)) {
       tunnel.handleTimeout(now);
       this.#deadlines.set(tunnel, tunnel.deadline);
     }

@@ -44,9 +44,7 @@ export class NameWatch {
 
   /** The names to resolve now; each has a new time afterwards. */
   takeDue(now: Instant): string[] {
-    const due: string[] = [];
-    for (let name = this.#next.takeDue(now); name !== undefined; name = this.#next.takeDue(now))
-      due.push(name);
+    const due = this.#next.takeDue(now);
     for (const name of due) this.#schedule(now, name);
     return due;
   }

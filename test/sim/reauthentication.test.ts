@@ -45,6 +45,16 @@ const handshakes = (node: Node) => node.logs.filter((l) => l.message === "IKE SA
 const rekeys = (node: Node) => node.logs.filter((l) => l.message === "IKE SA rekeyed").length;
 
 describe("reauthentication, make-before-break", () => {
+  it("again and again, without keeping those that are gone", () => {
+    const sites = up({ a: reauthenticate });
+    const { sim, a } = sites;
+    for (let i = 0; i < 5; i++) sim.run(90_000);
+    expect(handshakes(a)).toBeGreaterThan(4);
+    const [sa] = a.gateway.ike.sas();
+    expect(sa!.replaces).toBeDefined();
+    expect(sa!.replaces!.replaces).toBeUndefined();
+  });
+
   it("sets up a new IKE SA in full beside the old one, without INITIAL_CONTACT, and closes the old one last", () => {
     const sites = up({ a: reauthenticate });
     const { sim, a, b } = sites;

@@ -28,23 +28,25 @@ export class Deadlines<Owner> {
 
   /** The earliest deadline. */
   next(): Instant | undefined {
-    this.#dropStale();
-    return this.#heap[0]?.at;
+    return this.#top()?.at;
   }
 
-  /** Takes one owner whose deadline is `now` or earlier; its deadline is gone until set again. */
-  takeDue(now: Instant): Owner | undefined {
-    this.#dropStale();
-    const top = this.#heap[0];
-    if (!top || top.at > now) return undefined;
-    this.#pop();
-    this.#current.delete(top.owner);
-    return top.owner;
+  /** Takes the owners whose deadlines are `now` or earlier, each once: their deadlines are gone until set again. */
+  takeDue(now: Instant): Owner[] {
+    const due: Owner[] = [];
+    for (let top = this.#top(); top && top.at <= now; top = this.#top()) {
+      this.#pop();
+      this.#current.delete(top.owner);
+      due.push(top.owner);
+    }
+    return due;
   }
 
-  #dropStale(): void {
+  /** The earliest entry that is not stale. */
+  #top(): { readonly at: Instant; readonly owner: Owner } | undefined {
     for (let top = this.#heap[0]; top && this.#current.get(top.owner) !== top.at; top = this.#heap[0])
       this.#pop();
+    return this.#heap[0];
   }
 
   #rebuild(): void {

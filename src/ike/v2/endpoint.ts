@@ -1,58 +1,39 @@
 /**
  * An IKEv2 endpoint: every IKE SA of the gateway behind one handle… and poll… surface.
  *
- * IKE SAs are found by their SPI pair, never by an address, so any number of peers may share one. A first message
- * meets the front door: repeated → the same answer; too many half-open → cookie, then refusal; and only then work.
- * Nobody who has not returned a cookie can make us keep more than `halfOpenTotal` small states.
+ * IKE SAs are found by their SPI pair, never by an address, so any number of peers may share one. What belongs to none
+ * of them meets the front door.
  */
 import type { Endpoint, IpAddress } from "../../core/address.ts";
-import { WireError } from "../../core/errors.ts";
-import type { FailureRecord } from "../../core/failure.ts";
+import { attemptDecode } from "../../core/errors.ts";
 import { Queue } from "../../core/queue.ts";
 import type { Random } from "../../core/random.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
 import type { PacketFlow } from "../../core/traffic-selector.ts";
-import { digest } from "../../crypto/index.ts";
-import { NotifyType } from "../../registry/index.ts";
-import {
-  type DecodedHeader,
-  type DecodedMessage,
-  decodeHeader,
-  decodeMessage,
-  encodeMessage,
-  findNotify,
-  findPayload,
-  findUnknownCritical,
-  type NotifyPayload,
-  type PlainPayload,
-} from "../../wire/index.ts";
-import { type ChildSa, exhaust, expireChild, isConfirmed, outboundOrder } from "./child-sa.ts";
+import { type DecodedHeader, decodeHeader } from "../../wire/index.ts";
+import { type ChildSa, exhaust, expireChild, outboundOrder } from "./child-sa.ts";
 import { type AboutSa, ChildTable } from "./child-table.ts";
-import { CookieJar } from "./cookie.ts";
-import { UnknownSaAnswers } from "./crash-detection.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
 import type { EndReason, IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
-import { createChildSa, newChildSa, rekeyChildSa } from "./exchanges/create-child-sa.ts";
+import { createChildSa, newChildSa } from "./exchanges/create-child-sa.ts";
 import { ikeAuth } from "./exchanges/ike-auth.ts";
 import { ikeFollowUpKe } from "./exchanges/ike-followup-ke.ts";
 import { ikeIntermediate } from "./exchanges/ike-intermediate.ts";
-import { ikeSaInit, initiateIkeSa, onIkeSaInitRequest } from "./exchanges/ike-sa-init.ts";
+import { initiateIkeSa } from "./exchanges/ike-sa-init.ts";
 import { informational } from "./exchanges/informational.ts";
-import { ikeRekeyName, rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
 import { onLocalAddresses } from "./exchanges/update-addresses.ts";
-import { failureOf, refusedSa, unknownCritical } from "./failures.ts";
-import { Allowance, HalfOpen } from "./half-open.ts";
+import { refusedSa } from "./failures.ts";
+import { FrontDoor } from "./front-door.ts";
 import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
 import { type KeyPairs, ReturnableKeyPairs } from "./key-material.ts";
 import { checkPeer } from "./liveness.ts";
-import { notify } from "./notify.ts";
-import { violation } from "./payload-rules.ts";
 import { PeerTable } from "./peer-table.ts";
 import { reauthenticate } from "./reauthentication.ts";
+import { rekeyChildNow, rekeyIkeSaNow } from "./rekey-now.ts";
 import { SaTable } from "./sa-table.ts";
 import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
 import { closeLosers, onInbound, settleSiblings } from "./siblings.ts";
@@ -77,11 +58,9 @@ export interface EndpointDeps {
 }
 
 export class IkeEndpoint {
-  readonly #limits: EndpointLimits;
-  readonly #random: Random;
   readonly #ikePort: number;
   readonly #host: Host;
-  readonly #cookies: CookieJar;
+  readonly #door: FrontDoor;
   readonly #outputs = new Queue<IkeOutput>();
   readonly #deadlines = new Deadlines<IkeSa>();
   readonly #touched = new Set<IkeSa>();
@@ -90,22 +69,14 @@ export class IkeEndpoint {
   readonly #offeredIkeSpis = new Set<bigint>();
   /** undefined: all that were configured. */
   #localAddresses: readonly IpAddress[] | undefined;
-  /** Responder's IKE SAs by the digest of the request that made them (§2.1). */
-  readonly #byRequest = new Map<string, IkeSa>();
-  readonly #requestOf = new Map<IkeSa, string>();
-  /** A failed one counts until it is forgotten. */
-  readonly #halfOpen = new HalfOpen();
   readonly #drops = Object.fromEntries(Object.keys(ikeDrops).map((k) => [k, 0])) as Record<IkeDrop, number>;
-  readonly #complaints = new Allowance(complaintsPerMinute);
-  readonly #unknownSaAnswers: UnknownSaAnswers;
 
   constructor(deps: EndpointDeps) {
-    this.#limits = { ...defaultLimits, ...deps.limits };
-    this.#random = deps.random;
     this.#ikePort = deps.ikePort ?? 500;
-    this.#cookies = new CookieJar(deps.random, this.#limits.cookieSecretMs);
-    this.#unknownSaAnswers = new UnknownSaAnswers(deps.crashSecret);
     this.#host = this.#makeHost(deps);
+    this.#door = new FrontDoor(this.#host, (local, remote) =>
+      this.#peers.candidates(local.address, remote.address),
+    );
   }
 
   // ── Inputs ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -122,14 +93,14 @@ export class IkeEndpoint {
 
   /** One UDP payload, without non-ESP marker. Never throws on what a network can bring. */
   handleDatagram(now: Instant, local: Endpoint, remote: Endpoint, datagram: Uint8Array): void {
-    this.#complaints.advance(now);
-    const header = attempt(() => decodeHeader(datagram));
+    this.#door.advance(now);
+    const header = attemptDecode(() => decodeHeader(datagram));
     if (!header) {
       this.#host.count("malformed");
       return;
     }
     if (header.majorVersion !== 2) {
-      this.#onOtherVersion(local, remote, header);
+      this.#door.handleOtherVersion(local, remote, header);
       return;
     }
     if (header.spiInitiator === 0n) {
@@ -137,7 +108,7 @@ export class IkeEndpoint {
       return;
     }
     if (header.spiResponder === 0n && !header.response)
-      this.#onFirstMessage(now, local, remote, header, datagram);
+      this.#door.handleFirstMessage(now, local, remote, header, datagram);
     else this.#dispatch(now, local, remote, header, datagram);
     this.#settle();
   }
@@ -180,10 +151,10 @@ export class IkeEndpoint {
     for (const sa of this.#sas.ofPeer(peerId)) {
       if (!sa.established) continue;
       this.#host.touch(sa);
-      if (ike) rekeyNow(sa, now);
+      if (ike) rekeyIkeSaNow(sa, now);
       else
         for (const child of sa.children.values())
-          if (child.state.name === "INSTALLED") this.#rekeyChild(sa, child, now);
+          if (child.state.name === "INSTALLED") rekeyChildNow(sa, child, now);
     }
     this.#settle();
   }
@@ -215,7 +186,7 @@ export class IkeEndpoint {
     if (hard) exhaust(sa, child);
     if (child.state.name === "INSTALLED") {
       if (hard) expireChild(sa, now, child, "volume");
-      else this.#rekeyChild(sa, child, now);
+      else rekeyChildNow(sa, child, now);
       this.#host.touch(sa);
     }
     this.#settle();
@@ -231,7 +202,7 @@ export class IkeEndpoint {
   /** The data plane no longer has `direction` of `child`, and the key is gone too: a new pair takes its place. */
   replaceLostChild(now: Instant, sa: IkeSa, child: ChildSa, direction: "inbound" | "outbound"): void {
     child.refused.add(direction);
-    if (sa.established && child.state.name === "INSTALLED") this.#rekeyChild(sa, child, now);
+    if (sa.established && child.state.name === "INSTALLED") rekeyChildNow(sa, child, now);
     this.#host.touch(sa);
     this.#settle();
   }
@@ -267,10 +238,7 @@ export class IkeEndpoint {
   }
 
   handleTimeout(now: Instant): void {
-    // Each once: whatever sets a new deadline in the past waits for the next call.
-    const due: IkeSa[] = [];
-    for (let sa = this.#deadlines.takeDue(now); sa; sa = this.#deadlines.takeDue(now)) due.push(sa);
-    for (const sa of due) {
+    for (const sa of this.#deadlines.takeDue(now)) {
       this.#host.touch(sa);
       sa.handleTimeout(now);
       this.#settle();
@@ -315,126 +283,12 @@ export class IkeEndpoint {
 
   /** How much is kept, by kind: everything here is given back when the IKE SAs are. */
   get kept(): Readonly<Record<"sas" | "requests" | "deadlines" | "offers", number>> {
-    const [sas, requests, offers] = [this.#sas.size, this.#byRequest.size, this.#offeredIkeSpis.size];
+    const [sas, requests, offers] = [this.#sas.size, this.#door.requests, this.#offeredIkeSpis.size];
     return { sas, requests, deadlines: this.#deadlines.size, offers };
   }
 
   get halfOpen(): number {
-    return this.#halfOpen.size;
-  }
-
-  // ── The front door ───────────────────────────────────────────────────────────────────────────────────────────
-
-  #onFirstMessage(
-    now: Instant,
-    local: Endpoint,
-    remote: Endpoint,
-    header: DecodedHeader,
-    datagram: Uint8Array,
-  ): void {
-    if (header.exchangeType !== ikeSaInit.type || !header.initiator || header.messageId !== 0) {
-      this.#host.count("unexpected");
-      return;
-    }
-    const requestKey = String.fromCharCode(...digest("sha256", datagram));
-    const known = this.#byRequest.get(requestKey);
-    if (known) {
-      known.handleDatagram(now, local, remote, header, datagram);
-      return;
-    }
-
-    const message = attempt(() => decodeMessage(datagram));
-    if (!message) {
-      this.#host.count("malformed");
-      return;
-    }
-    const refuse = (n: NotifyPayload) => this.#answerWithoutState(local, remote, header, n);
-    const critical = findUnknownCritical(message.payloads);
-    if (critical) {
-      refuse(notify(NotifyType.code.UNSUPPORTED_CRITICAL_PAYLOAD, Uint8Array.of(critical.type)));
-      const candidates = this.#peers.candidates(local.address, remote.address);
-      if (candidates.length > 0) this.#complain(unknownCritical(candidates, remote, critical.type));
-      return;
-    }
-    if (violation(ikeSaInit.request, message.payloads) !== undefined) {
-      this.#host.count("payloads");
-      return;
-    }
-    if (!this.#mayOpen(now, local, remote, message)) return;
-    const candidates = this.#peers.candidates(local.address, remote.address);
-    if (candidates.length === 0) {
-      this.#host.count("no_connection");
-      const record = failureOf({ peer: undefined, candidates, remote }, "NO_CONNECTION_MATCHES");
-      this.#complain(record);
-      return;
-    }
-
-    const payloads = message.payloads as readonly PlainPayload[];
-    const received = { header, payloads, local, remote, datagram };
-    const outcome = onIkeSaInitRequest(this.#host, now, received, candidates);
-    if (outcome.kind === "dropped") return;
-    if (outcome.kind === "refused") {
-      if (outcome.record) this.#complain(outcome.record);
-      refuse(outcome.notify);
-      return;
-    }
-    const { sa, response } = outcome;
-    this.#sas.add(sa);
-    this.#byRequest.set(requestKey, sa);
-    this.#requestOf.set(sa, requestKey);
-    this.#halfOpen.add(sa, remote.address);
-    this.#host.touch(sa);
-    this.#outputs.push({ kind: "send", local, remote, datagram: response });
-  }
-
-  /** Cookies under pressure (§2.6), then hard limits. Answers for itself. */
-  #mayOpen(now: Instant, local: Endpoint, remote: Endpoint, { header, payloads }: DecodedMessage): boolean {
-    const { cookieThreshold, halfOpenTotal, halfOpenPerAddress } = this.#limits;
-    if (this.#halfOpen.size >= cookieThreshold) {
-      const Ni = findPayload(payloads, "Nonce")!.nonce;
-      const shown = findNotify(payloads, NotifyType.code.COOKIE)?.data;
-      if (!shown || !this.#cookies.isGood(now, shown, Ni, remote.address, header.spiInitiator)) {
-        const cookie = this.#cookies.bake(now, Ni, remote.address, header.spiInitiator);
-        this.#answerWithoutState(local, remote, header, notify(NotifyType.code.COOKIE, cookie));
-        return false;
-      }
-    }
-    const full = this.#halfOpen.size >= halfOpenTotal;
-    const fullForAddress = this.#halfOpen.from(remote.address) >= halfOpenPerAddress;
-    if (!full && !fullForAddress) return true;
-    this.#host.count(full ? "half_open_limit" : "half_open_limit_address");
-    this.#complain(failureOf({ peer: undefined, candidates: [], remote }, "HALF_OPEN_LIMIT"));
-    return false;
-  }
-
-  #answerWithoutState(
-    local: Endpoint,
-    remote: Endpoint,
-    header: DecodedHeader,
-    payload: NotifyPayload,
-  ): void {
-    const { spiInitiator, exchangeType, messageId } = header;
-    const answer = {
-      spiInitiator,
-      spiResponder: 0n,
-      exchangeType,
-      initiator: false,
-      response: true,
-      messageId,
-    };
-    const datagram = encodeMessage({ header: answer, payloads: [payload] });
-    this.#outputs.push({ kind: "send", local, remote, datagram });
-  }
-
-  #onOtherVersion(local: Endpoint, remote: Endpoint, header: DecodedHeader): void {
-    this.#host.count("wrong_version");
-    // §2.5: a newer IKE is told which one we speak. IKEv1 is not, it would not understand.
-    if (header.majorVersion > 2 && !header.response)
-      this.#answerWithoutState(local, remote, header, notify(NotifyType.code.INVALID_MAJOR_VERSION));
-  }
-
-  #complain(record: FailureRecord): void {
-    if (this.#complaints.take()) this.#outputs.push({ kind: "failure", sa: undefined, record });
+    return this.#door.halfOpen;
   }
 
   // ── IKE SAs ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -455,8 +309,7 @@ export class IkeEndpoint {
       // An SPI that is in use here, in whatever role: nothing about it may be given away.
       const used = (spi: bigint) => this.#sas.get(spi) !== undefined || this.#offeredIkeSpis.has(spi);
       if (used(spiInitiator) || used(spiResponder)) return;
-      const answer = this.#unknownSaAnswers.to(now, header);
-      if (answer) this.#outputs.push({ kind: "send", local, remote, datagram: answer });
+      this.#door.handleUnknownSa(now, local, remote, header);
       return;
     }
     this.#host.touch(sa);
@@ -469,7 +322,7 @@ export class IkeEndpoint {
     );
     return {
       random: deps.random,
-      limits: this.#limits,
+      limits: { ...defaultLimits, ...deps.limits },
       keyPairs: new ReturnableKeyPairs(deps.keyPairs),
       exportKeys: deps.exportKeys,
       nattPort: deps.nattPort ?? 4500,
@@ -481,28 +334,28 @@ export class IkeEndpoint {
       lastInbound: (spi, from) => deps.lastInbound?.(spi, from),
       allocateSpi: () => deps.allocateSpi(),
       releaseSpi: (spi) => deps.releaseSpi(spi),
-      newIkeSpi: () => this.#newIkeSpi(),
+      newIkeSpi: () => this.#sas.newSpi(deps.random),
       offeredIkeSpis: this.#offeredIkeSpis,
       emit: (output) => this.#emit(output),
       count: (drop) => {
         this.#drops[drop]++;
       },
       onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
-      othersOf: (sa) => this.#othersOf(sa),
+      othersOf: (sa) => this.#sas.othersOf(sa),
       sasOf: (peerId) => this.sasOf(peerId),
-      hasOther: (sa) => this.#othersOf(sa).length > 0,
-      heirOf: (sa) => this.#othersOf(sa).findLast((other) => outboundOrder(other).length > 0),
-      onUse: (sa, now) => closeLosers(sa, this.#othersOf(sa), now),
-      isFirstContact: (sa) => this.#isFirstContact(sa),
+      hasOther: (sa) => this.#sas.othersOf(sa).length > 0,
+      heirOf: (sa) => this.#sas.othersOf(sa).findLast((other) => outboundOrder(other).length > 0),
+      onUse: (sa, now) => closeLosers(sa, this.#sas.othersOf(sa), now),
+      isFirstContact: (sa) => this.#sas.isFirstContact(sa),
       adopt: (successor) => {
         this.#sas.add(successor);
         this.#host.touch(successor);
       },
       isLocal: (address) => this.#localAddresses?.some((a) => a.equals(address)) ?? true,
       addressesOf: (peer) => (this.#peers.get(peer.id) ?? peer).remote,
-      onRekeyDue: rekeyNow,
+      onRekeyDue: rekeyIkeSaNow,
       onReauthenticationDue: reauthenticate,
-      onChildRekeyDue: (sa, child, now) => this.#rekeyChild(sa, child, now),
+      onChildRekeyDue: rekeyChildNow,
       touch: (sa) => {
         this.#touched.add(sa);
       },
@@ -513,57 +366,24 @@ export class IkeEndpoint {
 
   #emit(output: IkeOutput): void {
     if (output.kind === "established") {
-      this.#halfOpen.delete(output.sa);
+      this.#door.onEstablished(output.sa);
       this.#sas.onPeerKnown(output.sa);
     } else if (output.kind === "ended") this.#sas.onClosed(output.sa);
     // Whoever has not authenticated is a stranger, however far it came.
-    if (output.kind === "failure" && output.sa?.halfOpen) this.#complain(output.record);
+    if (output.kind === "failure" && output.sa?.halfOpen) this.#door.complain(output.record);
     else this.#outputs.push(output);
-  }
-
-  #newIkeSpi(): bigint {
-    for (;;) {
-      const spi = this.#random.bytes(8).reduce((value, byte) => (value << 8n) | BigInt(byte), 0n);
-      if (spi !== 0n && !this.#sas.get(spi)) return spi;
-    }
-  }
-
-  #rekeyChild(sa: IkeSa, child: ChildSa, now: Instant): void {
-    if (!isConfirmed(sa, child, now)) {
-      child.rekeyAt = now + unconfirmedMs;
-      this.#host.touch(sa);
-      return;
-    }
-    const exchange = rekeyChildSa(child);
-    // From here on the exchange decides when to try again.
-    child.rekeyAt = undefined;
-    if (!sa.hasExchange(exchange.name)) sa.initiate(now, exchange);
   }
 
   /** Settles what becomes of other IKE SAs with the same peer, in a way on which both sides agree. */
   #onEstablished(sa: IkeSa, now: Instant, initialContact: boolean): void {
     // The peer got through to us while our own first message was on its way: nobody loses anything if we let it be.
     for (const other of this.#sas.ofPeer(sa.peer!.id)) if (other.is("INIT_SENT")) other.end(now, "duplicate");
-    settleSiblings(sa, this.#othersOf(sa), now, initialContact);
-  }
-
-  /** Another connection to the same peer counts too: INITIAL_CONTACT speaks for the identities, not for a connection. */
-  #isFirstContact(sa: IkeSa): boolean {
-    for (const other of this.#sas.all())
-      if (other !== sa && other.established && other.remote.address.equals(sa.remote.address)) return false;
-    return true;
-  }
-
-  #othersOf(sa: IkeSa): IkeSa[] {
-    return this.#sas.alike(sa).filter((other) => other !== sa && other.established);
+    settleSiblings(sa, this.#sas.othersOf(sa), now, initialContact);
   }
 
   #forget(sa: IkeSa): void {
     this.#sas.delete(sa);
-    const requestKey = this.#requestOf.get(sa);
-    if (requestKey !== undefined) this.#byRequest.delete(requestKey);
-    this.#requestOf.delete(sa);
-    this.#halfOpen.delete(sa);
+    this.#door.forget(sa);
     this.#touched.delete(sa);
     this.#deadlines.set(sa, undefined);
   }
@@ -571,23 +391,5 @@ export class IkeEndpoint {
   #settle(): void {
     for (const sa of this.#touched) this.#deadlines.set(sa, this.#sas.has(sa) ? sa.deadline : undefined);
     this.#touched.clear();
-  }
-}
-
-const complaintsPerMinute = 6;
-/** How soon a rekey that had to wait for the peer's SA to exist is tried again. */
-const unconfirmedMs = 1_000;
-
-function rekeyNow(sa: IkeSa, now: Instant): void {
-  sa.rekeyAt = undefined;
-  if (!sa.hasExchange(ikeRekeyName)) sa.initiate(now, rekeyIkeSa());
-}
-
-function attempt<T>(decode: () => T): T | undefined {
-  try {
-    return decode();
-  } catch (error) {
-    if (error instanceof WireError) return undefined;
-    throw error;
   }
 }

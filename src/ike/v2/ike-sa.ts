@@ -11,7 +11,7 @@ import { earlier, type Instant } from "../../core/time.ts";
 import type { PacketFlow } from "../../core/traffic-selector.ts";
 import type { DecodedHeader } from "../../wire/index.ts";
 import { FollowUps } from "./additional-keys.ts";
-import { type ChildSa, giveUpChildren } from "./child-sa.ts";
+import { type ChildSa, giveUpChildren, peerWasTold } from "./child-sa.ts";
 import type { EndReason } from "./events.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { deleteIkeSa } from "./exchanges/informational.ts";
@@ -90,6 +90,8 @@ export class IkeSa {
   unconfirmed: ChildSa | undefined;
   /** The peer is known to have this IKE SA: from the start as initiator, and from its first use as responder. */
   proven: boolean;
+  /** CHILD_SAs of this one that another IKE SA receives on until the peer knows. */
+  readonly bequeathed: ChildSa[] = [];
   /** Set once it is authenticated. */
   first: FirstOfLine | undefined;
   /** Another one with the same peer, made at the same time, for which this one makes way. */
@@ -318,6 +320,7 @@ export class IkeSa {
     this.family.alive--;
     this.#transport.abandonAll();
     giveUpChildren(this, now, why, 0);
+    peerWasTold(this, now);
     const keepAnswer =
       this.#transport.hasAnswered && (why === "failed" || why === "deleted-by-peer" || why === "rekeyed");
     this.transition({ name: "CLOSED", until: now + this.host.limits.lingerMs }, why);

@@ -58,10 +58,11 @@ export function narrowRequest(own: Own, onePair: boolean, theirs: Ends): Result<
 
 /** Each pair of ours with the part of it that the request has. */
 function pairsIn(own: Own, theirs: Ends): Own[] {
-  return own.localSelectors.flatMap((local) =>
-    own.remoteSelectors
-      .map((remote) => ofCommonFamilies(narrow([local], theirs.local), narrow([remote], theirs.remote)))
-      .filter((pair) => pair.localSelectors.length > 0),
+  // Each end once: the peer may ask for 255 selectors where we have many.
+  const locals = own.localSelectors.map((local) => narrow([local], theirs.local));
+  const remotes = own.remoteSelectors.map((remote) => narrow([remote], theirs.remote));
+  return locals.flatMap((local) =>
+    remotes.map((remote) => ofCommonFamilies(local, remote)).filter((pair) => pair.localSelectors.length > 0),
   );
 }
 

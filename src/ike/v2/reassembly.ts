@@ -4,7 +4,7 @@
  * Invariants: nothing is kept that was not authentic; one message at a time, of at most MAX_FRAGMENTS fragments and
  * `reassemblyBytes` octets, for at most `reassemblyMs`.
  */
-import { WireError } from "../../core/errors.ts";
+import { attemptDecode, WireError } from "../../core/errors.ts";
 import type { Instant } from "../../core/time.ts";
 import {
   type DecodedMessage,
@@ -150,13 +150,9 @@ export class Reassembly {
       at += chunk.length;
     }
     this.discard();
-    try {
-      const payloads = decodePayloads(parts[0]!.firstPayload, content);
-      return { payloads, datagram: first, content };
-    } catch (error) {
-      if (error instanceof WireError) return { payloads: "malformed", datagram: first, content: nothing };
-      throw error;
-    }
+    const payloads = attemptDecode(() => decodePayloads(parts[0]!.firstPayload, content));
+    if (!payloads) return { payloads: "malformed", datagram: first, content: nothing };
+    return { payloads, datagram: first, content };
   }
 }
 
@@ -166,10 +162,5 @@ const nothing = new Uint8Array(0);
 export function isFirstFragment(datagram: Uint8Array, message: DecodedMessage, opener: SkOpener): boolean {
   const fragment = findPayload(message.payloads, "SKF");
   if (fragment?.fragmentNumber !== 1) return false;
-  try {
-    return openFragment(datagram, fragment, opener) !== undefined;
-  } catch (error) {
-    if (error instanceof WireError) return false;
-    throw error;
-  }
+  return attemptDecode(() => openFragment(datagram, fragment, opener)) !== undefined;
 }

@@ -24,15 +24,19 @@ export function reauthenticate(old: IkeSa, now: Instant): void {
   const { setupMs, rekeyRetryMs } = host.limits;
   old.reauthAt = now + setupMs + Math.round(jittered(host.random, rekeyRetryMs, 0.5));
   if (
-    host
-      .sasOf(peer.id)
-      .some((sa) => sa.replaces !== undefined && sa.createdAt > now - setupMs && !sa.established)
+    host.sasOf(peer.id).some(
+      ({ replaces, createdAt, established }) =>
+        // Behind one roaming connection there may be many peers: none waits for another one's.
+        replaces?.remoteId === old.remoteId && createdAt > now - setupMs && !established,
+    )
   )
     return;
   const spiLocal = host.newIkeSpi();
   const origin = { role: "initiator", now, spiLocal, spiRemote: 0n, local, remote, peer } as const;
   const sa = new IkeSa(host, origin, { name: "INIT_SENT" });
   sa.replaces = old;
+  // What that one took the place of is long gone, and must not be kept in memory for it.
+  old.replaces = undefined;
   host.adopt(sa);
   sa.initiate(now, initiateIkeSa(peer));
 }

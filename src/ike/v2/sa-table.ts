@@ -1,4 +1,5 @@
 /** The IKE SAs of an endpoint: found by our SPI, and by their peer, without a walk over all of them. */
+import type { Random } from "../../core/random.ts";
 import type { IkeSa } from "./ike-sa.ts";
 
 export class SaTable {
@@ -32,6 +33,26 @@ export class SaTable {
   /** As `ofPeer`, with the very peer of `sa`, which is authenticated: one of those that a roaming connection serves. */
   alike(sa: IkeSa): IkeSa[] {
     return sa.peer!.roaming ? newestLast(this.#byIdentity.get(identityOf(sa))) : this.ofPeer(sa.peer!.id);
+  }
+
+  /** Those of them that are authenticated, but for `sa`. */
+  othersOf(sa: IkeSa): IkeSa[] {
+    return this.alike(sa).filter((other) => other !== sa && other.established);
+  }
+
+  /** Another connection to the same peer counts too: INITIAL_CONTACT speaks for the identities, not for a connection. */
+  isFirstContact(sa: IkeSa): boolean {
+    for (const other of this.all())
+      if (other !== sa && other.established && other.remote.address.equals(sa.remote.address)) return false;
+    return true;
+  }
+
+  /** An SPI for an IKE SA of ours: not 0, and not in use. */
+  newSpi(random: Random): bigint {
+    for (;;) {
+      const spi = random.bytes(8).reduce((value, byte) => (value << 8n) | BigInt(byte), 0n);
+      if (spi !== 0n && !this.#bySpi.has(spi)) return spi;
+    }
   }
 
   add(sa: IkeSa): void {

@@ -6,7 +6,7 @@
  * repeated as often as asked.
  */
 import { compareBytes, type Endpoint } from "../../core/address.ts";
-import { WireError } from "../../core/errors.ts";
+import { attemptDecode } from "../../core/errors.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import { ExchangeType, NotifyType } from "../../registry/index.ts";
 import {
@@ -77,7 +77,7 @@ export class Transport {
       this.#sa.host.count("unexpected");
       return;
     }
-    const message = tryDecode(datagram);
+    const message = attemptDecode(() => decodeMessage(datagram));
     if (!message) {
       this.#sa.host.count("malformed");
       return;
@@ -441,13 +441,4 @@ const suspectAfter = 3;
 export function deletePatienceMs({ host, peer }: IkeSa, why: EndReason): number {
   const { deleteMs, establishedMs = peer?.answerTimeoutMs } = host.limits;
   return why === "duplicate" || why === "superseded" ? (establishedMs ?? deleteMs) : deleteMs;
-}
-
-function tryDecode(datagram: Uint8Array): DecodedMessage | undefined {
-  try {
-    return decodeMessage(datagram);
-  } catch (error) {
-    if (error instanceof WireError) return undefined;
-    throw error;
-  }
 }

@@ -235,6 +235,27 @@ describe("culvertd's life", () => {
     }
   });
 
+  it("removes an SA that cannot move with its IKE SA, and tells the gateway", async () => {
+    const { machine, dataPlane, seam, start } = setUp();
+    await start();
+    const { local, remote, spi } = sa();
+    const path = { local, remote: IpAddress.parse("203.0.113.9"), encapsulation: { kind: "esp" } } as const;
+    machine.onInput = (input) => {
+      if (input.kind !== "dataPlane") return;
+      machine.emit({ kind: "updateSa", direction: "outbound", spi, remote, path });
+    };
+    dataPlane.refuses = new Error("EEXIST");
+    seam.events([{ kind: "saInUse", spi: 1 }]);
+    expect(dataPlane.told).toEqual([{ removeSa: spi }]);
+    expect(machine.inputs.at(-1)).toEqual({
+      kind: "refusedSa",
+      direction: "outbound",
+      spi,
+      remote: path.remote,
+      reason: "EEXIST",
+    });
+  });
+
   it("answers names that resolve and names that do not", async () => {
     const { machine, seam, start, lines } = setUp();
     await start();

@@ -279,6 +279,7 @@ class CreateChild implements InitiatedExchange {
     const offered = this.#offer!;
     const old = this.#replaced;
     if (problem !== undefined) {
+      shared?.wipe();
       this.#release(sa);
       if (old) concede(sa, old);
       const record = failureOf(sa, "PEER_PROTOCOL_ERROR", { difference: `CREATE_CHILD_SA: ${problem}` });
