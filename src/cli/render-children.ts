@@ -1,6 +1,7 @@
 /** The CHILD_SAs of a tunnel, and the pairs of subnets that they carry or should: all when few, a table when many. */
 import type { SaTraffic } from "../api/control-protocol.ts";
 import type { TunnelStatus } from "../gateway/contract.ts";
+import { formatEspSpi } from "../wire/index.ts";
 import { formatBytes, formatDuration, printable, table } from "./table.ts";
 
 type Child = TunnelStatus["children"][number];
@@ -29,7 +30,7 @@ export function renderManyChildren(
     .slice(0, mostChildren)
     .map((child) => [
       printable(`${listed(child.localSelectors, 1)} === ${listed(child.remoteSelectors, 1)}`),
-      child.spiIn.toString(16).padStart(8, "0"),
+      formatEspSpi(child.spiIn),
       formatDuration(child.ageMs),
       bytes("inbound", child.spiIn),
       bytes("outbound", child.spiOut),

@@ -1,6 +1,7 @@
 /** What `culvert status` prints. Pure: answers in, lines out. */
 import type { DaemonStatus, DropCount, SaTraffic } from "../api/control-protocol.ts";
 import type { ConnectionStatus, TunnelStatus } from "../gateway/contract.ts";
+import { formatEspSpi } from "../wire/index.ts";
 import { fewChildren, pairRows, pairsWarning, renderManyChildren, selectorText } from "./render-children.ts";
 import { renderFailure, renderWarning } from "./render-failure.ts";
 import { formatBytes, formatDuration, labelled, printable, table, wrap } from "./table.ts";
@@ -143,7 +144,10 @@ function renderTunnel(tunnel: TunnelStatus, status: DaemonStatus, width: number)
     const inbound = find(status.traffic, "inbound", child.spiIn);
     const outbound = find(status.traffic, "outbound", child.spiOut);
     rows.push(
-      ["IPsec SA", `in ${spi(child.spiIn)}, out ${spi(child.spiOut)}, ${encapsulation[child.encapsulation]}`],
+      [
+        "IPsec SA",
+        `in ${formatEspSpi(child.spiIn)}, out ${formatEspSpi(child.spiOut)}, ${encapsulation[child.encapsulation]}`,
+      ],
       ["IPsec suite", child.suite],
       ["selectors", selectorText(child)],
       ["age", age(child.ageMs, child.rekeyInMs)],
@@ -189,6 +193,5 @@ const restartHint = ({ daemon }: DaemonStatus): string =>
   `${daemon.configFile} has changed since the daemon started (${daemon.restartNeeded.join(", ")}): ` +
   "systemctl restart culvert applies it";
 
-const spi = (value: number): string => value.toString(16).padStart(8, "0");
 const encapsulation = { esp: "ESP (protocol 50)", udp: "ESP in UDP" } as const;
 const labelWidth = 18;

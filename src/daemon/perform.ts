@@ -3,6 +3,7 @@ import type { SaSpec } from "../core/dataplane.ts";
 import type { GatewayInput, GatewayOutput } from "../gateway/contract.ts";
 import type { EventLog } from "../telemetry/event-log.ts";
 import type { Log } from "../telemetry/log.ts";
+import { formatEspSpi } from "../wire/index.ts";
 import type { HostRouting } from "./host-routing.ts";
 import type { Keylog } from "./keylog.ts";
 import type { DataPlanePort } from "./ports.ts";
@@ -96,7 +97,7 @@ function removeSa(output: Extract<GatewayOutput, { kind: "removeSa" }>, to: Perf
   const { direction, spi, remote } = output;
   const totals = to.dataPlane.removeSa(direction, spi, remote);
   to.traffic.removed(direction, spi, remote, totals);
-  to.log.write("debug", "IPsec SA removed", { direction, spi: hex(spi), ...totals });
+  to.log.write("debug", "IPsec SA removed", { direction, spi: formatEspSpi(spi), ...totals });
 }
 
 /** An SA that cannot take the path of its IKE SA is as bad as one that cannot be installed. */
@@ -108,7 +109,7 @@ function updateSa(output: Extract<GatewayOutput, { kind: "updateSa" }>, to: Perf
     const { local, encapsulation } = path;
     const fields = {
       direction,
-      spi: hex(spi),
+      spi: formatEspSpi(spi),
       local,
       remote: path.remote,
       encapsulation: encapsulation.kind,
@@ -127,5 +128,3 @@ function resolve(name: string, to: Performer): void {
     to.feed({ kind: "resolved", name, addresses });
   });
 }
-
-const hex = (spi: number): string => spi.toString(16).padStart(8, "0");

@@ -14,12 +14,15 @@ export interface InstalledSa {
   readonly remote: IpAddress;
 }
 
+/** Half of a CHILD_SA, of which the data plane does not know. */
+export interface MissingSa {
+  readonly sa: IkeSa;
+  readonly child: ChildSa;
+  readonly direction: SaSpec["direction"];
+}
+
 export interface Findings {
-  readonly missing: readonly {
-    readonly sa: IkeSa;
-    readonly child: ChildSa;
-    readonly direction: SaSpec["direction"];
-  }[];
+  readonly missing: readonly MissingSa[];
   /** Installed, and of no CHILD_SA. */
   readonly strays: readonly InstalledSa[];
 }
@@ -37,7 +40,7 @@ export function audit(
     }),
   );
   for (const sa of leaving) unclaimed.delete(keyOf(sa));
-  const missing: Findings["missing"][number][] = [];
+  const missing: MissingSa[] = [];
   for (const sa of sas)
     for (const child of sa.children.values()) {
       const { remote } = child;

@@ -9,7 +9,11 @@ import type { Endpoint, IpAddress, Prefix } from "../core/address.ts";
 import type { DataPlaneEvent, ForwardingPlan, SaPath, SaSpec } from "../core/dataplane.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { FailureCode } from "../core/failure-reasons.ts";
+import type { Random } from "../core/random.ts";
+import type { Secret } from "../core/secret.ts";
 import type { Instant } from "../core/time.ts";
+import type { KeyPairs } from "../ike/v2/key-material.ts";
+import type { EndpointLimits } from "../ike/v2/settings.ts";
 import type { InstalledSa } from "./audit.ts";
 import type { GatewayEvent } from "./gateway-events.ts";
 
@@ -91,6 +95,22 @@ export type GatewayOutput =
       readonly line: string;
     }
   | { readonly kind: "stopped" };
+
+/** What a gateway is given for its life. */
+export interface GatewayDeps {
+  readonly random: Random;
+  readonly keyPairs: KeyPairs;
+  /** Data plane workers, 1 to 256: inbound SPIs name one in their low bits. */
+  readonly workers: number;
+  /** Emit `keylog`: whoever has those lines reads all traffic. */
+  readonly exportKeys: boolean;
+  /** When the last authentic ESP packet came on an inbound SA, on the clock of `now`; undefined: none. */
+  readonly lastInbound?: (spi: number, remote: IpAddress) => Instant | undefined;
+  /** 32 octets that survive a restart, for Quick Crash Detection (RFC 6290); without them no tokens are made. */
+  readonly crashSecret?: Secret | undefined;
+  /** For tests and unusual paths; every limit has a default. */
+  readonly limits?: Partial<EndpointLimits>;
+}
 
 export interface GatewayMachine {
   handle(now: Instant, input: GatewayInput): void;

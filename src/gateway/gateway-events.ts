@@ -8,6 +8,7 @@ import type { ChildSa } from "../ike/v2/child-sa.ts";
 import type { EndReason } from "../ike/v2/events.ts";
 import type { IkeSa } from "../ike/v2/ike-sa.ts";
 import { formatSuite } from "../registry/index.ts";
+import { formatEspSpi, formatIkeSpi } from "../wire/index.ts";
 
 /** What each type means. */
 export const eventTypes = {
@@ -56,15 +57,14 @@ export type GatewayEvent =
   | { readonly type: "failure"; readonly failure: FailureRecord };
 
 export function ikeSaEvent(sa: IkeSa, change: "up" | "rekeyed" | "down", why?: EndReason): GatewayEvent {
-  const spi = (value: bigint) => value.toString(16).padStart(16, "0");
   return {
     type: "ikeSa",
     change,
     connection: sa.peer?.connection,
     peer: `${sa.remote.address}`,
     role: sa.role,
-    spiInitiator: spi(sa.spiInitiator),
-    spiResponder: spi(sa.spiResponder),
+    spiInitiator: formatIkeSpi(sa.spiInitiator),
+    spiResponder: formatIkeSpi(sa.spiResponder),
     ...(sa.secured && { suite: formatSuite(sa.secured.suite) }),
     ...(why && { why }),
   };
@@ -76,14 +76,13 @@ export function childSaEvent(
   change: "up" | "rekeyed" | "down",
   why?: EndReason,
 ): GatewayEvent {
-  const spi = (value: number) => value.toString(16).padStart(8, "0");
   return {
     type: "childSa",
     change,
     connection: sa.peer?.connection,
     peer: `${child.remote}`,
-    spiIn: spi(child.spiIn),
-    spiOut: spi(child.spiOut),
+    spiIn: formatEspSpi(child.spiIn),
+    spiOut: formatEspSpi(child.spiOut),
     suite: formatSuite(child.suite),
     localSelectors: child.localSelectors.map(formatSelector),
     remoteSelectors: child.remoteSelectors.map(formatSelector),

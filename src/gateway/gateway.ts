@@ -4,57 +4,35 @@
  * is installed before a plan names it, and a plan stops naming it before it is removed.
  */
 import type { Config } from "../config/model.ts";
-import { formatEndpoint, type IpAddress } from "../core/address.ts";
+import type { IpAddress } from "../core/address.ts";
 import type { DataPlaneEvent } from "../core/dataplane.ts";
-import type { FailureRecord } from "../core/failure.ts";
 import { Queue } from "../core/queue.ts";
 import type { Random } from "../core/random.ts";
-import type { Secret } from "../core/secret.ts";
 import { earlier, type Instant } from "../core/time.ts";
 import type { PacketFlow } from "../core/traffic-selector.ts";
-import { type ChildSa, outboundOrder } from "../ike/v2/child-sa.ts";
+import { outboundOrder } from "../ike/v2/child-sa.ts";
 import { Deadlines } from "../ike/v2/deadlines.ts";
 import { IkeEndpoint } from "../ike/v2/endpoint.ts";
-import type { IkeOutput } from "../ike/v2/events.ts";
-import { failureOf } from "../ike/v2/failures.ts";
+import type { EndReason, IkeOutput } from "../ike/v2/events.ts";
 import type { IkeSa } from "../ike/v2/ike-sa.ts";
-import type { KeyPairs } from "../ike/v2/key-material.ts";
-import type { EndpointLimits } from "../ike/v2/settings.ts";
-import { formatSuite } from "../registry/index.ts";
 import { audit, type InstalledSa } from "./audit.ts";
+import { Connections } from "./connections.ts";
 import type {
   GatewayCommand,
+  GatewayDeps,
   GatewayInput,
   GatewayMachine,
   GatewayOutput,
   GatewayStatus,
 } from "./contract.ts";
 import { Forwarding } from "./forwarding.ts";
-import { childSaEvent, type GatewayEvent, ikeSaEvent } from "./gateway-events.ts";
-import { ConnectionHistory } from "./history.ts";
-import { espKeyLine, ikeKeyLine } from "./keylog-lines.ts";
-import { about, hexSpi, spis, suiteOf } from "./log-fields.ts";
-import { NameWatch } from "./name-watch.ts";
+import { NamedPeers } from "./named-peers.ts";
 import { peerSettings } from "./peers.ts";
+import { Reports } from "./reports.ts";
 import { SpiAllocator } from "./spi-allocator.ts";
 import { StartPacer } from "./start-pacer.ts";
-import { type ConnectionRecord, connectionState, connectionStatus, weakWords } from "./status.ts";
+import { connectionStatus } from "./status.ts";
 import { Tunnel, type TunnelHost, type TunnelState } from "./tunnel.ts";
-
-export interface GatewayDeps {
-  readonly random: Random;
-  readonly keyPairs: KeyPairs;
-  /** Data plane workers, 1 to 256: inbound SPIs name one in their low bits. */
-  readonly workers: number;
-  /** Emit `keylog`: whoever has those lines reads all traffic. */
-  readonly exportKeys: boolean;
-  /** When the last authentic ESP packet came on an inbound SA, on the clock of `now`; undefined: none. */
-  readonly lastInbound?: (spi: number, remote: IpAddress) => Instant | undefined;
-  /** 32 octets that survive a restart, for Quick Crash Detection (RFC 6290); without them no tokens are made. */
-  readonly crashSecret?: Secret | undefined;
-  /** For tests and unusual paths; every limit has a default. */
-  readonly limits?: Partial<EndpointLimits>;
-}
 
 /** How long a shutdown waits for the peers to acknowledge. */
 const shutdownMs = 2_000;
@@ -63,18 +41,11 @@ export class Gateway implements GatewayMachine {
   readonly #config: Config;
   readonly #spis: SpiAllocator;
   readonly #endpoint: IkeEndpoint;
-  /** For whoever checks that nothing is lost, or kept for ever: only to be read. */
-  readonly ike: IkeEndpoint;
-  /** By connection number. */
-  readonly #connections: ConnectionRecord[];
-  #up = 0;
-  readonly #connectionsByName: ReadonlyMap<string, ConnectionRecord>;
+  readonly #connections: Connections;
   readonly #tunnels = new Map<string, Tunnel>();
-  /** The tunnels whose peer has a name, by the name: with the number of each in its connection. */
-  readonly #named = new Map<string, { readonly tunnel: Tunnel; readonly number: number }[]>();
-  readonly #resolved = new Map<string, readonly IpAddress[]>();
-  readonly #names: NameWatch;
+  readonly #named: NamedPeers;
   readonly #outputs = new Queue<GatewayOutput>();
+  readonly #reports: Reports;
   readonly #forwarding: Forwarding;
   readonly #deadlines = new Deadlines<Tunnel>();
   readonly #starts = new StartPacer<Tunnel>();
@@ -94,35 +65,27 @@ export class Gateway implements GatewayMachine {
       ...(deps.lastInbound && { lastInbound: deps.lastInbound }),
       crashSecret: deps.crashSecret,
     });
-    this.ike = this.#endpoint;
-    this.#names = new NameWatch(deps.random);
-    const host = this.#tunnelHost(deps.random);
-    this.#connections = config.connections.map((connection) => {
-      const tunnels =
-        connection.ike.version === "ikev1"
-          ? []
-          : connection.tunnels.map(
-              (_, i) => new Tunnel(host, connection, i, peerSettings(config, connection, i, [])),
-            );
-      for (const [number, tunnel] of tunnels.entries()) {
-        this.#tunnels.set(tunnel.id, tunnel);
-        const { address } = tunnel.customerGateway;
-        if (address.kind !== "dns") continue;
-        const alike = this.#named.get(address.name);
-        if (alike) alike.push({ tunnel, number });
-        else this.#named.set(address.name, [{ tunnel, number }]);
-      }
-      const state = connectionState(tunnels);
-      return {
-        connection,
-        tunnels,
-        weak: weakWords(connection),
-        state,
-        since: 0,
-        history: new ConnectionHistory(),
-      };
+    this.#reports = new Reports({
+      emit: (output) => this.#outputs.push(output),
+      historyOf: (connection) => this.#connections.named(connection)?.history,
     });
-    this.#connectionsByName = new Map(this.#connections.map((record) => [record.connection.name, record]));
+    this.#named = new NamedPeers({
+      config,
+      random: deps.random,
+      endpoint: this.#endpoint,
+      reports: this.#reports,
+      resolve: (name) => this.#outputs.push({ kind: "resolve", name }),
+    });
+    const host = this.#tunnelHost(deps.random);
+    this.#connections = new Connections(config.connections, (connection) => {
+      if (connection.ike.version === "ikev1") return [];
+      return connection.tunnels.map((_, number) => {
+        const tunnel = new Tunnel(host, connection, number, peerSettings(config, connection, number, []));
+        this.#tunnels.set(tunnel.id, tunnel);
+        this.#named.add(tunnel, number);
+        return tunnel;
+      });
+    });
     this.#forwarding = new Forwarding({
       config,
       sasOf: (peer) => this.#endpoint.sasOf(peer),
@@ -146,7 +109,7 @@ export class Gateway implements GatewayMachine {
         this.#onCommand(now, input.command);
         break;
       case "resolved":
-        this.#onResolved(now, input.name, input.addresses);
+        this.#named.onResolved(now, input.name, input.addresses, this.#stopping !== undefined);
         break;
       case "localAddresses":
         this.#onLocalAddresses(now, input.addresses);
@@ -170,7 +133,7 @@ export class Gateway implements GatewayMachine {
     this.#drain(now);
     if (!this.#stopping) {
       this.#handleTunnelTimeouts(now);
-      for (const name of this.#names.takeDue(now)) this.#outputs.push({ kind: "resolve", name });
+      this.#named.handleTimeout(now);
     }
     this.#drain(now);
   }
@@ -182,12 +145,17 @@ export class Gateway implements GatewayMachine {
   pollTimeout(): Instant | undefined {
     if (this.#stopping === "stopped") return undefined;
     if (this.#stopping) return earlier(this.#endpoint.pollTimeout(), this.#stopping.until);
-    const own = earlier(earlier(this.#deadlines.next(), this.#starts.deadline), this.#names.deadline);
+    const own = earlier(earlier(this.#deadlines.next(), this.#starts.deadline), this.#named.deadline);
     return earlier(earlier(this.#endpoint.pollTimeout(), own), this.#forwarding.deadline);
   }
 
+  /** For whoever checks that nothing is lost, or kept for ever: only to be read. */
+  get ike(): IkeEndpoint {
+    return this.#endpoint;
+  }
+
   get connectionCount(): GatewayMachine["connectionCount"] {
-    return { up: this.#up, all: this.#connections.length };
+    return this.#connections.counts;
   }
 
   status(now: Instant): GatewayStatus {
@@ -199,14 +167,14 @@ export class Gateway implements GatewayMachine {
         inboundSpis: this.#spis.inUse,
         drops: { ...this.#endpoint.drops },
       },
-      connections: this.#connections.map((record) =>
+      connections: this.#connections.all.map((record) =>
         connectionStatus(record, now, (peer) => this.#endpoint.sasOf(peer)),
       ),
     };
   }
 
   #start(now: Instant): void {
-    for (const record of this.#connections) record.since = now;
+    this.#connections.start(now);
     this.#forwarding.start();
     for (const tunnel of this.#tunnels.values()) tunnel.start(now);
   }
@@ -245,7 +213,7 @@ export class Gateway implements GatewayMachine {
 
   /** No SA takes the packet: a tunnel that is up is asked for one more, another one is started. */
   #onTraffic(now: Instant, connection: number, flow: PacketFlow): void {
-    const tunnels = this.#connections[connection]?.tunnels ?? [];
+    const tunnels = this.#connections.get(connection)?.tunnels ?? [];
     const up = tunnels.find((tunnel) => tunnel.is("UP") && tunnel.intent !== "passive");
     const sa = up && this.#endpoint.sasOf(up.id).findLast((s) => s.established);
     if (sa) this.#endpoint.handleTraffic(now, sa, flow);
@@ -254,9 +222,9 @@ export class Gateway implements GatewayMachine {
 
   #onCommand(now: Instant, command: GatewayCommand): void {
     const { verb, connection } = command;
-    const record = this.#connectionsByName.get(connection);
+    const record = this.#connections.named(connection);
     if (!record || this.#stopping) return;
-    this.#log("info", "command", { ...command });
+    this.#reports.log("info", "command", { ...command });
     for (const tunnel of record.tunnels) {
       if (command.verb === "rekey") {
         this.#endpoint.rekeyPeer(now, tunnel.id, command.ike);
@@ -277,49 +245,10 @@ export class Gateway implements GatewayMachine {
     this.#updatePeers();
   }
 
-  #onResolved(now: Instant, name: string, addresses: readonly IpAddress[]): void {
-    const news = addresses.length > 0 && `${addresses}` !== `${this.#resolved.get(name)}`;
-    if (news) this.#resolved.set(name, addresses);
-    for (const { tunnel, number } of this.#named.get(name) ?? []) {
-      if (news) {
-        tunnel.peer = peerSettings(this.#config, tunnel.connection, number, addresses);
-        this.#endpoint.updatePeer(tunnel.peer);
-      }
-      if (this.#stopping) continue;
-      tunnel.onResolved(now, addresses);
-      this.#checkMoved(now, tunnel, addresses);
-    }
-  }
-
   /** What this host still has of the addresses that the configuration names. */
   #onLocalAddresses(now: Instant, addresses: readonly IpAddress[]): void {
     const here = this.#config.gateway.addresses.filter((own) => addresses.some((a) => a.equals(own)));
     this.#endpoint.handleLocalAddresses(now, here);
-  }
-
-  #onMoved(sa: IkeSa, why: string): void {
-    const { local, remote } = sa;
-    this.#log("info", "IKE SA moved", {
-      ...about(sa),
-      local: formatEndpoint(local),
-      remote: formatEndpoint(remote),
-      why,
-    });
-  }
-
-  /** Nobody answers where the peer was: its name may say where it is. */
-  #onPathSuspect(sa: IkeSa): void {
-    const address = this.#tunnelOf(sa)?.customerGateway.address;
-    if (address?.kind === "dns") this.#outputs.push({ kind: "resolve", name: address.name });
-  }
-
-  /** The name of a tunnel that stands leads elsewhere: does the peer still live where we talk to it? */
-  #checkMoved(now: Instant, tunnel: Tunnel, addresses: readonly IpAddress[]): void {
-    if (!tunnel.is("UP") || addresses.length === 0) return;
-    const own = this.#endpoint.sasOf(tunnel.id).filter((sa) => sa.established);
-    if (own.some((sa) => addresses.some((address) => address.equals(sa.remote.address)))) return;
-    this.#log("debug", "peer's name has moved", { connection: tunnel.connection.name, addresses });
-    this.#endpoint.checkPeer(now, tunnel.id);
   }
 
   #shutdown(now: Instant): void {
@@ -334,18 +263,15 @@ export class Gateway implements GatewayMachine {
   #repair(now: Instant, installed: readonly InstalledSa[]): void {
     const { missing, strays } = audit(this.#endpoint.sas(), this.#forwarding.leaving, installed);
     for (const stray of strays) {
-      const fields = { direction: stray.direction, spi: hexSpi(stray.spi), peer: `${stray.remote}` };
-      this.#log("error", "data plane differs: removing an SA of nobody", fields);
+      this.#reports.onStray(stray);
       this.#forwarding.remove({ kind: "removeSa", ...stray });
     }
-    for (const { sa, child, direction } of missing) {
-      const fields = { ...about(sa), ...spis(child), direction };
-      this.#log("error", "data plane differs: replacing a CHILD_SA that is not installed", fields);
-      this.#endpoint.replaceLostChild(now, sa, child, direction);
-      this.#forwarding.change(sa.peer!.connectionIndex);
+    for (const lost of missing) {
+      this.#reports.onMissing(lost);
+      this.#endpoint.replaceLostChild(now, lost.sa, lost.child, lost.direction);
+      this.#forwarding.change(lost.sa.peer!.connectionIndex);
     }
-    if (this.#forwarding.recheck())
-      this.#log("error", "data plane differs: its forwarding plan was not the current one", {});
+    if (this.#forwarding.recheck()) this.#reports.onPlanDiffers();
   }
 
   // ── What IKE reports ─────────────────────────────────────────────────────────────────────────────────────────
@@ -366,6 +292,7 @@ export class Gateway implements GatewayMachine {
   }
 
   #onIke(now: Instant, output: IkeOutput): void {
+    this.#reports.onIke(now, output);
     switch (output.kind) {
       case "send":
         this.#outputs.push({ ...output, kind: "sendIke" });
@@ -375,95 +302,35 @@ export class Gateway implements GatewayMachine {
       case "updateSa":
         this.#outputs.push(output);
         break;
-      case "moved":
-        this.#onMoved(output.sa, output.why);
-        break;
-      case "pathSuspect":
-        this.#onPathSuspect(output.sa);
-        break;
       case "removeSa":
         this.#forwarding.remove(output);
-        break;
-      case "state":
-        this.#onState(output);
-        break;
-      case "established":
-        this.#onEstablished(now, output.sa);
-        break;
-      case "rekeyed":
-        this.#log("info", "IKE SA rekeyed", { ...about(output.successor), ...suiteOf(output.successor) });
-        this.#tell(ikeSaEvent(output.successor, "rekeyed"));
-        this.#historyOf(output.sa)?.onIkeRekeyed();
-        break;
-      case "ended":
-        this.#onEnded(now, output.sa, output.why);
-        break;
-      case "childUp":
-        this.#onChildUp(now, output.sa, output.child, output.rekeyOf);
-        break;
-      case "childDown":
-        this.#onChildDown(now, output.sa, output.child, output.why);
         break;
       case "outboundChanged":
         this.#forwarding.change(output.sa.peer!.connectionIndex);
         break;
-      case "failure":
-        this.#onFailure(now, output.record, output.sa);
+      case "established":
+        // The operator may have said down while the peer was half-way in.
+        if (this.#tunnelOf(output.sa)?.intent === "off") this.#endpoint.close(now, output.sa, "requested");
         break;
-      case "ikeKeys":
-        this.#outputs.push({
-          kind: "keylog",
-          table: "ikev2_decryption_table",
-          line: ikeKeyLine(output.keys),
-        });
+      case "pathSuspect":
+        this.#named.onPathSuspect(this.#tunnelOf(output.sa));
         break;
-      case "espKeys":
-        this.#outputs.push({ kind: "keylog", table: "esp_sa", line: espKeyLine(output.keys) });
+      case "ended":
+        this.#settle(now, output.sa, output.why);
+        break;
+      case "childUp":
+        this.#forwarding.change(output.sa.peer!.connectionIndex);
+        this.#tunnelOf(output.sa)?.onUp(now);
+        break;
+      case "childDown":
+        this.#forwarding.change(output.sa.peer!.connectionIndex);
+        this.#settle(now, output.sa, output.why);
         break;
     }
   }
 
-  #onState({ sa, from, to, why }: Extract<IkeOutput, { kind: "state" }>): void {
-    this.#log("debug", "IKE SA state", { ...about(sa), from, to, why });
-  }
-
-  #onEstablished(now: Instant, sa: IkeSa): void {
-    const tunnel = this.#tunnelOf(sa);
-    const { localId, remoteId, role, handshakeMs } = sa;
-    const ids = { localId, remoteId, role, handshakeMs };
-    this.#log("info", "IKE SA up", { ...about(sa), ...ids, ...suiteOf(sa) });
-    this.#tell(ikeSaEvent(sa, "up"));
-    this.#historyOf(sa)?.onEstablished(role);
-    // The operator may have said down while the peer was half-way in.
-    if (tunnel?.intent === "off") this.#endpoint.close(now, sa, "requested");
-  }
-
-  #onChildUp(now: Instant, sa: IkeSa, child: ChildSa, rekeyOf: number | undefined): void {
-    this.#forwarding.change(sa.peer!.connectionIndex);
-    const message = rekeyOf === undefined ? "CHILD_SA up" : "CHILD_SA rekeyed";
-    this.#log("info", message, { ...about(sa), ...spis(child), suite: formatSuite(child.suite) });
-    this.#tell(childSaEvent(sa, child, rekeyOf === undefined ? "up" : "rekeyed"));
-    if (rekeyOf !== undefined) this.#historyOf(sa)?.onChildRekeyed(sa.peer!.id);
-    this.#tunnelOf(sa)?.onUp(now);
-  }
-
-  #onChildDown(now: Instant, sa: IkeSa, child: ChildSa, why: Parameters<Tunnel["onDown"]>[1]): void {
-    this.#forwarding.change(sa.peer!.connectionIndex);
-    this.#log(why === "rekeyed" ? "debug" : "info", "CHILD_SA down", { ...about(sa), ...spis(child), why });
-    if (why !== "rekeyed") this.#tell(childSaEvent(sa, child, "down", why));
-    this.#settle(now, sa, why);
-  }
-
-  #onEnded(now: Instant, sa: IkeSa, why: Parameters<Tunnel["onDown"]>[1]): void {
-    // An initiator that never got through has its failure record; a rekeyed IKE SA lives on in its successor.
-    const level = why === "rekeyed" || sa.handshakeMs === 0 ? "debug" : "info";
-    this.#log(level, "IKE SA down", { ...about(sa), why });
-    if (level === "info") this.#tell(ikeSaEvent(sa, "down", why));
-    this.#settle(now, sa, why);
-  }
-
   /** A tunnel whose last SA went, and for which nothing is under way, is down. */
-  #settle(now: Instant, sa: IkeSa, why: Parameters<Tunnel["onDown"]>[1]): void {
+  #settle(now: Instant, sa: IkeSa, why: EndReason): void {
     const tunnel = this.#tunnelOf(sa);
     if (!tunnel) return;
     const own = this.#endpoint.sasOf(tunnel.id);
@@ -472,32 +339,18 @@ export class Gateway implements GatewayMachine {
     if (!carries && !connecting) tunnel.onDown(now, why);
   }
 
-  #onFailure(now: Instant, record: FailureRecord, sa?: IkeSa): void {
-    const connection = this.#connectionsByName.get(record.connection ?? "");
-    connection?.history.onFailure(now, record, sa);
-    this.#outputs.push({ kind: "failure", record });
-    this.#tell({ type: "failure", failure: record });
-  }
-
-  #historyOf(sa: IkeSa): ConnectionHistory | undefined {
-    return this.#connectionsByName.get(sa.peer?.connection ?? "")?.history;
-  }
-
-  #tell(event: GatewayEvent): void {
-    this.#outputs.push({ kind: "event", event });
-  }
-
   // ── Tunnels ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   #tunnelHost(random: Random): TunnelHost {
+    const ours = this.#config.gateway.addresses;
     return {
       random,
       onTunnelState: (tunnel, now, from, why) => this.#onTunnelState(tunnel, now, from, why),
       onDeadline: (tunnel) => this.#deadlines.set(tunnel, tunnel.deadline),
       resolve: (name) => this.#outputs.push({ kind: "resolve", name }),
       connect: (tunnel, now, remote) => this.#connect(tunnel, now, remote),
-      onUnresolved: (tunnel, now) => this.#onUnresolved(tunnel, now),
-      onNoLocalAddress: (tunnel, now, remote) => this.#onNoLocalAddress(tunnel, now, remote),
+      onUnresolved: (tunnel, now) => this.#reports.onUnresolved(tunnel, now, ours),
+      onNoLocalAddress: (tunnel, now, remote) => this.#reports.onNoLocalAddress(tunnel, now, remote, ours),
     };
   }
 
@@ -523,50 +376,10 @@ export class Gateway implements GatewayMachine {
   }
 
   #onTunnelState(tunnel: Tunnel, now: Instant, from: TunnelState["name"], why: string): void {
-    const to = tunnel.state.name;
     if (from === "CONNECTING") this.#starts.drop(tunnel);
-    const { connection } = tunnel;
-    const fields = {
-      connection: connection.name,
-      customerGateway: tunnel.customerGateway.name,
-      from,
-      to,
-      why,
-    };
-    this.#log(to === "UP" || from === "UP" ? "info" : "debug", "tunnel state", fields);
-    this.#tell({ type: "tunnel", ...fields });
-    const { address } = tunnel.customerGateway;
-    if (address.kind === "dns" && to === "UP") this.#names.use(now, address.name);
-    if (address.kind === "dns" && from === "UP") this.#names.release(address.name);
-    const record = this.#connections[connection.index]!;
-    if (from === "UP") record.history.onTunnelDown(tunnel.id);
-    const state = connectionState(record.tunnels);
-    if (state !== record.state) {
-      if (state === "up") this.#up++;
-      if (record.state === "up") this.#up--;
-      record.state = state;
-      record.since = now;
-    }
-  }
-
-  #onUnresolved(tunnel: Tunnel, now: Instant): void {
-    const { address } = tunnel.customerGateway;
-    const name = address.kind === "dns" ? address.name : "";
-    const peer = { ...tunnel.peer };
-    const remote = { address: this.#config.gateway.addresses[0]!, port: 500 };
-    const details = { ours: [name], difference: `${name} has no address that we can reach` };
-    const record = failureOf({ peer, candidates: [], remote }, "PEER_NAME_UNRESOLVED", details);
-    this.#onFailure(now, { ...record, peer: name });
-  }
-
-  #onNoLocalAddress(tunnel: Tunnel, now: Instant, remote: IpAddress): void {
-    const details = {
-      ours: this.#config.gateway.addresses.map(String),
-      theirs: [`${remote}`],
-      difference: `the peer lives at ${remote}, and gateway.addresses has no IPv${remote.family} address`,
-    };
-    const subject = { peer: tunnel.peer, candidates: [], remote: { address: remote, port: 500 } };
-    this.#onFailure(now, failureOf(subject, "NO_LOCAL_ADDRESS", details));
+    this.#reports.onTunnelState(tunnel, from, why);
+    this.#named.onTunnelState(tunnel, now, from);
+    this.#connections.onTunnelState(tunnel, now, from === "UP");
   }
 
   #updatePeers(): void {
@@ -576,9 +389,5 @@ export class Gateway implements GatewayMachine {
 
   #tunnelOf(sa: IkeSa): Tunnel | undefined {
     return sa.peer && this.#tunnels.get(sa.peer.id);
-  }
-
-  #log(level: "debug" | "info" | "error", message: string, fields: Readonly<Record<string, unknown>>): void {
-    this.#outputs.push({ kind: "log", level, message, fields });
   }
 }

@@ -5,6 +5,7 @@
 import type { Secret } from "../core/secret.ts";
 import type { EspKeyLog, IkeKeyLog } from "../ike/v2/events.ts";
 import { EncryptionAlgorithm, IntegrityAlgorithm } from "../registry/index.ts";
+import { formatEspSpi, formatIkeSpi } from "../wire/index.ts";
 
 /** `SPIi,SPIr,SK_ei,SK_er,"encryption",SK_ai,SK_ar,"integrity"` */
 export function ikeKeyLine({ spiInitiator, spiResponder, suite, ...keys }: IkeKeyLog): string {
@@ -12,8 +13,8 @@ export function ikeKeyLine({ spiInitiator, spiResponder, suite, ...keys }: IkeKe
   const encryption = name?.(suite.keyBits) ?? EncryptionAlgorithm.nameOf(suite.encr);
   const integrity = ikeIntegrityNames.get(suite.integ) ?? IntegrityAlgorithm.nameOf(suite.integ);
   return [
-    spiInitiator.toString(16).padStart(16, "0"),
-    spiResponder.toString(16).padStart(16, "0"),
+    formatIkeSpi(spiInitiator),
+    formatIkeSpi(spiResponder),
     hex(keys.SK_ei),
     hex(keys.SK_er),
     quoted(encryption),
@@ -29,7 +30,7 @@ export function espKeyLine({ source, destination, spi, suite, encrKey, integKey 
     source.family === 4 ? "IPv4" : "IPv6",
     `${source}`,
     `${destination}`,
-    `0x${spi.toString(16).padStart(8, "0")}`,
+    `0x${formatEspSpi(spi)}`,
     espEncryptionNames.get(suite.encr) ?? EncryptionAlgorithm.nameOf(suite.encr),
     hexOrNothing(encrKey),
     espIntegrityNames.get(suite.integ) ?? IntegrityAlgorithm.nameOf(suite.integ),

@@ -2,13 +2,14 @@
 import type { ChildSa } from "../ike/v2/child-sa.ts";
 import type { IkeSa } from "../ike/v2/ike-sa.ts";
 import { formatSuite } from "../registry/index.ts";
+import { formatEspSpi, formatIkeSpi } from "../wire/index.ts";
 
 export function about(sa: IkeSa): Record<string, unknown> {
   return {
     connection: sa.peer?.connection,
     peer: `${sa.remote.address}`,
-    spiInitiator: sa.spiInitiator.toString(16).padStart(16, "0"),
-    spiResponder: sa.spiResponder.toString(16).padStart(16, "0"),
+    spiInitiator: formatIkeSpi(sa.spiInitiator),
+    spiResponder: formatIkeSpi(sa.spiResponder),
   };
 }
 
@@ -17,7 +18,5 @@ export function suiteOf(sa: IkeSa): Record<string, unknown> {
 }
 
 export function spis({ spiIn, spiOut }: ChildSa): Record<string, unknown> {
-  return { spiIn: hexSpi(spiIn), spiOut: hexSpi(spiOut) };
+  return { spiIn: formatEspSpi(spiIn), spiOut: formatEspSpi(spiOut) };
 }
-
-export const hexSpi = (spi: number): string => spi.toString(16).padStart(8, "0");

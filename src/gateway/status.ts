@@ -7,6 +7,7 @@ import { type ChildSa, outboundOrder } from "../ike/v2/child-sa.ts";
 import { formatIdentity } from "../ike/v2/identity.ts";
 import type { IkeSa } from "../ike/v2/ike-sa.ts";
 import { formatSuite, parseProposal } from "../registry/index.ts";
+import { formatIkeSpi } from "../wire/index.ts";
 import type { ConnectionStatus, TunnelStatus } from "./contract.ts";
 import type { ConnectionHistory } from "./history.ts";
 import { addressText } from "./peers.ts";
@@ -63,10 +64,9 @@ function tunnelStatus(tunnel: Tunnel, now: Instant, own: readonly IkeSa[]): Tunn
 }
 
 function ikeStatus(sa: IkeSa, now: Instant): NonNullable<TunnelStatus["ike"]> {
-  const spi = (value: bigint) => value.toString(16).padStart(16, "0");
   return {
-    spiInitiator: spi(sa.spiInitiator),
-    spiResponder: spi(sa.spiResponder),
+    spiInitiator: formatIkeSpi(sa.spiInitiator),
+    spiResponder: formatIkeSpi(sa.spiResponder),
     role: sa.role,
     suite: formatSuite(sa.secured!.suite),
     ageMs: now - (sa.state.name === "ESTABLISHED" ? sa.state.since : sa.createdAt),

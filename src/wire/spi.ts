@@ -23,3 +23,9 @@ export function espSpiFrom(bytes: Uint8Array): number | undefined {
   if (bytes.length !== 4) return undefined;
   return new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0);
 }
+
+/** As logs and dumps show it: 16 hexadecimal digits. */
+export const formatIkeSpi = (spi: bigint): string => spi.toString(16).padStart(16, "0");
+
+/** As logs and dumps show it: 8 hexadecimal digits. */
+export const formatEspSpi = (spi: number): string => spi.toString(16).padStart(8, "0");

@@ -25,6 +25,9 @@ const choices = {
   childless: ["allow", "allow", "force", "never"],
   /** Both can prove that they have restarted (RFC 6290). */
   crashSecret: [false, true],
+  /** In place of rekeys of the IKE SA. */
+  reauthenticate: [false, false, false, true],
+  rehearseRekey: [false, true],
   /** RFC 4555. With it a responder does not follow a NAT in front of its peer (§3.8): lives behind one go without. */
   mobike: [true, false],
   /** A NAT in front of A, which forgets its mappings now and then. */

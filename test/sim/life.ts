@@ -281,9 +281,12 @@ function sitesOf(seed: number, choices: Choices, onStep: (node: Node) => void): 
       esp: [choices.esp],
       ike: [choices.ike],
       lifetimeSeconds: choices.childLifetimeSeconds,
-      ikeLifetimeSeconds: choices.ikeLifetimeSeconds,
+      // Each time two stand beside each other for a while: there has to be a time when one is alone.
+      ikeLifetimeSeconds: choices.ikeLifetimeSeconds * (choices.reauthenticate ? 6 : 1),
       dpd: { enabled: dpdSeconds > 0, intervalSeconds: dpdSeconds || 10, action: choices.dpdAction },
       childless: choices.childless,
+      reauthenticate: choices.reauthenticate,
+      rehearseRekey: choices.rehearseRekey,
       mobike: choices.mobike && !choices.nat,
       natTraversal: { forceEncapsulation: choices.forceEncapsulation },
     },

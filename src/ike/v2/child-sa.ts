@@ -280,6 +280,18 @@ export function giveUpChildren(sa: IkeSa, now: Instant, why: EndReason, untilTol
     heir.children.set(child.spiIn, child);
     heir.host.children.own(heir, child);
     heir.host.touch(heir);
+    sa.bequeathed.push(child);
+  }
+}
+
+/** The peer knows that `sa` ended, or was told for long enough: all that its heir receives for it is under way by now. */
+export function peerWasTold({ bequeathed, host }: IkeSa, now: Instant): void {
+  const until = now + host.limits.inboundLingerMs;
+  for (const child of bequeathed.splice(0)) {
+    const owned = host.children.inbound(child.spiIn);
+    if (owned?.child !== child || child.state.name !== "LINGERING" || child.state.until <= until) continue;
+    child.state = { name: "LINGERING", until };
+    host.touch(owned.sa);
   }
 }
 

@@ -11,7 +11,7 @@ import { earlier, type Instant } from "../../core/time.ts";
 import type { PacketFlow } from "../../core/traffic-selector.ts";
 import type { DecodedHeader } from "../../wire/index.ts";
 import { FollowUps } from "./additional-keys.ts";
-import { type ChildSa, giveUpChildren } from "./child-sa.ts";
+import { type ChildSa, giveUpChildren, peerWasTold } from "./child-sa.ts";
 import type { EndReason } from "./events.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { deleteIkeSa } from "./exchanges/informational.ts";
@@ -24,9 +24,10 @@ import { type Mobility, type Path, sameEndpoint } from "./mobike.ts";
 import { type Nat, unencapsulated } from "./nat.ts";
 import type { Pairs } from "./pairs.ts";
 import type { PeerSettings } from "./settings.ts";
+import type { FirstOfLine } from "./siblings.ts";
 import type { IkeSaState, Role, StateName } from "./states.ts";
 import { onTimers, timersDeadline } from "./timers.ts";
-import { Transport } from "./transport.ts";
+import { deletePatienceMs, Transport } from "./transport.ts";
 
 export interface IkeSaOrigin {
   readonly role: Role;
@@ -89,6 +90,10 @@ export class IkeSa {
   unconfirmed: ChildSa | undefined;
   /** The peer is known to have this IKE SA: from the start as initiator, and from its first use as responder. */
   proven: boolean;
+  /** CHILD_SAs of this one that another IKE SA receives on until the peer knows. */
+  readonly bequeathed: ChildSa[] = [];
+  /** Set once it is authenticated. */
+  first: FirstOfLine | undefined;
   /** Another one with the same peer, made at the same time, for which this one makes way. */
   survivor: IkeSa | undefined;
   /** Of this one, those before it and those after it: how many are not closed. */
@@ -285,10 +290,11 @@ export class IkeSa {
     this.#transport.abandonQueue();
     this.transition({ name: "DELETING", why }, why);
     // Until the peer has the Delete, it may send there.
-    giveUpChildren(this, now, why, this.host.limits.deleteMs);
+    const untilToldMs = deletePatienceMs(this, why);
+    giveUpChildren(this, now, why, untilToldMs);
     // In AUTH_SENT the Delete has to wait for the answer: until then we cannot know whether the peer has the IKE SA.
     // A rekey has to wait for its own: else the peer would be left alone with the successor.
-    if (this.underWay !== ikeRekeyName) this.waitUntil(now + this.host.limits.deleteMs);
+    if (this.underWay !== ikeRekeyName) this.waitUntil(now + untilToldMs);
     if (state !== "AUTH_SENT") this.initiate(now, deleteIkeSa());
   }
 
@@ -316,6 +322,7 @@ export class IkeSa {
     this.family.alive--;
     this.#transport.abandonAll();
     giveUpChildren(this, now, why, 0);
+    peerWasTold(this, now);
     const keepAnswer =
       this.#transport.hasAnswered && (why === "failed" || why === "deleted-by-peer" || why === "rekeyed");
     this.transition({ name: "CLOSED", until: now + this.host.limits.lingerMs }, why);

@@ -1,8 +1,8 @@
 /** A lifetime is over, or an operator asks: the exchange that replaces an SA begins, unless it is under way. */
 import type { Instant } from "../../core/time.ts";
 import { type ChildSa, isConfirmed } from "./child-sa.ts";
-import { rekeyChildSa } from "./exchanges/create-child-sa.ts";
 import { ikeRekeyName, rekeyIkeSa } from "./exchanges/rekey-ike-sa.ts";
+import { rekeyChildSa } from "./exchanges/request-child-sa.ts";
 import type { IkeSa } from "./ike-sa.ts";
 
 export function rekeyChildNow(sa: IkeSa, child: ChildSa, now: Instant): void {

@@ -9,6 +9,16 @@ import { lowerNonce } from "./cookie.ts";
 import { liveness, livenessName } from "./exchanges/informational.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { expectReplacement, replace } from "./reauthentication.ts";
+import type { Role } from "./states.ts";
+
+/** How the first of a line of IKE SAs came to be, of which each replaced the one before. */
+export interface FirstOfLine {
+  readonly role: Role;
+  readonly createdAt: Instant;
+  /** When it was authenticated. */
+  readonly since: Instant;
+  readonly lowestNonce: Uint8Array;
+}
 
 /** `sa` is authenticated; `others` are, with the same peer, the newest last. */
 export function settleSiblings(
@@ -17,13 +27,19 @@ export function settleSiblings(
   now: Instant,
   initialContact: boolean,
 ): void {
+  const { role, createdAt } = sa;
+  const { Ni, Nr } = sa.secured!;
+  const first: FirstOfLine = { role, createdAt, since: now, lowestNonce: lowerNonce(Ni, Nr) };
+  sa.first = first;
   for (const other of others) {
-    const { state } = other;
-    const overlapping = state.name === "ESTABLISHED" && state.since >= sa.createdAt;
-    if (overlapping && other.role !== sa.role) {
+    // It may have been rekeyed already, on one side only: the two have to agree about what it was at first.
+    const its = other.first!;
+    const overlapping = its.since >= createdAt;
+    if (overlapping && its.role !== role) {
       // Both initiated at once. As in §2.8.1, the one with the lowest nonce goes, and its creator closes it.
-      const [loser, survivor] = compareBytes(nonceOf(sa), nonceOf(other)) < 0 ? [sa, other] : [other, sa];
-      if (loser.role === "initiator") giveWay(loser, survivor, now);
+      const isLoser = compareBytes(first.lowestNonce, its.lowestNonce) < 0;
+      if ((isLoser ? first : its).role === "initiator")
+        giveWay(isLoser ? sa : other, isLoser ? other : sa, now);
     } else if (sa.replaces) {
       replace(other, now);
       // Any use tells the peer that it may send on the new one, and there may be no traffic.
@@ -92,7 +108,3 @@ function survivorOf(loser: IkeSa): IkeSa | undefined {
 
 /** An old IKE SA, both sides' reauthentications of it, and some that crossed. */
 const mostSiblings = 8;
-
-function nonceOf(sa: IkeSa): Uint8Array {
-  return lowerNonce(sa.secured!.Ni, sa.secured!.Nr);
-}

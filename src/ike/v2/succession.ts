@@ -33,6 +33,7 @@ export function successorOf(
   successor.family.alive++;
   // Its CHILD_SAs are those of `old`: what the peer has of them it has, whichever IKE SA it knows.
   successor.proven = true;
+  successor.first = old.first;
   successor.nat = old.nat;
   successor.fragmentation = old.fragmentation;
   inheritMobility(old, successor);

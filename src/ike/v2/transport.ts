@@ -21,6 +21,7 @@ import {
   sealFragmented,
 } from "../../wire/index.ts";
 import { onUnprotected } from "./crash-detection.ts";
+import type { EndReason } from "./events.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { onAnswerFrom } from "./exchanges/update-addresses.ts";
 import { failureOf } from "./failures.ts";
@@ -332,8 +333,9 @@ export class Transport {
   }
 
   #patienceMs(exchange: InitiatedExchange): number {
-    const { setupMs, deleteMs, establishedMs = this.#sa.peer?.answerTimeoutMs } = this.#sa.host.limits;
-    if (this.#sa.is("DELETING")) return deleteMs;
+    const { setupMs, establishedMs = this.#sa.peer?.answerTimeoutMs } = this.#sa.host.limits;
+    const { state } = this.#sa;
+    if (state.name === "DELETING") return deletePatienceMs(this.#sa, state.why);
     return setupTypes.includes(exchange.type) ? setupMs : (establishedMs ?? setupMs);
   }
 
@@ -433,3 +435,9 @@ const { IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH } = ExchangeType.code;
 const setupTypes: readonly number[] = [IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH];
 /** So many unanswered copies of a request, after 1.4 seconds, mean that its path may be broken. */
 const suspectAfter = 3;
+
+/** How long a Delete of `sa` is repeated, ms: of two IKE SAs the peer goes on sending on either until it is told. */
+export function deletePatienceMs({ host, peer }: IkeSa, why: EndReason): number {
+  const { deleteMs, establishedMs = peer?.answerTimeoutMs } = host.limits;
+  return why === "duplicate" || why === "superseded" ? (establishedMs ?? deleteMs) : deleteMs;
+}

@@ -1,14 +1,20 @@
-/** What the kinds of CREATE_CHILD_SA have in common: the responder's key exchange, refusals, when to try again. */
+/**
+ * What the kinds of CREATE_CHILD_SA have in common: the responder's key exchange, refusals, when to try again,
+ * which CHILD_SA is one too many.
+ */
 import { jittered } from "../../../core/random.ts";
 import { ok, type Result } from "../../../core/result.ts";
 import type { Secret } from "../../../core/secret.ts";
+import type { Instant } from "../../../core/time.ts";
 import { NotifyType } from "../../../registry/index.ts";
 import { findPayload, type PlainPayload } from "../../../wire/index.ts";
+import { type ChildSa, outboundOrder } from "../child-sa.ts";
 import type { Answer } from "../exchange.ts";
 import { failureOf } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { sharedSecret } from "../key-material.ts";
 import { groupData, notify } from "../notify.ts";
+import { isSubset } from "../selectors.ts";
 
 /** Octets of Ni and Nr: at least half the key size of the prf (§2.10). */
 export const nonceBytes = 32;
@@ -52,4 +58,16 @@ export function refusedDelay(sa: IkeSa, leftMs: number): number {
 /** Moved by up to half of itself, so that two sides that collided do not collide again. */
 export function retryDelay(sa: IkeSa, delayMs: number): number {
   return Math.round(jittered(sa.host.random, delayMs, 0.5));
+}
+
+/** Another one, made at `since` or later, carries everything that `made` does. */
+export function isDuplicate(sa: IkeSa, made: ChildSa, since: Instant): boolean {
+  return outboundOrder(sa).some(
+    (other) =>
+      other !== made &&
+      other.state.name === "INSTALLED" &&
+      other.installedAt >= since &&
+      isSubset(made.localSelectors, other.localSelectors) &&
+      isSubset(made.remoteSelectors, other.remoteSelectors),
+  );
 }
