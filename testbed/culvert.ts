@@ -36,6 +36,8 @@ export interface CulvertOptions {
   readonly gateway?: Readonly<Record<string, unknown>>;
   /** How long a start may take; 20 seconds when absent. */
   readonly startMs?: number;
+  /** Arguments for Node, before the program. */
+  readonly nodeArguments?: readonly string[];
   /** The whole file, in place of the one that the other options describe; the key is in the file `psk` beside it. */
   readonly file?: Readonly<Record<string, unknown>>;
 }
@@ -63,7 +65,8 @@ export class Culvert {
     );
     this.controlSocket = join(folder, "control.sock");
     this.keylogFile = join(folder, "keys.log");
-    const argv = [process.execPath, "--enable-source-maps", program("daemon"), "--config", this.configFile];
+    const argv = [process.execPath, "--enable-source-maps", ...(options.nodeArguments ?? [])];
+    argv.push(program("daemon"), "--config", this.configFile);
     argv.push("--state", join(folder, "state"));
     argv.push("--control", this.controlSocket, "--log-level", options.logLevel ?? "info");
     if (options.keylog === true) argv.push("--insecure-keylog", this.keylogFile);

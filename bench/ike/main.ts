@@ -88,7 +88,7 @@ function scaleText(result: ScaleResult): string {
     "",
     `All up ${upSeconds.toFixed(0)} s after the initiator's start, its ${startSeconds.toFixed(0)} s of reading the configuration included; each side is one`,
     `culvertd with ${tunnels} connections, the responder's with peers at any address. Growth is resident memory beyond`,
-    `the ${(emptyBytes / 2 ** 20).toFixed(0)} MiB of a gateway that has read its configuration. Liveness checks every 10 s (the default).`,
+    `the ${(emptyBytes / 2 ** 20).toFixed(0)} MiB of a gateway that has read its configuration, garbage collected. Liveness checks every 10 s (the default).`,
     `Datagrams that the responder dropped: ${JSON.stringify(responderDrops)}.`,
   ].join("\n");
 }

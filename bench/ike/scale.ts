@@ -23,7 +23,10 @@ export interface ScaleResult {
 }
 
 export interface ScaleSide {
-  /** Resident memory of the process with all of them, configuration included, and its growth since there were none. */
+  /**
+   * Resident memory of the process with all of them, configuration included; and its growth since there were none,
+   * both after the garbage was collected.
+   */
   readonly totalBytes: number;
   readonly bytesPerTunnel: number;
   /** CPU of bringing all up, in ms per tunnel. */
@@ -61,19 +64,22 @@ async function measure(bed: Testbed, { tunnels, idleSeconds }: ScaleOptions): Pr
   const readingAt = performance.now();
   const responder = await gateway(bed, b, "responder", tunnels);
   const startSeconds = (performance.now() - readingAt) / 1000;
-  const empty = usage(responder);
-  const startedAt = performance.now();
+  const empty = await lean(responder);
+  const startedAt = monotonicMs();
   const initiator = await gateway(bed, a, "initiator", tunnels);
-  await allUp(initiator, tunnels, startedAt);
-  const upSeconds = (await allUp(responder, tunnels, startedAt)) / 1000;
+  const upSeconds = Math.max(
+    await allUp(initiator, tunnels, startedAt),
+    await allUp(responder, tunnels, startedAt),
+  );
   const busy = { initiator: usage(initiator), responder: usage(responder) };
   await delay(settleMs);
   const before = { initiator: usage(initiator), responder: usage(responder) };
   await delay(1000 * idleSeconds);
   const after = { initiator: usage(initiator), responder: usage(responder) };
+  const full = { initiator: await lean(initiator), responder: await lean(responder) };
   const side = (name: "initiator" | "responder"): ScaleSide => ({
     totalBytes: after[name].bytes,
-    bytesPerTunnel: (after[name].bytes - empty.bytes) / tunnels,
+    bytesPerTunnel: (full[name].bytes - empty.bytes) / tunnels,
     upMsPerTunnel: (1000 * (busy[name].cpu - empty.cpu)) / tunnels,
     idleCpu: (after[name].cpu - before[name].cpu) / idleSeconds,
   });
@@ -96,6 +102,7 @@ function gateway(bed: Testbed, netns: string, role: Role, tunnels: number): Prom
       psk: "shared by ten thousand",
     },
     ...{ remoteSubnets: [], logLevel: "warn", file: configuration(role, tunnels), startMs: limitMs },
+    nodeArguments: collectOnSignal,
   });
 }
 
@@ -123,20 +130,41 @@ function configuration(role: Role, tunnels: number): Record<string, unknown> {
   };
 }
 
+/**
+ * Waits until all are up, and says when the last one was, in seconds after `startedAt`: the gateway's own clock tells,
+ * which is that of this process too. How often it was asked would only blur it.
+ */
 async function allUp(culvert: Culvert, tunnels: number, startedAt: number): Promise<number> {
   const until = startedAt + limitMs;
   for (;;) {
-    const askedAt = performance.now();
+    const askedAt = monotonicMs();
     const { gateway: state } = await culvert.status();
-    const standing = state.connections.filter((connection) => connection.state === "up").length;
-    process.stderr.write(`  ${culvert.name}: ${standing} of ${tunnels} up\n`);
-    if (standing === tunnels) return performance.now() - startedAt;
-    if (performance.now() > until)
-      throw new Error(`${standing} of ${tunnels} tunnels are up:\n${culvert.program.tail()}`);
-    // Asking for the state of all connections costs the gateway time: a twentieth of it at most.
-    await delay(Math.max(pollMs, 20 * (performance.now() - askedAt)));
+    const standing = state.connections.filter((connection) => connection.state === "up");
+    process.stderr.write(`  ${culvert.name}: ${standing.length} of ${tunnels} up\n`);
+    if (standing.length === tunnels)
+      return (standing.reduce((last, { sinceMs }) => Math.max(last, sinceMs), 0) - startedAt) / 1000;
+    if (monotonicMs() > until)
+      throw new Error(`${standing.length} of ${tunnels} tunnels are up:\n${culvert.program.tail()}`);
+    // Asking for the state of all connections costs the gateway time, but less than the answer took to come.
+    await delay(Math.min(Math.max(pollMs, 20 * (monotonicMs() - askedAt)), maxPollMs));
   }
 }
+
+/** After its garbage is collected: what remains is in use. */
+async function lean(culvert: Culvert): Promise<ReturnType<typeof usage>> {
+  process.kill(culvert.program.pid, "SIGUSR2");
+  await delay(collectMs);
+  return usage(culvert);
+}
+
+/** Garbage of reading the configuration, or of the bring-up, is no tunnel's memory. */
+const collectOnSignal = [
+  "--expose-gc",
+  ...["--import", "data:text/javascript,process.on('SIGUSR2',()=>{gc();setTimeout(gc,500)})"],
+];
+
+/** CLOCK_MONOTONIC, as culvertd reads it. */
+const monotonicMs = () => Number(process.hrtime.bigint() / 1000n) / 1000;
 
 const usage = ({ program: { pid } }: Culvert) => ({ cpu: cpuSeconds(pid), bytes: residentBytes(pid) });
 
@@ -146,5 +174,8 @@ const ikeProposal = "aes256gcm16-prfsha384-x25519";
 const espProposal = "aes128gcm16";
 const limitMs = 600_000;
 const pollMs = 1000;
+const maxPollMs = 5000;
+/** Two collections and what they give back to the system. */
+const collectMs = 3000;
 /** Until what the bring-up has left behind, replaced timers and garbage, is gone. */
 const settleMs = 15_000;

@@ -4,7 +4,15 @@ import type { Clock } from "./shell.ts";
 export const systemClock: Clock = {
   now: () => Number(process.hrtime.bigint() / 1000n) / 1000,
   arm(delayMs, callback) {
-    const timer = setTimeout(callback, Math.ceil(delayMs));
-    return () => clearTimeout(timer);
+    let immediate: NodeJS.Immediate | undefined;
+    // A loop that comes late runs its timers before it reads what has arrived. The answers that wait there come first,
+    // or a gateway that is overloaded would take its own lateness for the silence of its peers.
+    const timer = setTimeout(() => {
+      immediate = setImmediate(callback);
+    }, Math.ceil(delayMs));
+    return () => {
+      clearTimeout(timer);
+      clearImmediate(immediate);
+    };
   },
 };

@@ -73,11 +73,10 @@ function pairs(
   localSelectors: readonly TrafficSelector[],
   remoteSelectors: readonly TrafficSelector[],
 ): SelectorPair[] {
-  const routed = [...routes.destination, ...routes.policy]
-    .filter((route) => route.connection === connection.name)
-    .map((route) => route.destination.family);
+  const routed =
+    connection.routing === "destination" ? routedFamilies(routes).get(connection.name) : undefined;
   const wanted = (family: number) =>
-    connection.routing === "protected-data-flows" || routed.includes(family as 4 | 6);
+    connection.routing === "protected-data-flows" || routed?.has(family) === true;
   return localSelectors.flatMap((local) =>
     remoteSelectors
       .filter((remote) => remote.startAddress.family === local.startAddress.family)
@@ -85,3 +84,20 @@ function pairs(
       .map((remote) => ({ local, remote })),
   );
 }
+
+/** The families of each connection's routes: looked for once, not once for each of thousands of connections. */
+function routedFamilies(routes: Config["routes"]): ReadonlyMap<string, ReadonlySet<number>> {
+  let families = familiesOf.get(routes);
+  if (!families) {
+    families = new Map();
+    for (const { connection, destination } of [...routes.destination, ...routes.policy]) {
+      const own = families.get(connection);
+      if (own) own.add(destination.family);
+      else families.set(connection, new Set([destination.family]));
+    }
+    familiesOf.set(routes, families);
+  }
+  return families;
+}
+
+const familiesOf = new WeakMap<Config["routes"], Map<string, Set<number>>>();

@@ -2,18 +2,18 @@
 import { expect, it } from "vitest";
 import { Culvert } from "../../testbed/culvert.ts";
 import { must } from "../../testbed/exec.ts";
-import { StrongSwan, type StrongSwanOptions } from "../../testbed/strongswan.ts";
+import type { StrongSwanOptions } from "../../testbed/strongswan.ts";
 import type { Testbed } from "../../testbed/testbed.ts";
 import type { Site, Topology } from "../../testbed/topology.ts";
 import { ping, waitForPing } from "../../testbed/traffic.ts";
-import { describeInNamespaces, espProposal, gatewayOn, ikeProposal, network, sharedKey } from "./support.ts";
+import { describeInNamespaces, espProposal, gatewayOn, network, strongSwanOn } from "./support.ts";
 
 describeInNamespaces("several CHILD_SAs with strongSwan", ["strongswan"], () => {
   it.each(["auto", true] as const)(
     "culvert initiates with perSubnetPair %s; strongSwan has a child for each pair",
     async (perSubnetPair) => {
       const { bed, a, b } = await widerNetwork();
-      await strongSwanOnB(bed, { a, b }, pairwise(a, b));
+      await strongSwanOn(bed, b, a, pairwise(a, b));
       const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", flows(a, b, { perSubnetPair })));
       await allUp(culvert, 5);
       await expectAllPairs(a, b);
@@ -24,7 +24,7 @@ describeInNamespaces("several CHILD_SAs with strongSwan", ["strongswan"], () => 
   it("strongSwan initiates its children one by one", async () => {
     const { bed, a, b } = await widerNetwork();
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", { ...flows(a, b), start: "passive" }));
-    const peer = await strongSwanOnB(bed, { a, b }, pairwise(a, b));
+    const peer = await strongSwanOn(bed, b, a, pairwise(a, b));
     for (const { name } of pairwise(a, b).children!) expect((await peer.initiate(10, name)).code).toBe(0);
     await allUp(culvert, 5);
     await expectAllPairs(a, b);
@@ -33,7 +33,7 @@ describeInNamespaces("several CHILD_SAs with strongSwan", ["strongswan"], () => 
 
   it("one that strongSwan closes comes back, and the others stay", async () => {
     const { bed, a, b } = await widerNetwork();
-    const peer = await strongSwanOnB(bed, { a, b }, pairwise(a, b));
+    const peer = await strongSwanOn(bed, b, a, pairwise(a, b));
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", flows(a, b)));
     const before = (await allUp(culvert, 5)).tunnels[0]!.children.map((child) => child.spiIn);
     expect((await peer.swanctl(["--terminate", "--child", "p11"])).code).toBe(0);
@@ -47,7 +47,7 @@ describeInNamespaces("several CHILD_SAs with strongSwan", ["strongswan"], () => 
 
   it("on traffic: a pair without an SA drops its packets as no_sa, and they bring it up", async () => {
     const { bed, a, b } = await widerNetwork();
-    const peer = await strongSwanOnB(bed, { a, b }, pairwise(a, b));
+    const peer = await strongSwanOn(bed, b, a, pairwise(a, b));
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", { ...flows(a, b), start: "on-traffic" }));
     await waitForPing(a.host, b.hostAddress);
     await allUp(culvert, 5);
@@ -65,14 +65,10 @@ describeInNamespaces("several CHILD_SAs with strongSwan", ["strongswan"], () => 
   it.each(["culvert", "strongSwan"] as const)("narrows both ways when %s initiates", async (initiator) => {
     const { bed, a, b } = await widerNetwork();
     // Each has more than the other at one end.
-    const peer = await strongSwanOnB(
-      bed,
-      { a, b },
-      {
-        localSubnets: ["10.2.0.0/16"],
-        remoteSubnets: ["10.1.0.0/25", "10.1.1.0/25"],
-      },
-    );
+    const peer = await strongSwanOn(bed, b, a, {
+      localSubnets: ["10.2.0.0/16"],
+      remoteSubnets: ["10.1.0.0/25", "10.1.1.0/25"],
+    });
     const options = {
       localSubnets: ["10.1.0.0/16"],
       remoteSubnets: ["10.2.0.0/25", "10.2.1.0/25"],
@@ -95,7 +91,7 @@ describeInNamespaces("several CHILD_SAs with strongSwan", ["strongswan"], () => 
   it("asks for a pair that strongSwan does not have, says so, and keeps the others", async () => {
     const { bed, a, b } = await widerNetwork();
     const children = pairwise(a, b).children!.filter(({ name }) => name !== "p10");
-    await strongSwanOnB(bed, { a, b }, { children });
+    await strongSwanOn(bed, b, a, { children });
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", flows(a, b)));
     const { tunnels, lastFailure } = await culvert.waitFor(
       "one pair refused",
@@ -116,7 +112,7 @@ describeInNamespaces("several CHILD_SAs with strongSwan", ["strongswan"], () => 
     await must(["ip", "-n", a.gateway, "addr", "add", "10.1.59.1/24", "dev", "lan"]);
     await must(["ip", "-n", a.host, "addr", "add", "10.1.59.2/24", "dev", "eth0"]);
     await must(["ip", "-n", b.host, "addr", "add", "10.2.59.2/24", "dev", "eth0"]);
-    const peer = await strongSwanOnB(bed, { a, b }, { localSubnets: subnets(2), remoteSubnets: subnets(1) });
+    const peer = await strongSwanOn(bed, b, a, { localSubnets: subnets(2), remoteSubnets: subnets(1) });
     const ends = { localSubnets: subnets(1), remoteSubnets: subnets(2), forceEncapsulation: true };
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", ends));
     const [tunnel] = (await culvert.waitUp()).tunnels;
@@ -185,25 +181,4 @@ async function expectPings(a: Site, b: Site, pairs: readonly (readonly [string, 
     // That none is lost is proven elsewhere; here each pair has to find its own way, in both directions.
     expect([inA, inB, there.received > 0, back.received > 0]).toEqual([inA, inB, true, true]);
   }
-}
-
-function strongSwanOnB(
-  bed: Testbed,
-  { a, b }: Pick<Topology, "a" | "b">,
-  overrides: Partial<StrongSwanOptions>,
-): Promise<StrongSwan> {
-  return StrongSwan.start(bed, {
-    netns: b.gateway,
-    name: "strongswan",
-    localAddress: b.outerAddress,
-    remoteAddress: a.seenAddress,
-    localId: b.outerAddress,
-    remoteId: a.outerAddress,
-    localSubnets: [b.subnet],
-    remoteSubnets: [a.subnet],
-    psk: sharedKey,
-    ikeProposals: [ikeProposal],
-    espProposals: [espProposal],
-    ...overrides,
-  });
 }

@@ -1,10 +1,9 @@
 import { expect, it } from "vitest";
 import { Culvert, type CulvertOptions } from "../../testbed/culvert.ts";
-import { StrongSwan, type StrongSwanOptions } from "../../testbed/strongswan.ts";
-import type { Testbed } from "../../testbed/testbed.ts";
+import type { StrongSwanOptions } from "../../testbed/strongswan.ts";
 import type { Topology } from "../../testbed/topology.ts";
 import { ping, waitForPing } from "../../testbed/traffic.ts";
-import { describeInNamespaces, espProposal, gatewayOn, ikeProposal, network, sharedKey } from "./support.ts";
+import { describeInNamespaces, gatewayOn, ikeProposal, network, strongSwanOn } from "./support.ts";
 
 type Ends = Pick<Topology, "a" | "b">;
 
@@ -38,7 +37,7 @@ describeInNamespaces("culvert and strongSwan with IPv6", ["strongswan"], () => {
       const ours = Object.assign({}, ...settings.map((s) => s.culvert)) as Partial<CulvertOptions>;
       const theirs = Object.assign({}, ...settings.map((s) => s.peer)) as Partial<StrongSwanOptions>;
       const start = initiator === "culvert" ? "immediately" : "passive";
-      const peer = await strongSwanOnB(bed, { a, b }, theirs);
+      const peer = await strongSwanOn(bed, b, a, theirs);
       const culvert = await Culvert.start(
         bed,
         gatewayOn(a, b, "a", { forceEncapsulation: true, start, ...ours }),
@@ -58,7 +57,7 @@ describeInNamespaces("childless IKE SAs with strongSwan (RFC 6023)", ["strongswa
   const pfs = { espProposals: ["aes128gcm16-x25519"] };
   it("culvert forces it: the first CHILD_SA has PFS", async () => {
     const { bed, a, b } = await network();
-    const peer = await strongSwanOnB(bed, { a, b }, pfs);
+    const peer = await strongSwanOn(bed, b, a, pfs);
     const culvert = await Culvert.start(
       bed,
       gatewayOn(a, b, "a", { ...pfs, forceEncapsulation: true, connection: childless("force") }),
@@ -75,7 +74,7 @@ describeInNamespaces("childless IKE SAs with strongSwan (RFC 6023)", ["strongswa
       bed,
       gatewayOn(a, b, "a", { ...pfs, forceEncapsulation: true, start: "passive" }),
     );
-    const peer = await strongSwanOnB(bed, { a, b }, { ...pfs, extraConnection: ["childless = force"] });
+    const peer = await strongSwanOn(bed, b, a, { ...pfs, extraConnection: ["childless = force"] });
     expect(await peer.initiate()).toMatchObject({ code: 0 });
     const { tunnels } = await culvert.waitUp();
     expect(tunnels[0]?.ike?.role).toBe("responder");
@@ -85,7 +84,7 @@ describeInNamespaces("childless IKE SAs with strongSwan (RFC 6023)", ["strongswa
 
   it("strongSwan forbids it and culvert forces it: the record says so", async () => {
     const { bed, a, b } = await network();
-    await strongSwanOnB(bed, { a, b }, { ...pfs, extraConnection: ["childless = never"] });
+    await strongSwanOn(bed, b, a, { ...pfs, extraConnection: ["childless = never"] });
     const culvert = await Culvert.start(
       bed,
       gatewayOn(a, b, "a", { ...pfs, forceEncapsulation: true, connection: childless("force") }),
@@ -98,25 +97,4 @@ describeInNamespaces("childless IKE SAs with strongSwan (RFC 6023)", ["strongswa
 /** `connection` replaces `ike` of the test gateway's file as a whole. */
 function childless(setting: string): Record<string, unknown> {
   return { ike: { proposals: [ikeProposal], childless: setting } };
-}
-
-function strongSwanOnB(
-  bed: Testbed,
-  { a, b }: Ends,
-  overrides: Partial<StrongSwanOptions> = {},
-): Promise<StrongSwan> {
-  return StrongSwan.start(bed, {
-    netns: b.gateway,
-    name: "strongswan",
-    localAddress: b.outerAddress,
-    remoteAddress: a.seenAddress,
-    localId: b.outerAddress,
-    remoteId: a.outerAddress,
-    localSubnets: [b.subnet],
-    remoteSubnets: [a.subnet],
-    psk: sharedKey,
-    ikeProposals: [ikeProposal],
-    espProposals: [espProposal],
-    ...overrides,
-  });
 }

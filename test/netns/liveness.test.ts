@@ -3,11 +3,9 @@ import type { CountersResult } from "../../src/api/control-protocol.ts";
 import { connectControl } from "../../src/cli/client.ts";
 import { Culvert, type CulvertOptions } from "../../testbed/culvert.ts";
 import { delay, must } from "../../testbed/exec.ts";
-import { StrongSwan, type StrongSwanOptions } from "../../testbed/strongswan.ts";
-import type { Testbed } from "../../testbed/testbed.ts";
 import type { Topology } from "../../testbed/topology.ts";
 import { ping, waitForPing } from "../../testbed/traffic.ts";
-import { describeInNamespaces, espProposal, gatewayOn, ikeProposal, network, sharedKey } from "./support.ts";
+import { describeInNamespaces, espProposal, gatewayOn, network, strongSwanOn } from "./support.ts";
 
 /** A second of silence, five without an answer: what an operator in a hurry sets. */
 const quick = { connection: { dpd: { intervalSeconds: 1, timeoutSeconds: 5 } } } as const;
@@ -21,14 +19,14 @@ const quickPeer = {
 describeInNamespaces("culvert and strongSwan that lose each other", ["strongswan"], () => {
   it("come back after kill -9 of strongSwan, culvert initiating", async () => {
     const { bed, a, b } = await network();
-    const peer = await strongSwanOnB(bed, { a, b });
+    const peer = await strongSwanOn(bed, b, a);
     const culvert = await Culvert.start(bed, encapsulated({ a, b }, quick));
     await culvert.waitUp();
     await waitForPing(a.host, b.hostAddress);
     peer.program.signal("SIGKILL");
     await peer.program.exited;
     await culvert.waitFor("found out", ({ lastFailure }) => lastFailure?.code === "DPD_TIMEOUT");
-    await strongSwanOnB(bed, { a, b }, { name: "again" });
+    await strongSwanOn(bed, b, a, { name: "again" });
     await culvert.waitUp(60_000);
     await waitForPing(a.host, b.hostAddress);
     expect(await ping(b.host, a.hostAddress)).toMatchObject({ lossPercent: 0 });
@@ -37,13 +35,13 @@ describeInNamespaces("culvert and strongSwan that lose each other", ["strongswan
   it("come back after kill -9 of strongSwan, strongSwan initiating", async () => {
     const { bed, a, b } = await network();
     const culvert = await Culvert.start(bed, encapsulated({ a, b }, { ...quick, start: "passive" }));
-    const peer = await strongSwanOnB(bed, { a, b });
+    const peer = await strongSwanOn(bed, b, a);
     expect(await peer.initiate()).toMatchObject({ code: 0 });
     const before = await culvert.waitUp();
     peer.program.signal("SIGKILL");
     await peer.program.exited;
     // It is back before culvert has missed it, and begins anew.
-    const again = await strongSwanOnB(bed, { a, b }, { name: "again" });
+    const again = await strongSwanOn(bed, b, a, { name: "again" });
     expect(await again.initiate()).toMatchObject({ code: 0 });
     await culvert.waitFor("up anew", ({ state, tunnels }) => {
       const spi = tunnels[0]?.ike?.spiInitiator;
@@ -56,7 +54,7 @@ describeInNamespaces("culvert and strongSwan that lose each other", ["strongswan
   it("come back after kill -9 of culvert, strongSwan initiating", async () => {
     const { bed, a, b } = await network();
     const culvert = await Culvert.start(bed, encapsulated({ a, b }, { ...quick, start: "passive" }));
-    const peer = await strongSwanOnB(bed, { a, b }, quickPeer);
+    const peer = await strongSwanOn(bed, b, a, quickPeer);
     expect(await peer.initiate()).toMatchObject({ code: 0 });
     await culvert.waitUp();
     culvert.program.signal("SIGKILL");
@@ -73,7 +71,7 @@ describeInNamespaces("culvert and strongSwan that lose each other", ["strongswan
       const { bed, a, b } = await network();
       const start = initiator === "culvert" ? "immediately" : "passive";
       const culvert = await Culvert.start(bed, encapsulated({ a, b }, { ...quick, start }));
-      const peer = await strongSwanOnB(bed, { a, b }, initiator === "culvert" ? {} : quickPeer);
+      const peer = await strongSwanOn(bed, b, a, initiator === "culvert" ? {} : quickPeer);
       if (initiator === "strongSwan") expect(await peer.initiate()).toMatchObject({ code: 0 });
       await culvert.waitUp(60_000);
       await waitForPing(a.host, b.hostAddress);
@@ -140,27 +138,6 @@ function encapsulated(
   overrides: Partial<CulvertOptions>,
 ): CulvertOptions {
   return gatewayOn(a, b, "a", { forceEncapsulation: true, ...overrides });
-}
-
-function strongSwanOnB(
-  bed: Testbed,
-  { a, b }: Pick<Topology, "a" | "b">,
-  overrides: Partial<StrongSwanOptions> = {},
-): Promise<StrongSwan> {
-  return StrongSwan.start(bed, {
-    netns: b.gateway,
-    name: "strongswan",
-    localAddress: b.outerAddress,
-    remoteAddress: a.seenAddress,
-    localId: b.outerAddress,
-    remoteId: a.outerAddress,
-    localSubnets: [b.subnet],
-    remoteSubnets: [a.subnet],
-    psk: sharedKey,
-    ikeProposals: [ikeProposal],
-    espProposals: [espProposal],
-    ...overrides,
-  });
 }
 
 /** Nothing of the outer network passes, in either direction. */

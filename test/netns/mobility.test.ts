@@ -2,11 +2,18 @@ import { expect, it } from "vitest";
 import type { ConnectionStatus } from "../../src/gateway/contract.ts";
 import { Culvert, type CulvertOptions } from "../../testbed/culvert.ts";
 import { delay, must } from "../../testbed/exec.ts";
-import { StrongSwan, type StrongSwanOptions } from "../../testbed/strongswan.ts";
+import type { StrongSwan, StrongSwanOptions } from "../../testbed/strongswan.ts";
 import type { Testbed } from "../../testbed/testbed.ts";
 import { rebindNat, type Site } from "../../testbed/topology.ts";
 import { type PingResult, ping, waitForPing } from "../../testbed/traffic.ts";
-import { describeInNamespaces, espProposal, gatewayOn, ikeProposal, network, sharedKey } from "./support.ts";
+import {
+  describeInNamespaces,
+  espProposal,
+  gatewayOn,
+  ikeProposal,
+  network,
+  strongSwanOn,
+} from "./support.ts";
 
 const secondA = "192.0.2.11";
 const secondB = "192.0.2.12";
@@ -55,7 +62,7 @@ describeInNamespaces("MOBIKE between culvert and strongSwan (RFC 4555)", ["stron
     const { bed, a, b } = await network();
     await addAddress(b, secondB);
     const culvert = await Culvert.start(bed, culvertOn(a, b, "a", { start: "passive" }));
-    const peer = await strongSwanOn(bed, b, a, { localAddress: "%any" });
+    const peer = await namedStrongSwanOn(bed, b, a, { localAddress: "%any" });
     expect(await peer.initiate()).toMatchObject({ code: 0 });
     const before = await up(culvert, a, b);
     expect(before.tunnels[0]!.remote).toBe(`${b.outerAddress}:4500`);
@@ -68,7 +75,7 @@ describeInNamespaces("MOBIKE between culvert and strongSwan (RFC 4555)", ["stron
   it("tells strongSwan, the responder, of another address of its own", async () => {
     const { bed, a, b } = await network();
     await addAddress(a, secondA);
-    const peer = await strongSwanOn(bed, b, a, { remoteAddress: "%any" });
+    const peer = await namedStrongSwanOn(bed, b, a, { remoteAddress: "%any" });
     const culvert = await Culvert.start(
       bed,
       culvertOn(a, b, "a", {
@@ -104,7 +111,7 @@ describeInNamespaces("a NAT that gives another port (RFC 7296 §2.23)", ["strong
   it("strongSwan behind it, culvert follows", async () => {
     const { bed, a, b, nat } = await network({ nat: true });
     const culvert = await Culvert.start(bed, culvertOn(b, a, "b", { start: "passive" }));
-    const peer = await strongSwanOn(bed, a, b);
+    const peer = await namedStrongSwanOn(bed, a, b);
     expect(await peer.initiate()).toMatchObject({ code: 0 });
     const before = await up(culvert, a, b);
     const lost = await during(a, b, () => rebindNat(nat, "30000-30099"));
@@ -120,7 +127,7 @@ describeInNamespaces("a NAT that gives another port (RFC 7296 §2.23)", ["strong
 
   it("culvert behind it, strongSwan follows", async () => {
     const { bed, a, b, nat } = await network({ nat: true });
-    await strongSwanOn(bed, b, a);
+    await namedStrongSwanOn(bed, b, a);
     const dpd = { connection: { dpd: { intervalSeconds: 1 } } };
     const culvert = await Culvert.start(bed, culvertOn(a, b, "a", {}, dpd));
     const before = await up(culvert, a, b);
@@ -152,7 +159,7 @@ describeInNamespaces("NAT on both sides, with ports forwarded to the responder",
   it("strongSwan initiates, and culvert answers", async () => {
     const { bed, a, b } = await network({ nat: "both" });
     const culvert = await Culvert.start(bed, culvertOn(b, a, "b", { start: "passive" }));
-    const peer = await strongSwanOn(bed, a, b);
+    const peer = await namedStrongSwanOn(bed, a, b);
     expect(await peer.initiate()).toMatchObject({ code: 0 });
     const before = await up(culvert, a, b);
     expect(before.tunnels[0]!.ike!.nat).toBe("both");
@@ -181,27 +188,14 @@ function culvertOn(
   return { ...base, connection: { ...base.connection, ipsec, ...connection, ike } };
 }
 
-function strongSwanOn(
+function namedStrongSwanOn(
   bed: Testbed,
   own: Site,
   peer: Site,
   overrides: Partial<StrongSwanOptions> = {},
 ): Promise<StrongSwan> {
-  return StrongSwan.start(bed, {
-    netns: own.gateway,
-    name: "strongswan",
-    localAddress: own.outerAddress,
-    remoteAddress: peer.seenAddress,
-    localId: idOf(own),
-    remoteId: idOf(peer),
-    localSubnets: [own.subnet],
-    remoteSubnets: [peer.subnet],
-    psk: sharedKey,
-    ikeProposals: [ikeProposal],
-    espProposals: [espProposal],
-    extraConnection: ["mobike = yes"],
-    ...overrides,
-  });
+  const ids = { localId: idOf(own), remoteId: idOf(peer) };
+  return strongSwanOn(bed, own, peer, { ...ids, extraConnection: ["mobike = yes"], ...overrides });
 }
 
 const idOf = (site: Site): string => (site.subnet.startsWith("10.1.") ? ids.a : ids.b);

@@ -1,11 +1,8 @@
 import { expect, it } from "vitest";
 import { Culvert } from "../../testbed/culvert.ts";
 import { must } from "../../testbed/exec.ts";
-import { StrongSwan } from "../../testbed/strongswan.ts";
-import type { Testbed } from "../../testbed/testbed.ts";
-import type { Site } from "../../testbed/topology.ts";
 import { iperfServer, iperfTcp, ping, waitForPing } from "../../testbed/traffic.ts";
-import { describeInNamespaces, espProposal, gatewayOn, ikeProposal, network, sharedKey } from "./support.ts";
+import { describeInNamespaces, gatewayOn, network, strongSwanOn } from "./support.ts";
 
 describeInNamespaces("NAT between the gateways (RFC 7296 §2.23, RFC 3948)", [], () => {
   it("is detected by both sides, and ESP moves into UDP by itself", async () => {
@@ -89,7 +86,7 @@ describeInNamespaces("two gateways behind one NAT address", [], () => {
 describeInNamespaces("NAT between culvert and strongSwan", ["strongswan"], () => {
   it("with culvert behind it, initiating", async () => {
     const { bed, a, b } = await network({ nat: true });
-    await strongSwan(bed, b, a);
+    await strongSwanOn(bed, b, a);
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a"));
     expect((await culvert.waitUp()).tunnels[0]?.ike).toMatchObject({ role: "initiator" });
     await waitForPing(a.host, b.hostAddress);
@@ -102,26 +99,10 @@ describeInNamespaces("NAT between culvert and strongSwan", ["strongswan"], () =>
       bed,
       gatewayOn(b, a, "b", { start: "passive", remoteId: a.outerAddress }),
     );
-    const peer = await strongSwan(bed, a, b);
+    const peer = await strongSwanOn(bed, a, b);
     expect(await peer.initiate()).toMatchObject({ code: 0 });
     expect((await culvert.waitUp()).tunnels[0]?.ike).toMatchObject({ role: "responder" });
     await waitForPing(b.host, a.hostAddress);
     expect(await ping(b.host, a.hostAddress)).toMatchObject({ lossPercent: 0 });
   });
 });
-
-function strongSwan(bed: Testbed, own: Site, peer: Site): Promise<StrongSwan> {
-  return StrongSwan.start(bed, {
-    netns: own.gateway,
-    name: "strongswan",
-    localAddress: own.outerAddress,
-    remoteAddress: peer.seenAddress,
-    localId: own.outerAddress,
-    remoteId: peer.outerAddress,
-    localSubnets: [own.subnet],
-    remoteSubnets: [peer.subnet],
-    psk: sharedKey,
-    ikeProposals: [ikeProposal],
-    espProposals: [espProposal],
-  });
-}

@@ -1,11 +1,10 @@
 /** Postquantum preshared keys (RFC 8784), and falling back where a peer has no additional key exchanges (RFC 9370). */
 import { expect, it } from "vitest";
 import { Culvert } from "../../testbed/culvert.ts";
-import { StrongSwan, type StrongSwanOptions } from "../../testbed/strongswan.ts";
 import type { Testbed } from "../../testbed/testbed.ts";
 import type { Topology } from "../../testbed/topology.ts";
 import { waitForPing } from "../../testbed/traffic.ts";
-import { describeInNamespaces, espProposal, gatewayOn, ikeProposal, network, sharedKey } from "./support.ts";
+import { describeInNamespaces, gatewayOn, ikeProposal, network, strongSwanOn } from "./support.ts";
 
 const key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 const theirs = { id: "branch", secret: key };
@@ -21,7 +20,7 @@ describeInNamespaces("culvert and strongSwan: postquantum preshared keys", ["str
     async (_, insist, extraConnection) => {
       for (const role of ["initiator", "responder"] as const) {
         const { bed, a, b } = await network();
-        const peer = await strongSwanOnB(bed, { a, b }, { ppk: theirs, extraConnection });
+        const peer = await strongSwanOn(bed, b, a, { ppk: theirs, extraConnection });
         const culvert = await culvertOnA(bed, { a, b }, role, { id: "branch", value: key, required: insist });
         if (role === "responder") expect(await peer.initiate()).toMatchObject({ code: 0 });
         const before = await culvert.waitUp();
@@ -45,7 +44,7 @@ describeInNamespaces("culvert and strongSwan: postquantum preshared keys", ["str
     ["strongSwan has one that it does not insist on, culvert none", "responder", false, true],
   ])("%s: comes up without, culvert as %s", async (_, role, ours, their) => {
     const { bed, a, b } = await network();
-    const peer = await strongSwanOnB(bed, { a, b }, their ? { ppk: theirs, extraConnection: optional } : {});
+    const peer = await strongSwanOn(bed, b, a, their ? { ppk: theirs, extraConnection: optional } : {});
     const ppk = ours ? { id: "branch", value: key, required: false } : undefined;
     const culvert = await culvertOnA(bed, { a, b }, role, ppk);
     if (role === "responder") expect(await peer.initiate()).toMatchObject({ code: 0 });
@@ -56,7 +55,7 @@ describeInNamespaces("culvert and strongSwan: postquantum preshared keys", ["str
 
   it("culvert insists and strongSwan has none: no tunnel, and the record says why", async () => {
     const { bed, a, b } = await network();
-    await strongSwanOnB(bed, { a, b });
+    await strongSwanOn(bed, b, a);
     const culvert = await culvertOnA(bed, { a, b }, "initiator", {
       id: "branch",
       value: key,
@@ -71,7 +70,7 @@ describeInNamespaces("culvert and strongSwan: postquantum preshared keys", ["str
     "prefers ML-KEM and comes up with a strongSwan that does not know it, culvert as %s (RFC 9370 §2.2.1)",
     async (role) => {
       const { bed, a, b } = await network();
-      const peer = await strongSwanOnB(bed, { a, b }, { espProposals: ["aes128gcm16-x25519"] });
+      const peer = await strongSwanOn(bed, b, a, { espProposals: ["aes128gcm16-x25519"] });
       const culvert = await Culvert.start(
         bed,
         gatewayOn(a, b, "a", {
@@ -102,25 +101,4 @@ function culvertOnA(
   const ike = { proposals: [ikeProposal], ...(ppk && { ppk }) };
   const start = role === "initiator" ? "immediately" : "passive";
   return Culvert.start(bed, gatewayOn(a, b, "a", { forceEncapsulation: true, start, connection: { ike } }));
-}
-
-function strongSwanOnB(
-  bed: Testbed,
-  { a, b }: Pick<Topology, "a" | "b">,
-  overrides: Partial<StrongSwanOptions> = {},
-): Promise<StrongSwan> {
-  return StrongSwan.start(bed, {
-    netns: b.gateway,
-    name: "strongswan",
-    localAddress: b.outerAddress,
-    remoteAddress: a.seenAddress,
-    localId: b.outerAddress,
-    remoteId: a.outerAddress,
-    localSubnets: [b.subnet],
-    remoteSubnets: [a.subnet],
-    psk: sharedKey,
-    ikeProposals: [ikeProposal],
-    espProposals: [espProposal],
-    ...overrides,
-  });
 }

@@ -6,9 +6,8 @@
 import { describe, expect, it } from "vitest";
 import { dh, type EncryptionRow, encr, integ, prf } from "../../src/registry/index.ts";
 import { Culvert } from "../../testbed/culvert.ts";
-import { StrongSwan } from "../../testbed/strongswan.ts";
 import { waitForPing } from "../../testbed/traffic.ts";
-import { describeInNamespaces, gatewayOn, network, sharedKey } from "./support.ts";
+import { describeInNamespaces, gatewayOn, network, strongSwanOn } from "./support.ts";
 
 interface Suites {
   readonly ike: string;
@@ -54,18 +53,7 @@ describeInNamespaces("culvert and strongSwan, with every algorithm", ["strongswa
     const proposals = { ikeProposals: [ike], espProposals: [esp] };
     const [culvert, peer] = await Promise.all([
       Culvert.start(bed, gatewayOn(a, b, "a", { ...proposals, start: "passive", forceEncapsulation: true })),
-      StrongSwan.start(bed, {
-        netns: b.gateway,
-        name: "strongswan",
-        localAddress: b.outerAddress,
-        remoteAddress: a.seenAddress,
-        localId: b.outerAddress,
-        remoteId: a.outerAddress,
-        localSubnets: [b.subnet],
-        remoteSubnets: [a.subnet],
-        psk: sharedKey,
-        ...proposals,
-      }),
+      strongSwanOn(bed, b, a, proposals),
     ]);
 
     expect(await peer.initiate()).toMatchObject({ code: 0 });

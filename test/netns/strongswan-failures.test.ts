@@ -1,25 +1,12 @@
 import { expect, it } from "vitest";
 import { Culvert } from "../../testbed/culvert.ts";
-import { StrongSwan, type StrongSwanOptions } from "../../testbed/strongswan.ts";
+import type { StrongSwanOptions } from "../../testbed/strongswan.ts";
 import { ping, waitForPing } from "../../testbed/traffic.ts";
-import { describeInNamespaces, espProposal, gatewayOn, ikeProposal, network, sharedKey } from "./support.ts";
+import { describeInNamespaces, espProposal, gatewayOn, network, strongSwanOn } from "./support.ts";
 
 async function sites(options: Partial<StrongSwanOptions>) {
   const { bed, a, b } = await network();
-  const peer = await StrongSwan.start(bed, {
-    netns: b.gateway,
-    name: "strongswan",
-    localAddress: b.outerAddress,
-    remoteAddress: a.seenAddress,
-    localId: b.outerAddress,
-    remoteId: a.outerAddress,
-    localSubnets: [b.subnet],
-    remoteSubnets: [a.subnet],
-    psk: sharedKey,
-    ikeProposals: [ikeProposal],
-    espProposals: [espProposal],
-    ...options,
-  });
+  const peer = await strongSwanOn(bed, b, a, options);
   return { bed, a, b, peer };
 }
 

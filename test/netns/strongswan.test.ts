@@ -1,15 +1,14 @@
 import { expect, it } from "vitest";
 import { Culvert, type CulvertOptions } from "../../testbed/culvert.ts";
-import { StrongSwan, type StrongSwanOptions } from "../../testbed/strongswan.ts";
 import type { Testbed } from "../../testbed/testbed.ts";
 import type { Topology } from "../../testbed/topology.ts";
 import { iperfServer, iperfTcp, ping, waitForPing } from "../../testbed/traffic.ts";
-import { describeInNamespaces, espProposal, gatewayOn, ikeProposal, network, sharedKey } from "./support.ts";
+import { describeInNamespaces, espProposal, gatewayOn, network, strongSwanOn } from "./support.ts";
 
 describeInNamespaces("culvert and strongSwan (kernel-libipsec)", ["strongswan"], () => {
   it("carries traffic when culvert initiates", async () => {
     const { bed, a, b } = await network();
-    await strongSwanOnB(bed, { a, b });
+    await strongSwanOn(bed, b, a);
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", { forceEncapsulation: true }));
     const connection = await culvert.waitUp();
     expect(connection.tunnels[0]?.ike).toMatchObject({ role: "initiator" });
@@ -19,7 +18,7 @@ describeInNamespaces("culvert and strongSwan (kernel-libipsec)", ["strongswan"],
   it("carries traffic when strongSwan initiates", async () => {
     const { bed, a, b } = await network();
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", { start: "passive" }));
-    const peer = await strongSwanOnB(bed, { a, b });
+    const peer = await strongSwanOn(bed, b, a);
     expect(await peer.initiate()).toMatchObject({ code: 0 });
     const connection = await culvert.waitUp();
     expect(connection.tunnels[0]?.ike).toMatchObject({ role: "responder" });
@@ -34,7 +33,7 @@ describeInNamespaces("culvert and strongSwan (kernel-libipsec)", ["strongswan"],
   ])("negotiates %s for IKE and %s for ESP", async (ike, esp) => {
     const { bed, a, b } = await network();
     const proposals = { ikeProposals: [ike], espProposals: [esp] };
-    await strongSwanOnB(bed, { a, b }, proposals);
+    await strongSwanOn(bed, b, a, proposals);
     const culvert = await Culvert.start(
       bed,
       gatewayOn(a, b, "a", { ...proposals, forceEncapsulation: true }),
@@ -45,7 +44,7 @@ describeInNamespaces("culvert and strongSwan (kernel-libipsec)", ["strongswan"],
 
   it("agrees on another group when its first guess is not acceptable (RFC 7296 §1.2, INVALID_KE_PAYLOAD)", async () => {
     const { bed, a, b } = await network();
-    await strongSwanOnB(bed, { a, b }, { ikeProposals: ["aes256gcm16-prfsha384-ecp256"] });
+    await strongSwanOn(bed, b, a, { ikeProposals: ["aes256gcm16-prfsha384-ecp256"] });
     const ikeProposals = ["aes256gcm16-prfsha384-x25519-ecp256"];
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", { ikeProposals }));
     await culvert.waitUp();
@@ -53,7 +52,7 @@ describeInNamespaces("culvert and strongSwan (kernel-libipsec)", ["strongswan"],
 
   it("sends an IKE_AUTH request larger than a datagram in fragments, and reads its answer from some (RFC 7383)", async () => {
     const { bed, a, b } = await network();
-    const peer = await strongSwanOnB(bed, { a, b }, { fragmentSize: 200 });
+    const peer = await strongSwanOn(bed, b, a, { fragmentSize: 200 });
     const groups = ["modp1536", "modp2048", "modp3072", "modp4096", "ecp256", "ecp384", "ecp521", "x25519"];
     const ciphers = ["aes128-sha256", "aes256-sha256", "aes128gcm16", "aes256gcm16"];
     const many = ciphers.flatMap((cipher) => groups.map((group) => `${cipher}-${group}`));
@@ -71,7 +70,7 @@ describeInNamespaces("culvert and strongSwan (kernel-libipsec)", ["strongswan"],
   it("reads an IKE_AUTH request from fragments when strongSwan initiates (RFC 7383)", async () => {
     const { bed, a, b } = await network();
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", { start: "passive" }));
-    const peer = await strongSwanOnB(bed, { a, b }, { fragmentSize: 200 });
+    const peer = await strongSwanOn(bed, b, a, { fragmentSize: 200 });
     expect(await peer.initiate()).toMatchObject({ code: 0 });
     await culvert.waitUp();
     await peer.waitForLog(/splitting IKE message \(\d+ bytes\) into \d fragments/, 1_000);
@@ -80,7 +79,7 @@ describeInNamespaces("culvert and strongSwan (kernel-libipsec)", ["strongswan"],
 
   it("is deleted by strongSwan and comes back by itself: the desired state is up", async () => {
     const { bed, a, b } = await network();
-    const peer = await strongSwanOnB(bed, { a, b });
+    const peer = await strongSwanOn(bed, b, a);
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", { forceEncapsulation: true }));
     const before = await culvert.waitUp();
     expect(await peer.swanctl(["--terminate", "--ike", "peer"])).toMatchObject({ code: 0 });
@@ -93,14 +92,10 @@ describeInNamespaces("culvert and strongSwan (kernel-libipsec)", ["strongswan"],
 
   it("loses no packet while strongSwan rekeys the CHILD_SA and the IKE SA, again and again", async () => {
     const { bed, a, b } = await network();
-    const peer = await strongSwanOnB(
-      bed,
-      { a, b },
-      {
-        extraConnection: ["rekey_time = 3s", "rand_time = 0", "over_time = 60s"],
-        extraChild: ["rekey_time = 2s", "life_time = 60s", "rand_time = 0"],
-      },
-    );
+    const peer = await strongSwanOn(bed, b, a, {
+      extraConnection: ["rekey_time = 3s", "rand_time = 0", "over_time = 60s"],
+      extraChild: ["rekey_time = 2s", "life_time = 60s", "rand_time = 0"],
+    });
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", { forceEncapsulation: true }));
     const before = await culvert.waitUp();
     await waitForPing(a.host, b.hostAddress);
@@ -118,7 +113,7 @@ describeInNamespaces("culvert and strongSwan (kernel-libipsec)", ["strongswan"],
 
   it("tells strongSwan when it goes", async () => {
     const { bed, a, b } = await network();
-    const peer = await strongSwanOnB(bed, { a, b });
+    const peer = await strongSwanOn(bed, b, a);
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", { forceEncapsulation: true }));
     await culvert.waitUp();
     expect(await peer.sas()).toContain("ESTABLISHED");
@@ -128,7 +123,7 @@ describeInNamespaces("culvert and strongSwan (kernel-libipsec)", ["strongswan"],
 
   it("answers strongSwan's liveness checks", async () => {
     const { bed, a, b } = await network();
-    const peer = await strongSwanOnB(bed, { a, b }, { extraConnection: ["dpd_delay = 1s"] });
+    const peer = await strongSwanOn(bed, b, a, { extraConnection: ["dpd_delay = 1s"] });
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", { forceEncapsulation: true }));
     await culvert.waitUp();
     await peer.waitForLog(/parsed INFORMATIONAL response \d+ \[ \]/, 5_000);
@@ -215,7 +210,7 @@ describeInNamespaces("a failed negotiation with strongSwan", ["strongswan"], () 
     "$what, $initiator initiates: $code",
     async ({ initiator, culvert: options, code, names }) => {
       const { bed, a, b } = await network();
-      const peer = await strongSwanOnB(bed, { a, b });
+      const peer = await strongSwanOn(bed, b, a);
       const start = initiator === "culvert" ? "immediately" : "passive";
       const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", { ...options, start }));
       if (initiator === "strongSwan") await peer.initiate(5);
@@ -246,27 +241,6 @@ describeInNamespaces("a failed negotiation with strongSwan", ["strongswan"], () 
     expect((await culvert.connection()).state).not.toBe("up");
   });
 });
-
-function strongSwanOnB(
-  bed: Testbed,
-  { a, b }: Pick<Topology, "a" | "b">,
-  overrides: Partial<StrongSwanOptions> = {},
-): Promise<StrongSwan> {
-  return StrongSwan.start(bed, {
-    netns: b.gateway,
-    name: "strongswan",
-    localAddress: b.outerAddress,
-    remoteAddress: a.seenAddress,
-    localId: b.outerAddress,
-    remoteId: a.outerAddress,
-    localSubnets: [b.subnet],
-    remoteSubnets: [a.subnet],
-    psk: sharedKey,
-    ikeProposals: [ikeProposal],
-    espProposals: [espProposal],
-    ...overrides,
-  });
-}
 
 async function expectTraffic(bed: Testbed, { a, b }: Pick<Topology, "a" | "b">): Promise<void> {
   await waitForPing(a.host, b.hostAddress);

@@ -4,11 +4,11 @@
  */
 import { expect, it } from "vitest";
 import { Culvert } from "../../testbed/culvert.ts";
-import { StrongSwan, type StrongSwanOptions } from "../../testbed/strongswan.ts";
+import type { StrongSwan, StrongSwanOptions } from "../../testbed/strongswan.ts";
 import type { Testbed } from "../../testbed/testbed.ts";
 import type { Topology } from "../../testbed/topology.ts";
 import { ping, waitForPing } from "../../testbed/traffic.ts";
-import { describeInNamespaces, gatewayOn, network, sharedKey, strongSwan6 } from "./support.ts";
+import { describeInNamespaces, gatewayOn, network, strongSwan6, strongSwanOn } from "./support.ts";
 
 const ike = "aes256gcm16-prfsha384-x25519-ke1_mlkem768";
 const esp = "aes256gcm16-x25519-ke1_mlkem768";
@@ -125,18 +125,5 @@ async function strongSwan6OnB(
   { a, b }: Pick<Topology, "a" | "b">,
   overrides: Partial<StrongSwanOptions> = {},
 ): Promise<StrongSwan> {
-  return StrongSwan.start(bed, {
-    netns: b.gateway,
-    name: "strongswan6",
-    root: strongSwan6!,
-    localAddress: b.outerAddress,
-    remoteAddress: a.outerAddress,
-    localId: b.outerAddress,
-    remoteId: a.outerAddress,
-    psk: sharedKey,
-    localSubnets: [b.subnet],
-    remoteSubnets: [a.subnet],
-    ...hybrid,
-    ...overrides,
-  });
+  return strongSwanOn(bed, b, a, { name: "strongswan6", root: strongSwan6!, ...hybrid, ...overrides });
 }

@@ -2,7 +2,12 @@
 import { afterEach, describe } from "vitest";
 import type { CulvertOptions } from "../../testbed/culvert.ts";
 import { run } from "../../testbed/exec.ts";
-import { strongSwan6Root, strongSwanMissing } from "../../testbed/strongswan.ts";
+import {
+  StrongSwan,
+  type StrongSwanOptions,
+  strongSwan6Root,
+  strongSwanMissing,
+} from "../../testbed/strongswan.ts";
 import { obstacleToNamespaces, Testbed } from "../../testbed/testbed.ts";
 import { buildTopology, type Site, type Topology, type TopologyOptions } from "../../testbed/topology.ts";
 
@@ -48,6 +53,29 @@ export function gatewayOn(
     espProposals: [espProposal],
     ...overrides,
   };
+}
+
+/** A strongSwan on `own` that talks to `peer`; tests override what they are about. */
+export function strongSwanOn(
+  bed: Testbed,
+  own: Site,
+  peer: Site,
+  overrides: Partial<StrongSwanOptions> = {},
+): Promise<StrongSwan> {
+  return StrongSwan.start(bed, {
+    netns: own.gateway,
+    name: "strongswan",
+    localAddress: own.outerAddress,
+    remoteAddress: peer.seenAddress,
+    localId: own.outerAddress,
+    remoteId: peer.outerAddress,
+    localSubnets: [own.subnet],
+    remoteSubnets: [peer.subnet],
+    psk: sharedKey,
+    ikeProposals: [ikeProposal],
+    espProposals: [espProposal],
+    ...overrides,
+  });
 }
 
 export const sharedKey = "the same on both ends";

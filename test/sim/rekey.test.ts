@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { impair } from "./network.ts";
 import { type Node, tunnelStatus } from "./simulation.ts";
-import { expectNothingLeft, expectUp, type Sites, twoSites } from "./two-sites.ts";
+import { expectCarrying, expectNothingLeft, expectUp, type Sites, twoSites } from "./two-sites.ts";
 
 function up(options: Parameters<typeof twoSites>[0] = {}) {
   const sites = twoSites(options);
@@ -12,28 +12,10 @@ function up(options: Parameters<typeof twoSites>[0] = {}) {
   return sites;
 }
 
-/** The invariant of make-before-break: whatever one side sends with, the other can receive, at every moment. */
-function watchCarrying({ sim, a, b }: Sites): () => void {
-  return () => {
-    for (const [from, to] of [
-      [a, b],
-      [b, a],
-    ] as const) {
-      const spi = from.plan?.connections[0]?.outbound[0]?.spi;
-      expect(spi, `${from.name} has an SA to send with at ${sim.now}`).toBeDefined();
-      expect(
-        to.inbound.some((sa) => sa.spi === spi),
-        `${to.name} receives what ${from.name} sends with at ${sim.now}`,
-      ).toBe(true);
-    }
-  };
-}
-
 function runWatched(sites: Sites, ms: number, stepMs = 10): void {
-  const check = watchCarrying(sites);
   for (let t = 0; t < ms; t += stepMs) {
     sites.sim.run(stepMs);
-    check();
+    expectCarrying(sites);
   }
 }
 

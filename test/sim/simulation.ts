@@ -48,6 +48,8 @@ export class Node {
   /** Why the data plane does not take an SA; undefined when it does. */
   refuses: (sa: SaSpec) => string | undefined = () => undefined;
   refused = false;
+  /** What has arrived and is not read, while its loop does not run. */
+  stalled: (() => void)[] | undefined;
   /** Down and silent: what arrives is lost. */
   dead = false;
 
@@ -201,6 +203,18 @@ export class Simulation {
     this.#push({ at: this.now + ms, order: this.#order++, run });
   }
 
+  /** The loop of `node` comes `ms` late: what arrives waits, timers wait, and then those run before that is read. */
+  stall(node: Node, ms: number): void {
+    node.stalled = [];
+    this.at(ms, () => {
+      const waiting = node.stalled ?? [];
+      node.stalled = undefined;
+      this.#timers.delete(node);
+      this.#handle(node, () => node.gateway.handleTimeout(this.now));
+      for (const run of waiting) run();
+    });
+  }
+
   /** Puts a datagram on the network as if `source` had sent it. */
   inject(source: Endpoint, destination: Endpoint, datagram: Uint8Array, from = "attacker"): void {
     this.#transmit({ from, source, destination, datagram });
@@ -211,7 +225,8 @@ export class Simulation {
     const node = this.#byAddress.get(destination.address.toString());
     if (!node || node.dead) return;
     const event = { kind: "ike", local: destination, remote: source, datagram } as const;
-    this.event(node, event);
+    if (node.stalled) node.stalled.push(() => this.event(node, event));
+    else this.event(node, event);
   }
 
   #newGateway(config: Config, node: () => Node): Gateway {
@@ -248,7 +263,7 @@ export class Simulation {
       at,
       order: this.#order++,
       run: () => {
-        if (this.#timers.get(node) !== at) return;
+        if (this.#timers.get(node) !== at || node.stalled) return;
         this.#timers.delete(node);
         this.#handle(node, () => node.gateway.handleTimeout(this.now));
       },

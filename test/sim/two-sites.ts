@@ -60,6 +60,21 @@ export function expectNothingLeft(node: Node): void {
   assert.deepEqual(node.plan?.connections.flatMap((c) => c.outbound) ?? [], []);
 }
 
+/** The invariant of make-before-break: whatever one side sends with, the other can receive, at every moment. */
+export function expectCarrying({ sim, a, b }: Sites): void {
+  for (const [from, to] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    const spi = from.plan?.connections[0]?.outbound[0]?.spi;
+    assert.ok(spi !== undefined, `${from.name} has an SA to send with at ${sim.now}`);
+    assert.ok(
+      to.inbound.some((sa) => sa.spi === spi),
+      `${to.name} receives what ${from.name} sends with at ${sim.now}`,
+    );
+  }
+}
+
 export function ikeSuite({ sim }: Sites, node: Node): string | undefined {
   return tunnelStatus(sim, node).ike?.suite;
 }

@@ -57,6 +57,8 @@ export interface ChildSa {
   rehearsal: { readonly softAt: Instant } | undefined;
   /** What the peer made of it while our own rekey was under way, and the lower nonce of its exchange (§2.8.1). */
   rival: { readonly child: ChildSa; readonly lowestNonce: Uint8Array } | undefined;
+  /** What lost against this one in a collision, until the peer deletes it. */
+  standIn?: ChildSa | undefined;
   readonly expiresAt: Instant;
 }
 
@@ -196,7 +198,10 @@ export function contend(
 
 /** Our own successor of `old` failed or lost: the peer's, if there is one, stands. */
 export function concede(sa: IkeSa, old: ChildSa): void {
-  const child = old.rival?.child;
+  stand(sa, old.rival?.child);
+}
+
+function stand(sa: IkeSa, child: ChildSa | undefined): void {
   if (child?.state.name !== "CONTENDER" || !owns(sa, child)) return;
   child.state = { name: "INSTALLED" };
   sa.host.emit({ kind: "outboundChanged", sa });
@@ -216,6 +221,7 @@ export function settleRekey(
   const { rival } = old;
   const lost = rival?.child.state.name === "CONTENDER" && compareBytes(lowestNonce, rival.lowestNonce) < 0;
   if (lost) concede(sa, old);
+  else made.standIn = rival?.child;
   const redundant = lost ? made : old;
   if (owns(sa, redundant)) requestChildDelete(sa, now, redundant, "rekeyed");
 }
@@ -255,6 +261,8 @@ export function uninstall(sa: IkeSa, now: Instant, child: ChildSa, why: EndReaso
   }
   remove(sa, child, "inbound", child.spiIn);
   sa.host.releaseSpi(child.spiIn);
+  // The peer may not know yet which of two won. Of those it will find only one: that one stands.
+  if (why !== "rekeyed") stand(sa, child.standIn);
   expectChild(sa, now);
 }
 

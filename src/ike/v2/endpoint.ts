@@ -32,6 +32,7 @@ import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
 import { type KeyPairs, ReturnableKeyPairs } from "./key-material.ts";
 import { checkPeer } from "./liveness.ts";
+import { AskPacer } from "./patience.ts";
 import { PeerTable } from "./peer-table.ts";
 import { reauthenticate } from "./reauthentication.ts";
 import { rekeyChildNow, rekeyIkeSaNow } from "./rekey-now.ts";
@@ -328,6 +329,7 @@ export class IkeEndpoint {
       exportKeys: deps.exportKeys,
       nattPort: deps.nattPort ?? 4500,
       pairings: new Map(),
+      asks: new AskPacer(),
       children: new ChildTable(),
       keepsUp: (peerId) => deps.keepsUp(peerId),
       askChild: (sa, ask, now) => sa.initiate(now, newChildSa(ask)),

@@ -10,6 +10,7 @@ import type { Exchange } from "./exchange.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import type { ReturnableKeyPairs } from "./key-material.ts";
 import type { Ask } from "./pairs.ts";
+import type { AskPacer } from "./patience.ts";
 import type { EndpointLimits, PeerSettings } from "./settings.ts";
 
 /** What an IKE SA asks of its endpoint. */
@@ -21,6 +22,8 @@ export interface Host {
   readonly nattPort: number;
   /** What was learned about a peer, by its id: that it takes one pair in a CHILD_SA. Outlives its IKE SAs. */
   readonly pairings: Map<string, "each">;
+  /** Turns for liveness checks, so that not all peers are asked at once. */
+  readonly asks: AskPacer;
   /** Every CHILD_SA of every IKE SA. */
   readonly children: ChildTable;
   /** This side keeps the tunnel with that peer up, all of it. */

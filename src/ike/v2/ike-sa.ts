@@ -109,6 +109,8 @@ export class IkeSa {
   lastHeardAt: Instant;
   /** The last unproven word that the peer has lost this IKE SA. */
   hintedAt: Instant | undefined;
+  /** The turn of its next liveness check among those of all peers, once one is due. */
+  askAt: Instant | undefined;
   /** What proves that it has (RFC 6290). */
   peerToken: Secret | undefined;
   keepaliveAt: Instant | undefined;

@@ -15,7 +15,8 @@ export function livenessAt(sa: IkeSa): Instant | undefined {
   const interval = sa.peer?.livenessIntervalMs;
   if (interval === undefined || !sa.idle) return undefined;
   // The responder is more patient: when both sides check, one question serves both.
-  return sa.lastHeardAt + (sa.role === "initiator" ? interval : Math.ceil(interval * 1.25));
+  const at = sa.lastHeardAt + (sa.role === "initiator" ? interval : Math.ceil(interval * 1.25));
+  return Math.max(at, sa.askAt ?? at);
 }
 
 /** Nothing came over IKE for the interval: asks, unless ESP did. */
@@ -28,7 +29,14 @@ export function onLivenessDue(sa: IkeSa, now: Instant): void {
     if (at !== undefined) sa.lastHeardAt = Math.max(sa.lastHeardAt, Math.min(at, now));
   }
   const at = livenessAt(sa);
-  if (at !== undefined && at <= now) sa.initiate(now, liveness());
+  if (at === undefined || at > now) return;
+  // A turn that was taken before the peer was heard is no turn for this silence.
+  if (sa.askAt === undefined || sa.askAt <= sa.lastHeardAt) {
+    sa.askAt = sa.host.asks.take(now);
+    if (sa.askAt > now) return;
+  }
+  sa.askAt = undefined;
+  sa.initiate(now, liveness());
 }
 
 /** Asks now, unless a request is under way: its repetitions are as good a question. */

@@ -29,18 +29,16 @@ import type { IkeSa } from "./ike-sa.ts";
 import { maxMessageBytes } from "./message-size.ts";
 import { otherPaths } from "./mobike.ts";
 import { notify } from "./notify.ts";
+import { excuseLateness, type Patience } from "./patience.ts";
 import { violation } from "./payload-rules.ts";
 import { isFirstFragment, type Opened, Reassembly } from "./reassembly.ts";
 import { prove } from "./siblings.ts";
 
-interface Outstanding {
+interface Outstanding extends Patience {
   readonly exchange: InitiatedExchange;
   readonly messageId: number;
   /** One, or the fragments of it. */
   datagrams: readonly Uint8Array[];
-  nextAt: Instant;
-  delayMs: number;
-  giveUpAt: Instant;
   /** How often it was sent, the first time included. */
   sent: number;
 }
@@ -406,6 +404,7 @@ export class Transport {
   #retransmit(now: Instant): void {
     const out = this.#outstanding;
     if (!out) return;
+    excuseLateness(out, now);
     if (out.giveUpAt <= now) {
       this.#outstanding = undefined;
       out.exchange.onTimeout(this.#sa, now);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { IpAddress } from "../../../src/core/address.ts";
 import { StartPacer } from "../../../src/gateway/start-pacer.ts";
 
-const limits = { total: 5, perAddress: 2, holdMs: 1000 };
+const limits = { total: 5, perAddress: 2, holdMs: 1000, maxHoldMs: 8000 };
 const a = (n: number) => ({ name: `a${n}`, address: "192.0.2.1" });
 type Tunnel = ReturnType<typeof a>;
 
@@ -23,6 +23,23 @@ describe("paced starts", () => {
     starts.drop(tunnels[1]!);
     expect(passed(500)).toEqual(["a2"]);
     expect([passed(1000), starts.deadline]).toEqual([["a3"], undefined]);
+  });
+
+  it("wait longer and longer for a peer that is slow, until it is faster again; others do not wait for it", () => {
+    const { starts, add, passed } = pacer();
+    const tunnels = Array.from({ length: 40 }, (_, i) => a(i));
+    for (const tunnel of tunnels) add(tunnel);
+    const times = [0, 1000, 2000, 3000, 5000, 7000, 11_000, 15_000, 23_000, 31_000];
+    expect(times.map((now) => passed(now).length)).toEqual([2, 2, 0, 2, 0, 2, 0, 2, 2, 2]);
+    for (let n = 2; n < 6; n++) add({ name: `b${n}`, address: `192.0.2.${n}` });
+    expect(passed(32_000)).toEqual(["b2", "b3", "b4", "b5"]);
+    // Each that is settled in time halves it, until a second is enough again.
+    for (const i of [12, 13]) starts.drop(tunnels[i]!);
+    expect(passed(32_000)).toEqual(["a14"]);
+    expect(passed(33_000)).toEqual(["a15"]);
+    starts.drop(tunnels[15]!);
+    expect(passed(33_000)).toEqual(["a16"]);
+    expect(passed(34_000)).toEqual(["a17", "a18"]);
   });
 
   it("pass over those that wait no longer", () => {

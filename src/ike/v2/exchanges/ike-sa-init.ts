@@ -19,6 +19,7 @@ import {
   type PlainPayload,
   type Proposal,
 } from "../../../wire/index.ts";
+import { chooseAmong } from "../candidates.ts";
 import type { InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
 import { codeOfNotify, failureOf, mismatchDetails } from "../failures.ts";
@@ -29,17 +30,7 @@ import { detectNat, encapsulates, natDetectionNotifies } from "../nat.ts";
 import { groupData, notify } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { ppkDetails, saysUsePpk, usePpk } from "../ppk.ts";
-import {
-  type Choice,
-  checkAnswer,
-  choose,
-  firstIkeSa,
-  formatOffer,
-  groupsOf,
-  type Mismatch,
-  offer,
-  type Scope,
-} from "../proposals.ts";
+import { checkAnswer, firstIkeSa, groupsOf, offer } from "../proposals.ts";
 import type { PeerSettings } from "../settings.ts";
 import type { IkeSaState } from "../states.ts";
 import { continueSetup, IntermediateKeys, intermediateSupported } from "./ike-intermediate.ts";
@@ -349,41 +340,6 @@ function offersAdditional({ ikeProposals }: PeerSettings): boolean {
 function supportsIntermediate(payloads: readonly PlainPayload[]): boolean {
   return findNotify(payloads, NotifyType.code.INTERMEDIATE_EXCHANGE_SUPPORTED) !== undefined;
 }
-
-/** The first candidate that can agree decides; whoever else would have chosen the same stays in the running. */
-function chooseAmong(scope: Scope<"ike">, candidates: readonly PeerSettings[], offered: readonly Proposal[]) {
-  let mismatch: Mismatch | undefined;
-  // Thousands of peers may be behind few different lists of proposals.
-  const outcomes = new Map<string, { readonly suite: string | undefined }>();
-  let decided: { readonly text: string; readonly value: Choice<"ike"> } | undefined;
-  for (const { ikeProposals } of candidates) {
-    const key = proposalsKey(ikeProposals);
-    if (outcomes.has(key)) continue;
-    const result = choose(scope, ikeProposals, offered);
-    outcomes.set(key, { suite: result.ok ? JSON.stringify(result.value.suite) : undefined });
-    if (!result.ok) mismatch ??= result.error;
-    else decided ??= { text: JSON.stringify(result.value.suite), value: result.value };
-  }
-  if (!decided)
-    return {
-      mismatch: mismatch ?? { ours: [], theirs: offered.map(formatOffer), difference: "no connection" },
-    };
-  const { text, value } = decided;
-  const agrees = (peer: PeerSettings) => outcomes.get(proposalsKey(peer.ikeProposals))!.suite === text;
-  const all = [...outcomes.values()].every(({ suite }) => suite === text);
-  return { ...value, peers: all ? candidates : candidates.filter(agrees) };
-}
-
-function proposalsKey(proposals: PeerSettings["ikeProposals"]): string {
-  let key = proposalKeys.get(proposals);
-  if (key === undefined) {
-    key = JSON.stringify(proposals);
-    proposalKeys.set(proposals, key);
-  }
-  return key;
-}
-
-const proposalKeys = new WeakMap<PeerSettings["ikeProposals"], string>();
 
 /** For an analyser; only when the operator asked for it. */
 export function exportIkeKeys({ host, spiInitiator, spiResponder, secured }: IkeSa): void {
