@@ -75,6 +75,7 @@ void Sender::flush(int fd, SendReport& report) {
     if (n > 0) {
       for (int i = 0; i < n; i++) report.sent += datagrams_[done + static_cast<unsigned>(i)];
       done += static_cast<unsigned>(n);
+      waited = false;
       continue;
     }
     if (errno == EINTR) continue;

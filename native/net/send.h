@@ -33,7 +33,8 @@ class Sender {
   static constexpr uint32_t kMaxRunDatagrams = 64;
   static constexpr uint32_t kMaxRunBytes = 65507 - 40;  // room for an IPv6 header as well
 
-  /** Sends everything, in order, waiting at most kPatienceMs for a full socket. `runs`: UDP_SEGMENT works here. */
+  /** Sends everything, in order, waiting up to kPatienceMs whenever the socket is full. `runs`: UDP_SEGMENT works here.
+   */
   SendReport send(int fd, std::span<const Outgoing> batch, bool runs);
 
  private:

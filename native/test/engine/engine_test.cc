@@ -261,7 +261,9 @@ TEST("an SA moves in place, back and forth, and no packet is lost") {
   CHECK(eventually([&] { return counted(left, Count::esp_packets_out) == counted(right, Count::tun_packets_out); }));
   // The one sequence went on: nothing was sealed twice with a number, nothing was refused as a replay.
   CHECK_EQ(dropped(right, Drop::replayed), 0u);
-  CHECK_EQ(left.totals(Direction::outbound, kSpi, ipv4(to))->packets, counted(left, Count::esp_packets_out));
+  // What the kernel had no room for on a busy machine is sealed, and counted.
+  CHECK_EQ(left.totals(Direction::outbound, kSpi, ipv4(to))->packets,
+           counted(left, Count::esp_packets_out) + dropped(left, Drop::send_failed));
 
   // The name follows: under the old address there is nothing, and under the new one it is removed.
   const uint32_t elsewhere = to == kLoopbackB ? kLoopbackD : kLoopbackB;
