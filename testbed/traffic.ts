@@ -45,10 +45,16 @@ export async function ping(
 }
 
 /** One echo request each 100 ms until one is answered. Throws when none is within `timeoutMs`. */
-export async function waitForPing(netns: string, destination: string, timeoutMs = 15_000): Promise<void> {
+export async function waitForPing(
+  netns: string,
+  destination: string,
+  timeoutMs = 15_000,
+  source?: string,
+): Promise<void> {
+  const from = source === undefined ? [] : ["-I", source];
   const until = performance.now() + timeoutMs;
   while (performance.now() < until) {
-    const once = await run(["ping", "-q", "-c", "1", "-W", "0.1", destination], { netns });
+    const once = await run(["ping", "-q", "-c", "1", "-W", "0.1", ...from, destination], { netns });
     if (once.code === 0) return;
   }
   throw new Error(`no echo reply from ${destination} in ${timeoutMs} ms`);

@@ -176,9 +176,9 @@ const expectAllPairs = (a: Site, b: Site) =>
 
 async function expectPings(a: Site, b: Site, pairs: readonly (readonly [string, string])[]): Promise<void> {
   for (const [inA, inB] of pairs) {
-    const there = await ping(a.host, inB, { source: inA, count: 3 });
-    const back = await ping(b.host, inA, { source: inB, count: 3 });
-    // That none is lost is proven elsewhere; here each pair has to find its own way, in both directions.
-    expect([inA, inB, there.received > 0, back.received > 0]).toEqual([inA, inB, true, true]);
+    // That none is lost is proven elsewhere; here each pair has to find its own way, in both directions. A host's IPv6
+    // address takes a while to come up.
+    await waitForPing(a.host, inB, 10_000, inA);
+    await waitForPing(b.host, inA, 10_000, inB);
   }
 }

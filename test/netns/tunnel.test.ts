@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { Culvert } from "../../testbed/culvert.ts";
 import { must } from "../../testbed/exec.ts";
 import { iperfServer, iperfTcp, ping, waitForPing } from "../../testbed/traffic.ts";
-import { describeInNamespaces, gatewayOn, network } from "./support.ts";
+import { describeInNamespaces, espProposal, gatewayOn, network } from "./support.ts";
 
 describeInNamespaces("a tunnel between two culvertds", [], () => {
   it.each([
@@ -16,7 +16,10 @@ describeInNamespaces("a tunnel between two culvertds", [], () => {
         bed,
         gatewayOn(b, a, "b", { forceEncapsulation, start: "passive" }),
       );
-      const initiator = await Culvert.start(bed, gatewayOn(a, b, "a", { forceEncapsulation }));
+      // One pair of SAs from the beginning to the end: their totals are looked at.
+      const ipsec = { proposals: [espProposal], rehearseRekey: false };
+      const options = { forceEncapsulation, connection: { ipsec } };
+      const initiator = await Culvert.start(bed, gatewayOn(a, b, "a", options));
       const connection = await initiator.waitUp();
       expect(connection.tunnels[0]?.ike).toMatchObject({ role: "initiator" });
       expect(connection.tunnels[0]?.children).toMatchObject([{ encapsulation }]);
