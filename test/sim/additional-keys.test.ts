@@ -5,7 +5,6 @@ import {
   collide,
   collideAndGoOn,
   collisionKinds,
-  expectCarrying,
   expectSettled,
   lowestNonces,
   rekeyChild,
@@ -13,7 +12,7 @@ import {
 } from "./collision.ts";
 import { impair } from "./network.ts";
 import { tunnelStatus } from "./simulation.ts";
-import { expectNothingLeft, expectUp, ikeSuite, type Sites, twoSites } from "./two-sites.ts";
+import { expectCarrying, expectNothingLeft, expectUp, ikeSuite, type Sites, twoSites } from "./two-sites.ts";
 
 const classicIke = "aes128gcm16-prfsha256-x25519";
 const hybridIke = `${classicIke}-ke1_mlkem768`;

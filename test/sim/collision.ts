@@ -9,7 +9,7 @@ import { decodeHeader } from "../../src/wire/index.ts";
 import { messageName, type Packet } from "./network.ts";
 import type { SeededRandom } from "./random.ts";
 import { type Node, pairsOf } from "./simulation.ts";
-import { expectUp, type Sites, twoSites } from "./two-sites.ts";
+import { expectCarrying, expectUp, type Sites, twoSites } from "./two-sites.ts";
 
 export type Party = "A" | "B";
 
@@ -150,21 +150,6 @@ export function collideAndGoOn(collision: Collision): CollidingSites {
     assert.notEqual(nodeOf(sites, party).inbound[0]!.spi, old, `${party} rekeys what is left`);
   }
   return sites;
-}
-
-/** Whatever one side prefers to send with, the other can receive. */
-export function expectCarrying({ a, b, sim }: Sites): void {
-  for (const [from, to] of [
-    [a, b],
-    [b, a],
-  ] as const) {
-    const spi = from.plan?.connections[0]?.outbound[0]?.spi;
-    assert.ok(spi !== undefined, `${from.name} has an SA to send with at ${sim.now}`);
-    assert.ok(
-      to.inbound.some((sa) => sa.spi === spi),
-      `${to.name} receives what ${from.name} sends with at ${sim.now}`,
-    );
-  }
 }
 
 /** One pair of SAs on each side, and one IKE SA. */

@@ -2,20 +2,11 @@ import { describe, expect, it } from "vitest";
 import { IpAddress } from "../../src/core/address.ts";
 import { impair } from "./network.ts";
 import { pairsOf, tunnelStatus } from "./simulation.ts";
-import { expectNothingLeft, expectUp, twoSites } from "./two-sites.ts";
-
-function up(options: Parameters<typeof twoSites>[0] = {}) {
-  const sites = twoSites(options);
-  sites.sim.start(sites.a, sites.b);
-  sites.sim.run(1000);
-  expectUp(sites);
-  sites.sim.network.trace.length = 0;
-  return sites;
-}
+import { expectNothingLeft, expectUp, sitesUp, twoSites } from "./two-sites.ts";
 
 describe("Delete (RFC 7296 §1.4.1)", () => {
   it("initiator's command down: HDR, SK {D(IKE)} --> <-- HDR, SK {}", () => {
-    const { sim, a, b } = up();
+    const { sim, a, b } = sitesUp();
     sim.command(a, "down");
     expectNothingLeft(a);
     sim.run(1000);
@@ -28,7 +19,7 @@ describe("Delete (RFC 7296 §1.4.1)", () => {
   });
 
   it("responder's command down: the initiator, which should be up, keeps asking and is refused; up lets it in", () => {
-    const sites = up();
+    const sites = sitesUp();
     const { sim, a, b } = sites;
     sim.command(b, "down");
     sim.run(30_000);
@@ -44,7 +35,7 @@ describe("Delete (RFC 7296 §1.4.1)", () => {
   it.each(["INFORMATIONAL request", "INFORMATIONAL response"])(
     "with the %s lost it is repeated",
     (message) => {
-      const { sim, a, b } = up();
+      const { sim, a, b } = sitesUp();
       sim.network.faults.push(impair.drop(message, 1));
       sim.command(a, "down");
       sim.run(5000);
@@ -54,7 +45,7 @@ describe("Delete (RFC 7296 §1.4.1)", () => {
   );
 
   it("to a peer that is gone it is given up soon", () => {
-    const { sim, a, b } = up();
+    const { sim, a, b } = sitesUp();
     b.dead = true;
     sim.command(a, "down");
     sim.run(5000);
@@ -63,7 +54,7 @@ describe("Delete (RFC 7296 §1.4.1)", () => {
   });
 
   it("from both sides at the same moment", () => {
-    const { sim, a, b } = up();
+    const { sim, a, b } = sitesUp();
     sim.command(a, "down");
     sim.command(b, "down");
     sim.run(20_000);
@@ -98,7 +89,7 @@ describe("Delete (RFC 7296 §1.4.1)", () => {
   });
 
   it("reset closes and comes back at once", () => {
-    const sites = up();
+    const sites = sitesUp();
     const before = sites.a.inbound[0]!.spi;
     sites.sim.command(sites.a, "reset");
     sites.sim.run(2000);
@@ -107,7 +98,7 @@ describe("Delete (RFC 7296 §1.4.1)", () => {
   });
 
   it("shutdown tells the peer, then reports that it has stopped", () => {
-    const { sim, a, b } = up();
+    const { sim, a, b } = sitesUp();
     sim.input(a, { kind: "shutdown" });
     expect(a.stopped).toBe(false);
     sim.run(100);
@@ -117,7 +108,7 @@ describe("Delete (RFC 7296 §1.4.1)", () => {
   });
 
   it("shutdown does not wait for a peer that is gone", () => {
-    const { sim, a, b } = up();
+    const { sim, a, b } = sitesUp();
     b.dead = true;
     sim.input(a, { kind: "shutdown" });
     sim.run(2100);
@@ -135,7 +126,7 @@ describe("Delete (RFC 7296 §1.4.1)", () => {
 
 describe("liveness (RFC 7296 §2.4)", () => {
   it("asks when nothing was heard for the interval, from one side only", () => {
-    const sites = up();
+    const sites = sitesUp();
     sites.sim.run(60_000);
     expect(sites.sim.network.trace.filter((t) => t.includes("request")).length).toBeGreaterThanOrEqual(5);
     expect(sites.sim.network.trace.filter((t) => t.includes("request")).length).toBeLessThanOrEqual(7);
@@ -143,7 +134,7 @@ describe("liveness (RFC 7296 §2.4)", () => {
   });
 
   it("restart: a dead peer is noticed, its SAs removed, and it is called until it answers", () => {
-    const sites = up();
+    const sites = sitesUp();
     const { sim, a, b } = sites;
     b.dead = true;
     sim.run(60_000);
@@ -156,7 +147,7 @@ describe("liveness (RFC 7296 §2.4)", () => {
   });
 
   it("clear: waits for traffic", () => {
-    const sites = up({ a: { dpd: { action: "clear" } } });
+    const sites = sitesUp({ a: { dpd: { action: "clear" } } });
     const { sim, a, b } = sites;
     b.dead = true;
     sim.run(120_000);
@@ -179,13 +170,13 @@ describe("liveness (RFC 7296 §2.4)", () => {
   });
 
   it("disabled: nobody asks", () => {
-    const sites = up({ both: { dpd: { enabled: false } } });
+    const sites = sitesUp({ both: { dpd: { enabled: false } } });
     sites.sim.run(3_600_000);
     expect(sites.sim.network.trace).toEqual([]);
   });
 
   it("a path that loses half of everything for a while does not end the tunnel", () => {
-    const sites = up();
+    const sites = sitesUp();
     sites.sim.network.weather = { loss: 0.5, duplication: 0, delayMs: 10, jitterMs: 20 };
     sites.sim.run(120_000);
     sites.sim.network.weather = { loss: 0, duplication: 0, delayMs: 10, jitterMs: 0 };
@@ -196,7 +187,7 @@ describe("liveness (RFC 7296 §2.4)", () => {
 
 describe("a peer that restarts", () => {
   it("INITIAL_CONTACT: the old SAs go as soon as the new ones are there", () => {
-    const sites = up();
+    const sites = sitesUp();
     const { sim, a, b, configA } = sites;
     sim.crash(a, configA);
     sim.run(1000);
@@ -205,7 +196,7 @@ describe("a peer that restarts", () => {
   });
 
   it("the responder crashed: liveness finds out and the tunnel comes back", () => {
-    const sites = up();
+    const sites = sitesUp();
     const { sim, a, b, configB } = sites;
     sim.crash(b, configB);
     expect(sim.runUntil(() => b.installed.length > 0, 120_000)).toBe(true);

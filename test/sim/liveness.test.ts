@@ -5,19 +5,10 @@ import { ExchangeType, NotifyType, PayloadType, ProtocolId } from "../../src/reg
 import { decodeHeader, decodeMessage, findNotify } from "../../src/wire/index.ts";
 import { CraftedPeer } from "./crafted-peer.ts";
 import { endpoint, type Node, tunnelStatus } from "./simulation.ts";
-import { addressA, addressB, expectNothingLeft, expectUp, type Sites, twoSites } from "./two-sites.ts";
+import { addressA, addressB, expectNothingLeft, expectUp, sitesUp, twoSites } from "./two-sites.ts";
 
 const N = NotifyType.code;
 const { INFORMATIONAL } = ExchangeType.code;
-
-function up(options: Parameters<typeof twoSites>[0] = {}): Sites {
-  const sites = twoSites(options);
-  sites.sim.start(sites.a, sites.b);
-  sites.sim.run(1000);
-  expectUp(sites);
-  sites.sim.network.trace.length = 0;
-  return sites;
-}
 
 /** Both have a secret that survives restarts, of which the simulation wipes nothing. */
 const secrets = (name: string) => Secret.fromText(`${name}'s 32 octets, more or less fixed`);
@@ -27,7 +18,7 @@ const codes = (node: Node) => node.failures.map(({ code }) => code);
 
 describe("liveness (RFC 7296 §2.4)", () => {
   it("asks when nothing was heard for the interval, the responder a little later: HDR, SK {} -->", () => {
-    const { sim } = up();
+    const { sim } = sitesUp();
     sim.run(9_000);
     expect(sim.network.trace).toEqual([]);
     sim.run(1_500);
@@ -35,7 +26,7 @@ describe("liveness (RFC 7296 §2.4)", () => {
   });
 
   it("asks nobody whose ESP arrives", () => {
-    const { sim, a, b } = up();
+    const { sim, a, b } = sitesUp();
     const seen = () => {
       for (const node of [a, b]) for (const { spi } of node.inbound) node.lastInbound.set(spi, sim.now);
     };
@@ -53,7 +44,7 @@ describe("liveness (RFC 7296 §2.4)", () => {
 
   it("asks in spite of a data plane whose clock is ahead, or that knows of packets long ago", () => {
     for (const at of [5, 10 ** 12]) {
-      const { sim, a } = up();
+      const { sim, a } = sitesUp();
       sim.run(5_000);
       for (const { spi } of a.inbound) a.lastInbound.set(spi, at);
       sim.run(20_000);
@@ -62,7 +53,7 @@ describe("liveness (RFC 7296 §2.4)", () => {
   });
 
   it("outbound ESP alone is no sign of life", () => {
-    const { sim, a, b } = up();
+    const { sim, a, b } = sitesUp();
     b.dead = true;
     for (let i = 0; i < 60; i++) {
       for (const { spi } of a.outbound) a.lastInbound.set(spi, sim.now);
@@ -73,7 +64,7 @@ describe("liveness (RFC 7296 §2.4)", () => {
   });
 
   it.each(["restart", "clear"] as const)("action %s: the path is cut and restored", (action) => {
-    const sites = up({ both: { dpd: { action } } });
+    const sites = sitesUp({ both: { dpd: { action } } });
     const { sim, a } = sites;
     let cut = true;
     sim.network.faults.push(() => (cut ? "drop" : "pass"));
@@ -102,7 +93,7 @@ describe("liveness (RFC 7296 §2.4)", () => {
 
   it("repeats an unanswered question for as long as the connection says", () => {
     for (const timeoutSeconds of [5, 30, 600]) {
-      const { sim, a, b } = up({ both: { dpd: { timeoutSeconds } } });
+      const { sim, a, b } = sitesUp({ both: { dpd: { timeoutSeconds } } });
       b.dead = true;
       // Ten seconds of silence came before the question.
       sim.run((timeoutSeconds + 8) * 1000);
@@ -113,7 +104,7 @@ describe("liveness (RFC 7296 §2.4)", () => {
   });
 
   it("tries for ever, at most a minute and a quarter between the ends of attempts, and never in step", () => {
-    const sites = up();
+    const sites = sitesUp();
     const { sim, a, b } = sites;
     b.dead = true;
     sim.run(50_000);
@@ -198,7 +189,7 @@ describe("a request for an IKE SA that is unknown (RFC 7296 §2.21.4)", () => {
   });
 
   it("a node that is told so, by anybody, asks its peer at once and at most every five seconds", () => {
-    const sites = up();
+    const sites = sitesUp();
     const { sim, a } = sites;
     const { ike } = tunnelStatus(sim, a);
     const forged = invalidIkeSpi(ike!);
@@ -239,7 +230,7 @@ describe("Quick Crash Detection (RFC 6290)", () => {
   it.each(["a", "b"] as const)(
     "%s restarts, and its peer knows at the next request, not after DPD",
     (who) => {
-      const sites = up({ ...withSecrets, a: { start: "immediately" } });
+      const sites = sitesUp({ ...withSecrets, a: { start: "immediately" } });
       const { sim } = sites;
       const crashed = sites[who];
       const other = who === "a" ? sites.b : sites.a;
@@ -260,7 +251,7 @@ describe("Quick Crash Detection (RFC 6290)", () => {
 
   it("without a secret that survives, the token is another and the peer is only asked", () => {
     let life = 0;
-    const sites = up({
+    const sites = sitesUp({
       sim: {
         crashSecretOf: (name) =>
           Secret.fromText(name === "B" ? `${name} ${life++} of at least 32 octets` : name),
@@ -277,7 +268,7 @@ describe("Quick Crash Detection (RFC 6290)", () => {
 
   it("goes on after rekeys of the IKE SA from either side: each successor has a token of its own", () => {
     for (const rekeyer of ["a", "b"] as const) {
-      const sites = up({
+      const sites = sitesUp({
         ...withSecrets,
         [rekeyer]: { ikeLifetimeSeconds: 60, start: rekeyer === "a" ? "immediately" : "passive" },
       });
@@ -293,7 +284,7 @@ describe("Quick Crash Detection (RFC 6290)", () => {
   });
 
   it("a token that is wrong, short, long, the other direction's or the fifth ends nothing", () => {
-    const sites = up(withSecrets);
+    const sites = sitesUp(withSecrets);
     const { sim, a } = sites;
     const ike = tunnelStatus(sim, a).ike!;
     const junk = (octets: number) => new Uint8Array(octets).fill(7);

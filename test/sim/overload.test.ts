@@ -3,23 +3,14 @@ import { describe, expect, it } from "vitest";
 import { Prefix } from "../../src/core/address.ts";
 import { connectionConfig, siteConfig } from "./config.ts";
 import { type Node, Simulation } from "./simulation.ts";
-import { addressA, addressB, expectUp, type Sites, twoSites } from "./two-sites.ts";
-
-function up(options: Parameters<typeof twoSites>[0] = {}): Sites {
-  const sites = twoSites(options);
-  sites.sim.start(sites.a, sites.b);
-  sites.sim.run(1000);
-  expectUp(sites);
-  sites.sim.network.trace.length = 0;
-  return sites;
-}
+import { addressA, addressB, expectUp, sitesUp } from "./two-sites.ts";
 
 const codes = (node: Node) => node.failures.map(({ code }) => code);
 
 describe("a gateway whose loop comes late", () => {
   it.each([2_000, 30_000, 60_000, 600_000])("%d ms: nobody counts as dead whose answer waits", (lateMs) => {
     // The other one, which is not late, would rightly give us up.
-    const sites = up({ b: { dpd: { enabled: false } } });
+    const sites = sitesUp({ b: { dpd: { enabled: false } } });
     const { sim, a } = sites;
     // Its question is out, and from here on nothing that arrives is read, and no timer runs.
     expect(sim.runUntil(() => sim.network.trace.length > 0, 11_000)).toBe(true);
@@ -31,7 +22,7 @@ describe("a gateway whose loop comes late", () => {
   });
 
   it("asks once more before it gives up, and gives up when nobody answers", () => {
-    const { sim, a, b } = up();
+    const { sim, a, b } = sitesUp();
     expect(sim.runUntil(() => sim.network.trace.length > 0, 11_000)).toBe(true);
     b.dead = true;
     sim.network.trace.length = 0;
@@ -45,7 +36,7 @@ describe("a gateway whose loop comes late", () => {
   });
 
   it("that is late again and again gives a dead peer up all the same", () => {
-    const { sim, a, b } = up();
+    const { sim, a, b } = sitesUp();
     expect(sim.runUntil(() => sim.network.trace.length > 0, 11_000)).toBe(true);
     b.dead = true;
     for (let i = 0; i < 12 && codes(a).length === 0; i++) {

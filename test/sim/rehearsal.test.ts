@@ -4,18 +4,12 @@ import type { PlainPayload } from "../../src/wire/index.ts";
 import { CraftedPeer } from "./crafted-peer.ts";
 import { impair, messageName } from "./network.ts";
 import { tunnelStatus } from "./simulation.ts";
-import { addressA, addressB, expectUp, twoSites } from "./two-sites.ts";
+import { addressA, addressB, expectUp, sitesUp, twoSites } from "./two-sites.ts";
 
 const rehearse = { rehearseRekey: true } as const;
 
-function started(options: Parameters<typeof twoSites>[0] = {}) {
-  const sites = twoSites(options);
-  sites.sim.start(sites.a, sites.b);
-  sites.sim.run(500);
-  expectUp(sites);
-  sites.sim.network.trace.length = 0;
-  return sites;
-}
+/** Before any rehearsal. */
+const started = (options: Parameters<typeof twoSites>[0] = {}) => sitesUp(options, 500);
 
 const rekeys = (trace: readonly string[]) => trace.filter((t) => t.includes("CREATE_CHILD_SA request"));
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { expectCarrying, expectSettled, rekeyChild } from "./collision.ts";
+import { expectSettled, rekeyChild } from "./collision.ts";
 import { type Fault, fair, impair } from "./network.ts";
 import { SeededRandom } from "./random.ts";
 import { tunnelStatus } from "./simulation.ts";
-import { type Sites, twoSites } from "./two-sites.ts";
+import { expectCarrying, type Sites, twoSites } from "./two-sites.ts";
 
 /**
  * A long life in bad weather, from a seed: both sides rekey every few seconds, often at once, a fifth of all datagrams

@@ -1,16 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { impair } from "./network.ts";
 import { type Node, tunnelStatus } from "./simulation.ts";
-import { expectCarrying, expectNothingLeft, expectUp, type Sites, twoSites } from "./two-sites.ts";
-
-function up(options: Parameters<typeof twoSites>[0] = {}) {
-  const sites = twoSites(options);
-  sites.sim.start(sites.a, sites.b);
-  sites.sim.run(1000);
-  expectUp(sites);
-  sites.sim.network.trace.length = 0;
-  return sites;
-}
+import { expectCarrying, expectNothingLeft, expectUp, type Sites, sitesUp, twoSites } from "./two-sites.ts";
 
 function runWatched(sites: Sites, ms: number, stepMs = 10): void {
   for (let t = 0; t < ms; t += stepMs) {
@@ -29,7 +20,7 @@ const soft = (sites: Sites, node: Node) =>
 
 describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
   it("HDR, SK {N(REKEY_SA), SA, Ni, TSi, TSr} --> <-- HDR, SK {SA, Nr, TSi, TSr}; HDR, SK {D} --> <-- HDR, SK {D}", () => {
-    const sites = up();
+    const sites = sitesUp();
     const { sim, a } = sites;
     const old = a.inbound[0]!.spi;
     soft(sites, a);
@@ -46,7 +37,7 @@ describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
   });
 
   it("the responder sends on the old SA until a packet on the new one shows that the initiator has it", () => {
-    const sites = up();
+    const sites = sitesUp();
     const { sim, a, b } = sites;
     const preferred = (node: Node) => node.plan?.connections[0]?.outbound[0]?.spi;
     const [oldOfA, oldOfB] = [preferred(a), preferred(b)];
@@ -74,7 +65,7 @@ describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
   });
 
   it("without a packet and without a Delete, the responder switches after a bounded time and deletes the old one", () => {
-    const sites = up({ sim: { limits: { rekeyedMs: 5_000, establishedMs: 60_000 } } });
+    const sites = sitesUp({ sim: { limits: { rekeyedMs: 5_000, establishedMs: 60_000 } } });
     const { sim, a, b } = sites;
     const old = b.outbound[0]!.spi;
     sim.network.faults.push(impair.drop("INFORMATIONAL request", Number.POSITIVE_INFINITY, "A"));
@@ -93,7 +84,7 @@ describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
     ["with PFS over x25519", "aes128gcm16-x25519"],
     ["with PFS over modp2048", "aes128gcm16-modp2048"],
   ])("%s, from the responder's side too", (_, suite) => {
-    const sites = up({ both: { esp: [suite] } });
+    const sites = sitesUp({ both: { esp: [suite] } });
     for (const node of [sites.a, sites.b, sites.a]) {
       const old = node.inbound[0]!.spi;
       soft(sites, node);
@@ -108,7 +99,7 @@ describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
   });
 
   it("INVALID_KE_PAYLOAD: repeated with the group that the peer wants", () => {
-    const sites = up({ a: { esp: ["aes128gcm16-x25519-ecp256"] }, b: { esp: ["aes128gcm16-ecp256"] } });
+    const sites = sitesUp({ a: { esp: ["aes128gcm16-x25519-ecp256"] }, b: { esp: ["aes128gcm16-ecp256"] } });
     soft(sites, sites.a);
     runWatched(sites, 8000);
     expectUp(sites);
@@ -116,7 +107,7 @@ describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
   });
 
   it("PFS on one side only: the rekey fails with a record, the old SA stays, and at its end the tunnel starts anew", () => {
-    const sites = up({
+    const sites = sitesUp({
       a: { esp: ["aes128gcm16-x25519"], lifetimeSeconds: 100 },
       b: { esp: ["aes128gcm16"] },
     });
@@ -138,7 +129,7 @@ describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
     "INFORMATIONAL request 3",
     "INFORMATIONAL response 3",
   ])("with one %s lost no packet is", (message) => {
-    const sites = up();
+    const sites = sitesUp();
     sites.sim.network.faults.push(impair.drop(message, 1));
     soft(sites, sites.a);
     runWatched(sites, 10_000);
@@ -147,7 +138,7 @@ describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
 
   it("uses the negotiated selectors, never the configured ones", () => {
     const flows = { routing: "protected-data-flows" } as const;
-    const sites = up({
+    const sites = sitesUp({
       a: { ...flows, localSubnets: ["10.1.0.0/16"], remoteSubnets: ["10.2.0.0/16"] },
       b: { ...flows, localSubnets: ["10.2.5.0/24"], remoteSubnets: ["10.1.0.0/16"] },
     });
@@ -164,7 +155,7 @@ describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
 
   it("both sides at once: both succeed, and one pair stays", () => {
     for (let seed = 1; seed <= 20; seed++) {
-      const sites = up({ sim: { seed } });
+      const sites = sitesUp({ sim: { seed } });
       const old = sites.a.inbound[0]!.spi;
       soft(sites, sites.a);
       soft(sites, sites.b);
@@ -175,7 +166,7 @@ describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
   });
 
   it("hard lifetime: the SA goes, and another takes its place", () => {
-    const sites = up();
+    const sites = sitesUp();
     const { sim, a } = sites;
     const old = a.outbound[0]!;
     sim.event(a, { kind: "hardLifetime", spi: old.spi, direction: "outbound", remote: old.remote });
@@ -185,7 +176,7 @@ describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
   });
 
   it("a day of hourly lifetimes: always one pair, never a gap", () => {
-    const sites = up({
+    const sites = sitesUp({
       both: { lifetimeSeconds: 3600, ikeLifetimeSeconds: 4 * 3600, dpd: { enabled: false } },
     });
     runWatched(sites, 24 * 3600_000, 5_000);
@@ -201,7 +192,7 @@ describe("rekey CHILD_SA (RFC 7296 §2.8)", () => {
 
 describe("a CHILD_SA that the peer may not know yet", () => {
   it("is not rekeyed before the peer has shown that it has the answer: it would say CHILD_SA_NOT_FOUND", () => {
-    const sites = up();
+    const sites = sitesUp();
     const { sim, a, b } = sites;
     const old = b.outbound[0]!.spi;
     sim.network.faults.push(impair.drop("CREATE_CHILD_SA response", 1));
@@ -254,7 +245,7 @@ describe("rekey IKE SA (RFC 7296 §2.18)", () => {
   const short = { both: { ikeLifetimeSeconds: 100, dpd: { enabled: false } } } as const;
 
   it("HDR, SK {SA, Ni, KEi} --> <-- HDR, SK {SA, Nr, KEr}; the CHILD_SAs move untouched", () => {
-    const sites = up(short);
+    const sites = sitesUp(short);
     const { sim, a, b } = sites;
     const spi = tunnelStatus(sim, a).ike!.spiInitiator;
     const child = a.inbound[0]!.spi;
@@ -279,14 +270,14 @@ describe("rekey IKE SA (RFC 7296 §2.18)", () => {
     "INFORMATIONAL request 3",
     "INFORMATIONAL response 3",
   ])("with one %s lost", (message) => {
-    const sites = up(short);
+    const sites = sitesUp(short);
     sites.sim.network.faults.push(impair.drop(message, 1));
     runWatched(sites, 300_000, 100);
     expectUp(sites);
   });
 
   it("the successor carries on: it rekeys its CHILD_SA, is deleted, is rekeyed again", () => {
-    const sites = up(short);
+    const sites = sitesUp(short);
     const { sim, a, b } = sites;
     runWatched(sites, 90_000, 100);
     soft(sites, b);
@@ -302,7 +293,7 @@ describe("rekey IKE SA (RFC 7296 §2.18)", () => {
   });
 
   it("refused for good: at its end the IKE SA is deleted and the tunnel starts anew", () => {
-    const sites = up(short);
+    const sites = sitesUp(short);
     const { sim, a } = sites;
     sim.network.faults.push(impair.drop("CREATE_CHILD_SA"));
     sim.run(150_000);
@@ -314,7 +305,7 @@ describe("rekey IKE SA (RFC 7296 §2.18)", () => {
 
   it("while a CHILD_SA is rekeyed by the peer: TEMPORARY_FAILURE, later done", () => {
     for (let seed = 1; seed <= 10; seed++) {
-      const sites = up({ ...short, sim: { seed } });
+      const sites = sitesUp({ ...short, sim: { seed } });
       const { sim, a, b } = sites;
       const asked = () => sim.network.trace.some((t) => t.startsWith("A: CREATE_CHILD_SA request"));
       sim.runUntil(asked, 100_000);
@@ -328,7 +319,7 @@ describe("rekey IKE SA (RFC 7296 §2.18)", () => {
   });
 
   it("what the old IKE SA had still to do about its CHILD_SAs, the successor does", () => {
-    const sites = up(short);
+    const sites = sitesUp(short);
     const { sim, a } = sites;
     sim.network.faults.push(impair.delay("CREATE_CHILD_SA response", 300));
     sim.runUntil(() => sim.network.trace.some((t) => t.startsWith("A: CREATE_CHILD_SA request")), 100_000);
@@ -341,7 +332,7 @@ describe("rekey IKE SA (RFC 7296 §2.18)", () => {
   });
 
   it("a soft lifetime that passes meanwhile is not forgotten", () => {
-    const sites = up(short);
+    const sites = sitesUp(short);
     const { sim, a } = sites;
     sim.network.faults.push(impair.delay("CREATE_CHILD_SA response", 300));
     sim.runUntil(() => sim.network.trace.some((t) => t.startsWith("A: CREATE_CHILD_SA request")), 100_000);

@@ -1,8 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { expectCarrying } from "./collision.ts";
 import { impair } from "./network.ts";
 import { tunnelStatus } from "./simulation.ts";
-import { expectUp, twoSites } from "./two-sites.ts";
+import { expectCarrying, expectUp, twoSites } from "./two-sites.ts";
 
 const both = { start: "immediately" } as const;
 

@@ -43,6 +43,16 @@ export function twoSites(
   return { sim, a: sim.add("A", configA), b: sim.add("B", configB), configA, configB };
 }
 
+/** Two sites with their tunnel up `afterMs` after the start, and nothing of how it came up in the network's trace. */
+export function sitesUp(options: Parameters<typeof twoSites>[0] = {}, afterMs = 1000): Sites {
+  const sites = twoSites(options);
+  sites.sim.start(sites.a, sites.b);
+  sites.sim.run(afterMs);
+  expectUp(sites);
+  sites.sim.network.trace.length = 0;
+  return sites;
+}
+
 /** Both peers' states, and both peers' installed SAs: exactly one pair, that matches, and plans that use it. */
 export function expectUp({ sim, a, b }: Sites): void {
   assert.deepEqual([tunnelStatus(sim, a).state, tunnelStatus(sim, b).state], ["up", "up"]);
