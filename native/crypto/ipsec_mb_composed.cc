@@ -11,6 +11,7 @@
 
 #include "crypto/backend.h"
 #include "crypto/nettle_primitives.h"
+#include "crypto/stitched_cbc.h"
 
 namespace culvert::crypto {
 namespace {
@@ -48,6 +49,7 @@ struct Composed {
   size_t hash_lanes;
   size_t hash_block_bytes;
   HashCosts costs;
+  stitched::Passes stitched;  // both passes at once, where there is such code
 
   alignas(64) uint8_t encrypt_keys[kMaxAesSchedule];
   alignas(64) uint8_t decrypt_keys[kMaxAesSchedule];
@@ -198,27 +200,67 @@ void hash_pass(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t cou
 
 // ---- both ----
 
-void seal(const void* context, CipherOp* ops, size_t count) {
-  const auto& composed = *static_cast<const Composed*>(context);
-  Lanes& lanes = ipsec_mb::lanes();
-  for (; count > 0; ops += std::min(count, kBurst), count -= std::min(count, kBurst)) {
-    const size_t burst = std::min(count, kBurst);
-    composed.encrypt(composed, lanes, ops, burst);
-    hash_pass(composed, lanes, ops, burst);
-    for (size_t i = 0; i < burst; i++) std::memcpy(ops[i].icv, lanes.macs[i], composed.icv_bytes);
+void seal_in_two_passes(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
+  composed.encrypt(composed, lanes, ops, count);
+  hash_pass(composed, lanes, ops, count);
+  for (size_t i = 0; i < count; i++) std::memcpy(ops[i].icv, lanes.macs[i], composed.icv_bytes);
+}
+
+void open_in_two_passes(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
+  hash_pass(composed, lanes, ops, count);
+  for (size_t i = 0; i < count; i++) {
+    ops[i].authentic = equal_icv(lanes.macs[i], ops[i].icv, composed.icv_bytes);
+  }
+  composed.decrypt(composed, lanes, ops, count);
+}
+
+stitched::Keys stitched_keys(const Composed& composed) {
+  return {composed.encrypt_keys, composed.decrypt_keys, composed.inner_state, composed.outer_state, composed.icv_bytes};
+}
+
+void seal_stitched(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
+  composed.stitched.seal(stitched_keys(composed), ops, count, lanes.macs);
+  for (size_t i = 0; i < count; i++) std::memcpy(ops[i].icv, lanes.macs[i], composed.icv_bytes);
+}
+
+void open_stitched(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
+  composed.stitched.open(stitched_keys(composed), ops, count, lanes.macs);
+  for (size_t i = 0; i < count; i++) {
+    ops[i].authentic = equal_icv(lanes.macs[i], ops[i].icv, composed.icv_bytes);
   }
 }
 
-void open(const void* context, CipherOp* ops, size_t count) {
+/** How many of `ops` from the first on can share the lanes of the stitched code: those as long as the first. */
+size_t count_alike(const CipherOp* ops, size_t count) {
+  if (ops[0].text_bytes == 0 || ops[0].header_bytes != stitched::kHeaderBytes) return 0;
+  size_t alike = 1;
+  while (alike < count && ops[alike].text_bytes == ops[0].text_bytes && ops[alike].header_bytes == ops[0].header_bytes &&
+         ops[alike].additional_bytes == ops[0].additional_bytes)
+    alike++;
+  return alike;
+}
+
+/** Cuts a burst into packets alike, which go through `stitched` by sets of lanes, and the others, which do not. */
+template <void (*kStitched)(const Composed&, Lanes&, CipherOp*, size_t),
+          void (*kInTwoPasses)(const Composed&, Lanes&, CipherOp*, size_t)>
+void cut(const void* context, CipherOp* ops, size_t count) {
   const auto& composed = *static_cast<const Composed*>(context);
   Lanes& lanes = ipsec_mb::lanes();
-  for (; count > 0; ops += std::min(count, kBurst), count -= std::min(count, kBurst)) {
+  while (count > 0) {
     const size_t burst = std::min(count, kBurst);
-    hash_pass(composed, lanes, ops, burst);
-    for (size_t i = 0; i < burst; i++) {
-      ops[i].authentic = equal_icv(lanes.macs[i], ops[i].icv, composed.icv_bytes);
+    // Packets with too few like them collect until some come that can share lanes.
+    size_t others = composed.stitched.seal == nullptr ? burst : 0;
+    size_t alike = 0;
+    while (others < burst) {
+      alike = count_alike(ops + others, std::min(burst - others, stitched::kLanes));
+      if (alike >= stitched::kFewestPackets) break;
+      others += std::max(alike, size_t{1});
+      alike = 0;
     }
-    composed.decrypt(composed, lanes, ops, burst);
+    if (others > 0) kInTwoPasses(composed, lanes, ops, others);
+    if (alike > 0) kStitched(composed, lanes, ops + others, alike);
+    ops += others + alike;
+    count -= others + alike;
   }
 }
 
@@ -322,6 +364,11 @@ void set_mac(Composed& composed, const IntegrityRow& row, std::span<const uint8_
   absorb(choice.one_block, choice.block_bytes, key, 0x5c, composed.outer_state);
 }
 
+bool cpu_can_stitch() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         (ipsec_mb::shared_manager()->features & IMB_FEATURE_VAES) != 0;
+}
+
 }  // namespace
 
 KeyedContext ipsec_mb_composed(const ComposedParams& params) {
@@ -329,7 +376,9 @@ KeyedContext ipsec_mb_composed(const ComposedParams& params) {
   auto& composed = *static_cast<Composed*>(memory.get());
   set_cipher(composed, params.cipher, params.key);
   set_mac(composed, params.integrity, params.integrity_key);
-  return {seal, open, std::move(memory)};
+  if (params.cipher.primitive == Primitive::aes && params.cipher.mode == CipherMode::cbc && cpu_can_stitch())
+    composed.stitched = stitched::passes(params.integrity.hash, params.cipher.key_bits);
+  return {cut<seal_stitched, seal_in_two_passes>, cut<open_stitched, open_in_two_passes>, std::move(memory)};
 }
 
 }  // namespace culvert::crypto

@@ -1,0 +1,50 @@
+// Thread: any, concurrently (the keys are read-only). AES-CBC and HMAC of up to sixteen packets in one pass.
+//
+// In two passes the AES unit idles while lanes are hashed, and the other vector port while they are encrypted: here the
+// instructions of one hash block and of the cipher's next 64 bytes are interleaved, so that both ports are busy. The
+// words that are hashed come from the registers that were encrypted, not from memory again.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "crypto/algorithms.h"
+#include "crypto/cipher.h"
+#include "crypto/nettle_primitives.h"
+
+namespace culvert::crypto::stitched {
+
+inline constexpr size_t kLanes = 16;
+
+/**
+ * Every lane costs as much as a full set does, but one packet alone costs even more: AES and SHA instructions wait for
+ * their own results.
+ */
+inline constexpr size_t kFewestPackets = 4;
+
+/** What all packets of one SA share. Schedules as AESENC and AESDEC want them, aligned to 16 bytes; states are words of the host's order. */
+struct Keys {
+  const uint8_t* encrypt_keys;
+  const uint8_t* decrypt_keys;
+  const uint8_t* inner_state;
+  const uint8_t* outer_state;
+  size_t mac_bytes;  // how much of the HMAC is wanted, a multiple of 4
+};
+
+/**
+ * Up to kLanes packets with the same text_bytes, at least 16, and the same additional_bytes. Each has ESP's header of 24
+ * bytes in front of its text: SPI, sequence number, and the IV, which is its nonce too. Leaves the HMAC of ops[i] in macs[i].
+ */
+using Pass = void (*)(const Keys& keys, const CipherOp* ops, size_t count, uint8_t (*macs)[kMaxMacBytes]);
+
+/** `open` decrypts what is not authentic too: nobody may look at it. */
+struct Passes {
+  Pass seal = nullptr;
+  Pass open = nullptr;
+};
+
+inline constexpr size_t kHeaderBytes = 24;
+
+/** Only on a CPU with AVX512F, AVX512BW and VAES. Null for another hash than SHA-1 and SHA-256. */
+Passes passes(Hash hash, size_t aes_key_bits);
+
+}  // namespace culvert::crypto::stitched
