@@ -234,8 +234,8 @@ void open_stitched(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t
 size_t count_alike(const CipherOp* ops, size_t count) {
   if (ops[0].text_bytes == 0 || ops[0].header_bytes != stitched::kHeaderBytes) return 0;
   size_t alike = 1;
-  while (alike < count && ops[alike].text_bytes == ops[0].text_bytes && ops[alike].header_bytes == ops[0].header_bytes &&
-         ops[alike].additional_bytes == ops[0].additional_bytes)
+  while (alike < count && ops[alike].text_bytes == ops[0].text_bytes &&
+         ops[alike].header_bytes == ops[0].header_bytes && ops[alike].additional_bytes == ops[0].additional_bytes)
     alike++;
   return alike;
 }

@@ -1,5 +1,5 @@
-// This file is compiled for AVX-512 and VAES, whatever CPU runs the rest. All but passes() is in an unnamed namespace, so
-// that no other file can be linked with a function that was compiled here.
+// This file is compiled for AVX-512 and VAES, whatever CPU runs the rest. All but passes() is in an unnamed namespace,
+// so that no other file can be linked with a function that was compiled here.
 #include "crypto/stitched_cbc.h"
 
 #include <immintrin.h>
@@ -11,7 +11,7 @@ namespace {
 
 using Vector = __m512i;
 
-constexpr size_t kChunkBytes = 64;   // of text per lane and step: four blocks of AES, one of the hash
+constexpr size_t kChunkBytes = 64;  // of text per lane and step: four blocks of AES, one of the hash
 constexpr size_t kChunkBlocks = 4;
 constexpr size_t kHeaderWords = kHeaderBytes / 4;
 constexpr size_t kBlockWords = 16;
@@ -33,7 +33,8 @@ template <size_t kCount, typename F>
 CULVERT_INLINE void unroll(F&& f) {
   [&]<size_t... i>(std::index_sequence<i...>) __attribute__((always_inline)) {
     (f(std::integral_constant<size_t, i>{}), ...);
-  }(std::make_index_sequence<kCount>{});
+  }
+  (std::make_index_sequence<kCount>{});
 }
 
 // ---- hashes: one word of a vector per packet ----
@@ -101,8 +102,8 @@ struct Sha256 {
     Vector& h = state[(71 - t) % 8];
     Vector& word = w[t % 16];
     if constexpr (t >= 16) {
-      const Vector before = _mm512_add_epi32(_mm512_add_epi32(word, w[(t + 9) % 16]),
-                                             schedule_sum<7, 18, 3>(w[(t + 1) % 16]));
+      const Vector before =
+          _mm512_add_epi32(_mm512_add_epi32(word, w[(t + 9) % 16]), schedule_sum<7, 18, 3>(w[(t + 1) % 16]));
       word = _mm512_add_epi32(before, schedule_sum<17, 19, 10>(w[(t + 14) % 16]));
     }
     const Vector early = _mm512_add_epi32(h, _mm512_add_epi32(word, splat(kSha256Constants[t])));
@@ -131,11 +132,11 @@ CULVERT_INLINE void hash_block(Vector* digest, const Vector* words, Beside& besi
     H::template round<t>(state, w);
     constexpr size_t kFirst = t * Beside::kSteps / H::kRounds;
     constexpr size_t kEnd = (t + 1) * Beside::kSteps / H::kRounds;
-    unroll<kEnd - kFirst>(
-        [&](auto i) __attribute__((always_inline)) { beside.template step<kFirst + decltype(i)::value>(); });
+    unroll<kEnd - kFirst>([&](auto i)
+                              __attribute__((always_inline)) { beside.template step<kFirst + decltype(i)::value>(); });
   });
-  unroll<H::kStateWords>(
-      [&](auto i) __attribute__((always_inline)) { digest[i] = _mm512_add_epi32(digest[i], state[i]); });
+  unroll<H::kStateWords>([&](auto i)
+                             __attribute__((always_inline)) { digest[i] = _mm512_add_epi32(digest[i], state[i]); });
 }
 
 template <typename H>
@@ -182,7 +183,7 @@ CULVERT_INLINE void store_words(const Vector* blocks, Vector* words) {
 
 struct Packets {
   uint8_t* text[kLanes];
-  size_t count;  // lanes behind it do the last packet's work again, and what they find is not stored
+  size_t count;  // lanes behind it do the last packet's work again: each chunk is read before any of it is written
   size_t text_bytes;
   size_t chunks;
   __mmask8 last_mask;  // the eights of bytes of the last chunk
@@ -235,8 +236,9 @@ struct Encryption {
           chain[g] = _mm512_ternarylogic_epi32(chain[g], blocks[kBlock][g], round_key(schedule, 0), 0x96);
         });
       } else if constexpr (kRound < kRounds) {
-        unroll<4>([&](auto g)
-                      __attribute__((always_inline)) { chain[g] = _mm512_aesenc_epi128(chain[g], round_key(schedule, kRound)); });
+        unroll<4>([&](auto g) __attribute__((always_inline)) {
+          chain[g] = _mm512_aesenc_epi128(chain[g], round_key(schedule, kRound));
+        });
       } else if constexpr (kRound == kRounds) {
         unroll<4>([&](auto g) __attribute__((always_inline)) {
           chain[g] = _mm512_aesenclast_epi128(chain[g], round_key(schedule, kRounds));
@@ -271,12 +273,13 @@ struct Encryption {
   }
 };
 
-/** Makes words for the hash of the next chunk of every packet. */
+/** Makes words for the hash of the next chunk of every packet, and keeps the chunk itself for decryption. */
 struct Reading {
   static constexpr size_t kSteps = 4 + kChunkBlocks;
 
   const Packets& packets;
   Vector* words;
+  Vector* sealed;
   size_t offset;
   __mmask8 mask;
   Vector (&blocks)[kChunkBlocks][4];
@@ -288,6 +291,7 @@ struct Reading {
       Vector v[4];
       unroll<4>([&](auto i) __attribute__((always_inline)) {
         v[i] = _mm512_maskz_loadu_epi64(mask, packets.text[4 * g + i] + offset);
+        sealed[4 * g + i] = v[i];
       });
       transpose_quarters(v);
       unroll<4>([&](auto i) __attribute__((always_inline)) { blocks[i][g] = v[i]; });
@@ -297,7 +301,8 @@ struct Reading {
   }
 };
 
-/** Decrypts one chunk of every packet, which is in the hash's lanes already. The four blocks of a packet go together. */
+/** Decrypts one chunk of every packet, which is in the hash's lanes already. The four blocks of a packet go together.
+ */
 template <size_t kRounds>
 struct Decryption {
   static constexpr size_t kStepsPerGroup = kRounds + 1;
@@ -307,7 +312,9 @@ struct Decryption {
   const uint8_t* schedule;
   size_t offset;
   __mmask8 mask;
-  Vector (&previous)[kLanes];  // the ciphertext of the chunk before, of which the last block counts
+  // Not read from the packets again: what was just written to one looks, by its address in the page, like the next one.
+  const Vector* sealed;
+  const Vector* before_sealed;  // the chunk before, of which the last block counts
   Vector x[4];
   Vector before[4];
 
@@ -318,22 +325,17 @@ struct Decryption {
     if constexpr (kRound == 0) {
       unroll<4>([&](auto i) __attribute__((always_inline)) {
         constexpr size_t kLane = 4 * g + decltype(i)::value;
-        const Vector sealed = _mm512_maskz_loadu_epi64(mask, packets.text[kLane] + offset);
-        x[i] = _mm512_xor_si512(sealed, round_key(schedule, 0));
-        const Vector chain = _mm512_alignr_epi64(sealed, previous[kLane], 6);
+        x[i] = _mm512_xor_si512(sealed[kLane], round_key(schedule, 0));
+        const Vector chain = _mm512_alignr_epi64(sealed[kLane], before_sealed[kLane], 6);
         before[i] = _mm512_xor_si512(chain, round_key(schedule, kRounds));
-        previous[kLane] = sealed;
       });
     } else if constexpr (kRound < kRounds) {
-      unroll<4>([&](auto i) __attribute__((always_inline)) {
-        x[i] = _mm512_aesdec_epi128(x[i], round_key(schedule, kRound));
-      });
+      unroll<4>([&](auto i)
+                    __attribute__((always_inline)) { x[i] = _mm512_aesdec_epi128(x[i], round_key(schedule, kRound)); });
     } else {
       unroll<4>([&](auto i) __attribute__((always_inline)) {
         constexpr size_t kLane = 4 * g + decltype(i)::value;
-        // A lane that repeats the last packet finds it decrypted.
-        if (kLane < packets.count)
-          _mm512_mask_storeu_epi64(packets.text[kLane] + offset, mask, _mm512_aesdeclast_epi128(x[i], before[i]));
+        _mm512_mask_storeu_epi64(packets.text[kLane] + offset, mask, _mm512_aesdeclast_epi128(x[i], before[i]));
       });
     }
   }
@@ -472,25 +474,29 @@ void open(const Keys& keys, const CipherOp* ops, size_t count, uint8_t (*macs)[k
   message.start(keys, packets);
 
   Vector blocks[kChunkBlocks][4];
-  Vector previous[kLanes];
+  Vector sealed[3][kLanes];  // the chunk that is decrypted, the one before and the one behind
   for (size_t lane = 0; lane < kLanes; lane++) {
     const uint8_t* iv = ops[lane < count ? lane : count - 1].nonce;
-    previous[lane] = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(iv)));
+    sealed[2][lane] = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(iv)));
   }
-  Both<Reading, Decryption<kRounds>> both{{packets, message.place(0), 0, packets.mask_of(0), blocks},
-                                          {packets, keys.decrypt_keys, 0, 0xff, previous, {}, {}}};
+  Both<Reading, Decryption<kRounds>> both{{packets, message.place(0), sealed[0], 0, packets.mask_of(0), blocks},
+                                          {packets, keys.decrypt_keys, 0, 0xff, sealed[0], sealed[2], {}, {}}};
   run_alone(both.a);
+  size_t next = 1;
   for (size_t chunk = 1; chunk < packets.chunks; chunk++) {
     both.a.words = message.place(chunk);
+    both.a.sealed = sealed[next];
     both.a.offset = chunk * kChunkBytes;
     both.a.mask = packets.mask_of(chunk);
-    both.b.offset = (chunk - 1) * kChunkBytes;
     hash_block<H>(message.digest, message.block(chunk - 1), both);
     message.carry(chunk - 1);
+    both.b.before_sealed = both.b.sealed;
+    both.b.sealed = sealed[next];
+    both.b.offset = both.a.offset;
+    next = next == 2 ? 0 : next + 1;
   }
   const size_t blocks_left = message.end(packets, ops);
   const Vector* last = message.block(packets.chunks - 1);
-  both.b.offset = (packets.chunks - 1) * kChunkBytes;
   both.b.mask = packets.last_mask;
   hash_block<H>(message.digest, last, both.b);
   if (blocks_left > 1) hash_block_alone<H>(message.digest, last + kBlockWords);

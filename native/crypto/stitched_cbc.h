@@ -21,7 +21,8 @@ inline constexpr size_t kLanes = 16;
  */
 inline constexpr size_t kFewestPackets = 4;
 
-/** What all packets of one SA share. Schedules as AESENC and AESDEC want them, aligned to 16 bytes; states are words of the host's order. */
+/** What all packets of one SA share. Schedules as AESENC and AESDEC want them, aligned to 16 bytes; states are words of
+ * the host's order. */
 struct Keys {
   const uint8_t* encrypt_keys;
   const uint8_t* decrypt_keys;
@@ -31,8 +32,8 @@ struct Keys {
 };
 
 /**
- * Up to kLanes packets with the same text_bytes, at least 16, and the same additional_bytes. Each has ESP's header of 24
- * bytes in front of its text: SPI, sequence number, and the IV, which is its nonce too. Leaves the HMAC of ops[i] in macs[i].
+ * Up to kLanes packets with the same text_bytes, at least 16, and the same additional_bytes. Each has ESP's header of
+ * kHeaderBytes in front of its text; the IV is its nonce. Leaves the HMAC of ops[i] in macs[i].
  */
 using Pass = void (*)(const Keys& keys, const CipherOp* ops, size_t count, uint8_t (*macs)[kMaxMacBytes]);
 
