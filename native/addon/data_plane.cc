@@ -164,6 +164,7 @@ Napi::Value DataPlane::install_sa(const Napi::CallbackInfo& info) {
   params.encr_key = fields.bytes("encrKey");
   params.integ_key = fields.bytes("integKey");
   params.esn = fields.boolean("esn");
+  params.non_first_fragments = fields.boolean("nonFirstFragments");
   params.limits = {.soft_bytes = fields.count("softBytes"),
                    .hard_bytes = fields.count("hardBytes"),
                    .soft_packets = fields.count("softPackets"),

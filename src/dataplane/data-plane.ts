@@ -133,6 +133,7 @@ export class DataPlane {
       replayWindow: sa.replayWindow,
       localSelectors: sa.localSelectors.map(nativeSelector),
       remoteSelectors: sa.remoteSelectors.map(nativeSelector),
+      nonFirstFragments: sa.nonFirstFragments ?? false,
       softBytes: sa.softBytes,
       hardBytes: sa.hardBytes,
       softPackets: sa.softPackets,

@@ -92,6 +92,7 @@ export interface NativeSa extends NativePath {
   readonly replayWindow: number;
   readonly localSelectors: readonly NativeSelector[];
   readonly remoteSelectors: readonly NativeSelector[];
+  readonly nonFirstFragments: boolean;
   readonly softBytes: number;
   readonly hardBytes: number;
   readonly softPackets: number;

@@ -69,6 +69,8 @@ export interface ChildTerms {
   readonly keys: { readonly inbound: DirectionKeys; readonly outbound: DirectionKeys };
   readonly localSelectors: readonly TrafficSelector[];
   readonly remoteSelectors: readonly TrafficSelector[];
+  /** NON_FIRST_FRAGMENTS_ALSO was in the request and in the answer. */
+  readonly nonFirstFragments?: boolean | undefined;
   /** Our inbound SPI of the CHILD_SA that this one replaces. */
   readonly rekeyOf?: number | undefined;
 }
@@ -96,6 +98,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     replayWindow: direction === "inbound" ? peer.replayWindow : 0,
     localSelectors: terms.localSelectors,
     remoteSelectors: terms.remoteSelectors,
+    ...(terms.nonFirstFragments && { nonFirstFragments: true }),
     softBytes: bytes.soft,
     hardBytes: bytes.hard,
     softPackets: packets.soft,
