@@ -27,8 +27,13 @@ class Outbound {
   /** Memory that the constructor wants. */
   static constexpr size_t memory_bytes() { return kTunBytes + kArenaBytes + esp::kMaxTailroom; }
 
-  /** Reads at most `budget` packets or superpackets and sends everything. True when there may be more to read. */
-  bool run(const Snapshot& snapshot, unsigned budget);
+  struct Budget {
+    uint64_t reads;
+    uint64_t bytes;
+  };
+
+  /** Reads packets and superpackets until `budget` is used up, and sends everything. True when there may be more. */
+  bool run(const Snapshot& snapshot, const Budget& budget);
 
  private:
   struct Run {

@@ -23,9 +23,10 @@ namespace {
 
 constexpr const char* kTunPath = "/dev/net/tun";
 
-// Packets that may wait for a worker; a superpacket counts as one. As many as an Ethernet device holds by default:
-// small packets at some hundred thousand a second bridge the milliseconds for which a worker may not be scheduled.
-constexpr int kTxQueueLength = 1000;
+// Packets that may wait for a worker; a superpacket counts as one. 400,000 small packets a second fill this in 12 ms,
+// which is how long a worker may wait for its turn on a host that computes; 1000, as Ethernet devices have, lost
+// packets at half that rate (bench/RESULTS.md). TCP is bounded by its windows, not by this.
+constexpr int kTxQueueLength = 5000;
 
 TunOffloads set_offloads(int fd) {
   struct Attempt {
