@@ -23,8 +23,10 @@ Outbound::Outbound(Shared& shared, unsigned worker, Reporter& reporter, net::Hug
       tun_(shared.tun.queues[worker]),
       worker_(worker),
       memory_(std::move(memory)),
-      tun_buffer_(memory_.data()),
-      arena_(memory_.data() + kTunBytes) {}
+      tun_buffer_(memory_.data() + kTunHeadroom),
+      arena_(tun_buffer_ + kTunBytes) {
+  static_assert(kTunHeadroom >= net::TunQueue::kHeadroomBytes);
+}
 
 bool Outbound::run(const Snapshot& snapshot, const Budget& budget) {
   uint64_t reads = 0;

@@ -116,10 +116,13 @@ Result<TunDevice> TunDevice::open(const Options& options) {
 }
 
 ssize_t TunQueue::read(VnetHeader& header, std::span<uint8_t> packet) {
-  iovec pieces[2] = {{&header, sizeof header}, {packet.data(), packet.size()}};
-  const ssize_t n = ::readv(fd_.get(), pieces, 2);
+  static_assert(kHeadroomBytes == sizeof header);
+  uint8_t* const start = packet.data() - kHeadroomBytes;
+  const ssize_t n = ::read(fd_.get(), start, kHeadroomBytes + packet.size());
   if (n < 0) return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-  return n < static_cast<ssize_t>(sizeof header) ? 0 : n - static_cast<ssize_t>(sizeof header);
+  if (n < static_cast<ssize_t>(kHeadroomBytes)) return 0;
+  std::memcpy(&header, start, sizeof header);
+  return n - static_cast<ssize_t>(kHeadroomBytes);
 }
 
 Drop TunQueue::write(const VnetHeader& header, std::span<iovec> pieces) {
