@@ -286,7 +286,7 @@ export function onIkeSaInitRequest(
   const spiLocal = host.newIkeSpi();
   const spiRemote = header.spiInitiator;
   const ids = { role: "responder", spiInitiator: spiRemote, spiResponder: spiLocal } as const;
-  const Ni = Uint8Array.from(findPayload(payloads, "Nonce")!.nonce);
+  const Ni = new Uint8Array(findPayload(payloads, "Nonce")!.nonce);
   const Nr = host.random.bytes(nonceBytes);
   const path = { ...ids, local, remote };
   const { natTraversal } = peers[0]!;
@@ -311,7 +311,7 @@ export function onIkeSaInitRequest(
   });
   keyPair.wipe();
 
-  const signed = { request: Uint8Array.from(datagram), response };
+  const signed = { request: new Uint8Array(datagram), response };
   const until = now + host.limits.halfOpenMs;
   const state: IkeSaState = suite.additional
     ? { name: "INTERMEDIATE", until, signed, exchanges: new IntermediateKeys(suite.additional) }
