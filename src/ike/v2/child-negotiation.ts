@@ -172,9 +172,8 @@ export function decideChild(
     local: findPayload(payloads, "TSr")!.selectors,
     remote: findPayload(payloads, "TSi")!.selectors,
   };
-  const terms = childTerms(offered, theirs);
   if (!chosen.ok) {
-    const details = { ...mismatchDetails(chosen.error), offered: terms };
+    const details = { ...mismatchDetails(chosen.error), offered: childTerms(offered, theirs) };
     const record = failureOf(sa, "NO_PROPOSAL_CHOSEN_ESP", details);
     return err({ notify: NotifyType.code.NO_PROPOSAL_CHOSEN, record });
   }
@@ -198,12 +197,13 @@ export function decideChild(
     const details = {
       ...selectorDetails(ours, theirs),
       difference,
-      offered: terms,
+      offered: childTerms(offered, theirs),
       ...(remedy && { remedy }),
     };
     return err({ notify, record: failureOf(sa, "TS_UNACCEPTABLE", details) });
   }
-  return ok({ suite, proposal, spiOut, ...narrowed.value });
+  const { localSelectors, remoteSelectors, additional } = narrowed.value;
+  return ok({ suite, proposal, spiOut, localSelectors, remoteSelectors, additional });
 }
 
 /** Responder: `SAr2, TSi, TSr`. */
