@@ -359,6 +359,7 @@ function bestBySelectors(
   peers: readonly PeerSettings[],
   payloads: readonly PlainPayload[],
 ): PeerSettings | undefined {
+  if (peers.length < 2) return peers[0];
   const TSi = findPayload(payloads, "TSi")?.selectors ?? [];
   const TSr = findPayload(payloads, "TSr")?.selectors ?? [];
   const equal = (p: PeerSettings) =>
