@@ -77,14 +77,16 @@ export function onInbound(sa: IkeSa, child: ChildSa, now: Instant): void {
 
 /** The peer is known to have what `sa` sends with, if it sends with anything. */
 export function isSure(sa: IkeSa): boolean {
-  if (!sa.proven || sa.unconfirmed === undefined) return sa.proven;
-  return outboundOrder(sa)[0] !== sa.unconfirmed;
+  if (!sa.proven || sa.outlived) return false;
+  return sa.unconfirmed === undefined || outboundOrder(sa)[0] !== sa.unconfirmed;
 }
 
-/** Closes those of `others` that make way for `sa`, once it can do what they do. */
+/** Closes those of `others` that make way for `sa`, once it can do what they do; the peer has just used `sa`. */
 export function closeLosers(sa: IkeSa, others: readonly IkeSa[], now: Instant): void {
   if (others.length === 0 || !sa.established || !isSure(sa)) return;
   const carries = hasOutbound(sa);
+  for (const other of others)
+    if (carries && other.replaced && other.createdAt < sa.createdAt) other.outlived = true;
   for (const other of others)
     if (survivorOf(other) === sa && other.established && (carries || !hasOutbound(other)))
       other.requestDelete(now, "duplicate");
