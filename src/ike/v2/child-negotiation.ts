@@ -208,12 +208,14 @@ export function decideChild(
 
 /** Responder: `SAr2, TSi, TSr`. */
 export function decisionPayloads(decision: ChildDecision, spiIn: number): PlainPayload[] {
-  return [
-    { kind: "SA", proposals: [{ ...decision.proposal, spi: espSpiBytes(spiIn) }] },
+  const { number, protocolId, transforms } = decision.proposal;
+  const payloads: PlainPayload[] = [
+    { kind: "SA", proposals: [{ number, protocolId, spi: espSpiBytes(spiIn), transforms }] },
     { kind: "TSi", selectors: decision.remoteSelectors },
     { kind: "TSr", selectors: decision.localSelectors },
-    ...(decision.additional ? [notify(NotifyType.code.ADDITIONAL_TS_POSSIBLE)] : []),
   ];
+  if (decision.additional) payloads.push(notify(NotifyType.code.ADDITIONAL_TS_POSSIBLE));
+  return payloads;
 }
 
 /** Responder: installs what was decided, with an inbound SPI that was allocated for it. */

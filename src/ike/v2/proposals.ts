@@ -90,11 +90,11 @@ export function choose<U extends Use>(
     const wanted = wantedOf(scope, ours);
     for (const theirs of offered) {
       const match = compare(scope, wanted, theirs);
-      if ("chosen" in match)
-        return ok({
-          suite: suiteOf(scope, match.chosen),
-          proposal: { ...theirs, transforms: match.chosen },
-        });
+      if ("chosen" in match) {
+        const { number, protocolId, spi } = theirs;
+        const proposal = { number, protocolId, spi, transforms: match.chosen };
+        return ok({ suite: suiteOf(scope, match.chosen), proposal });
+      }
       if (!nearest || match.agreed > nearest.agreed) nearest = match;
     }
   }
