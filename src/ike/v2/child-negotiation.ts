@@ -185,9 +185,8 @@ export function decideChild(
     local: findPayload(payloads, "TSr")!.selectors,
     remote: findPayload(payloads, "TSi")!.selectors,
   };
-  const terms = childTerms(offered, theirs);
   if (!chosen.ok) {
-    const details = { ...mismatchDetails(chosen.error), offered: terms };
+    const details = { ...mismatchDetails(chosen.error), offered: childTerms(offered, theirs) };
     const record = failureOf(sa, "NO_PROPOSAL_CHOSEN_ESP", details);
     return err({ notify: NotifyType.code.NO_PROPOSAL_CHOSEN, record });
   }
@@ -211,24 +210,27 @@ export function decideChild(
     const details = {
       ...selectorDetails(ours, theirs),
       difference,
-      offered: terms,
+      offered: childTerms(offered, theirs),
       ...(remedy && { remedy }),
     };
     return err({ notify, record: failureOf(sa, "TS_UNACCEPTABLE", details) });
   }
+  const { localSelectors, remoteSelectors, additional } = narrowed.value;
   const nonFirstFragments = findNotify(payloads, fragmentsAlso) !== undefined;
-  return ok({ suite, proposal, spiOut, ...narrowed.value, nonFirstFragments });
+  return ok({ suite, proposal, spiOut, localSelectors, remoteSelectors, additional, nonFirstFragments });
 }
 
 /** Responder: `SAr2, TSi, TSr`. */
 export function decisionPayloads(decision: ChildDecision, spiIn: number): PlainPayload[] {
-  return [
-    { kind: "SA", proposals: [{ ...decision.proposal, spi: espSpiBytes(spiIn) }] },
+  const { number, protocolId, transforms } = decision.proposal;
+  const payloads: PlainPayload[] = [
+    { kind: "SA", proposals: [{ number, protocolId, spi: espSpiBytes(spiIn), transforms }] },
     { kind: "TSi", selectors: decision.remoteSelectors },
     { kind: "TSr", selectors: decision.localSelectors },
-    ...(decision.additional ? [notify(NotifyType.code.ADDITIONAL_TS_POSSIBLE)] : []),
-    ...(decision.nonFirstFragments ? [notify(fragmentsAlso)] : []),
   ];
+  if (decision.additional) payloads.push(notify(NotifyType.code.ADDITIONAL_TS_POSSIBLE));
+  if (decision.nonFirstFragments) payloads.push(notify(fragmentsAlso));
+  return payloads;
 }
 
 /** Responder: installs what was decided, with an inbound SPI that was allocated for it. */
