@@ -172,9 +172,8 @@ export function decideChild(
     local: findPayload(payloads, "TSr")!.selectors,
     remote: findPayload(payloads, "TSi")!.selectors,
   };
-  const terms = childTerms(offered, theirs);
   if (!chosen.ok) {
-    const details = { ...mismatchDetails(chosen.error), offered: terms };
+    const details = { ...mismatchDetails(chosen.error), offered: childTerms(offered, theirs) };
     const record = failureOf(sa, "NO_PROPOSAL_CHOSEN_ESP", details);
     return err({ notify: NotifyType.code.NO_PROPOSAL_CHOSEN, record });
   }
@@ -198,22 +197,25 @@ export function decideChild(
     const details = {
       ...selectorDetails(ours, theirs),
       difference,
-      offered: terms,
+      offered: childTerms(offered, theirs),
       ...(remedy && { remedy }),
     };
     return err({ notify, record: failureOf(sa, "TS_UNACCEPTABLE", details) });
   }
-  return ok({ suite, proposal, spiOut, ...narrowed.value });
+  const { localSelectors, remoteSelectors, additional } = narrowed.value;
+  return ok({ suite, proposal, spiOut, localSelectors, remoteSelectors, additional });
 }
 
 /** Responder: `SAr2, TSi, TSr`. */
 export function decisionPayloads(decision: ChildDecision, spiIn: number): PlainPayload[] {
-  return [
-    { kind: "SA", proposals: [{ ...decision.proposal, spi: espSpiBytes(spiIn) }] },
+  const { number, protocolId, transforms } = decision.proposal;
+  const payloads: PlainPayload[] = [
+    { kind: "SA", proposals: [{ number, protocolId, spi: espSpiBytes(spiIn), transforms }] },
     { kind: "TSi", selectors: decision.remoteSelectors },
     { kind: "TSr", selectors: decision.localSelectors },
-    ...(decision.additional ? [notify(NotifyType.code.ADDITIONAL_TS_POSSIBLE)] : []),
   ];
+  if (decision.additional) payloads.push(notify(NotifyType.code.ADDITIONAL_TS_POSSIBLE));
+  return payloads;
 }
 
 /** Responder: installs what was decided, with an inbound SPI that was allocated for it. */
