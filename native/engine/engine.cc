@@ -304,9 +304,22 @@ uint32_t Engine::inner_mtu_of(const esp::EspGeometry& geometry, const SaAddresse
 
 // --- Snapshots ---
 
-Result<Unit> Engine::publish(route::RouteTable routes, std::vector<ConnectionPlan> connections) {
+void Engine::publish(route::RouteTable routes, std::vector<ConnectionPlan> connections) {
   routes_ = std::move(routes);
   plan_ = std::move(connections);
+  take_plan();
+}
+
+void Engine::publish(std::vector<ConnectionPlan> changed) {
+  for (ConnectionPlan& row : changed) {
+    const auto old = std::find_if(plan_.begin(), plan_.end(),
+                                  [&](const ConnectionPlan& plan) { return plan.connection == row.connection; });
+    if (old != plan_.end()) *old = std::move(row);
+  }
+  take_plan();
+}
+
+void Engine::take_plan() {
   planned_spis_.clear();
   for (const ConnectionPlan& plan : plan_) {
     for (const ConnectionPlan::Sa& sa : plan.outbound) planned_spis_.insert(sa.spi);
@@ -317,7 +330,6 @@ Result<Unit> Engine::publish(route::RouteTable routes, std::vector<ConnectionPla
   });
   find_paths();
   swap_in();
-  return Unit{};
 }
 
 Engine::Outbound* Engine::find_outbound(uint32_t spi, const IpAddress& remote) {
