@@ -218,12 +218,13 @@ stitched::Keys stitched_keys(const Composed& composed) {
   return {composed.encrypt_keys, composed.decrypt_keys, composed.inner_state, composed.outer_state, composed.icv_bytes};
 }
 
-void seal_stitched(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
+// Not inlined: their frames lie between that of cut(), which wipes, and that of a pass.
+__attribute__((noinline)) void seal_stitched(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
   composed.stitched.seal(stitched_keys(composed), ops, count, lanes.macs);
   for (size_t i = 0; i < count; i++) std::memcpy(ops[i].icv, lanes.macs[i], composed.icv_bytes);
 }
 
-void open_stitched(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
+__attribute__((noinline)) void open_stitched(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
   composed.stitched.open(stitched_keys(composed), ops, count, lanes.macs);
   for (size_t i = 0; i < count; i++) {
     ops[i].authentic = equal_icv(lanes.macs[i], ops[i].icv, composed.icv_bytes);
@@ -232,7 +233,7 @@ void open_stitched(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t
 
 /** How many of `ops` from the first on can share the lanes of the stitched code: those as long as the first. */
 size_t count_alike(const CipherOp* ops, size_t count) {
-  if (ops[0].text_bytes == 0 || ops[0].header_bytes != stitched::kHeaderBytes) return 0;
+  if (!stitched::can_take(ops[0])) return 0;
   size_t alike = 1;
   while (alike < count && ops[alike].text_bytes == ops[0].text_bytes &&
          ops[alike].header_bytes == ops[0].header_bytes && ops[alike].additional_bytes == ops[0].additional_bytes)
@@ -246,6 +247,7 @@ template <void (*kStitched)(const Composed&, Lanes&, CipherOp*, size_t),
 void cut(const void* context, CipherOp* ops, size_t count) {
   const auto& composed = *static_cast<const Composed*>(context);
   Lanes& lanes = ipsec_mb::lanes();
+  bool has_stitched = false;
   while (count > 0) {
     const size_t burst = std::min(count, kBurst);
     // Packets with too few like them collect until some come that can share lanes.
@@ -258,10 +260,14 @@ void cut(const void* context, CipherOp* ops, size_t count) {
       alike = 0;
     }
     if (others > 0) kInTwoPasses(composed, lanes, ops, others);
-    if (alike > 0) kStitched(composed, lanes, ops + others, alike);
+    if (alike > 0) {
+      kStitched(composed, lanes, ops + others, alike);
+      has_stitched = true;
+    }
     ops += others + alike;
     count -= others + alike;
   }
+  if (has_stitched) stitched::wipe_scratch();
 }
 
 // ---- keys ----

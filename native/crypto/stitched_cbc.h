@@ -32,10 +32,20 @@ struct Keys {
 };
 
 /**
- * Up to kLanes packets with the same text_bytes, at least 16, and the same additional_bytes. Each has ESP's header of
- * kHeaderBytes in front of its text; the IV is its nonce. Leaves the HMAC of ops[i] in macs[i].
+ * Packets that have the same text_bytes and the same additional_bytes, up to kLanes of them, the first of which
+ * can_take() says yes to. The IV is the nonce. Touches the kHeaderBytes in front of a text and the text, nothing else.
+ * Leaves the HMAC of ops[i] in macs[i].
  */
 using Pass = void (*)(const Keys& keys, const CipherOp* ops, size_t count, uint8_t (*macs)[kMaxMacBytes]);
+
+inline constexpr size_t kHeaderBytes = 24;
+inline constexpr size_t kMostTextBytes = 65536;
+
+/** Whether the loops of a pass end where the text does. */
+inline bool can_take(const CipherOp& op) {
+  return op.text_bytes != 0 && op.text_bytes % 16 == 0 && op.text_bytes <= kMostTextBytes &&
+         op.header_bytes == kHeaderBytes && (op.additional_bytes == 0 || op.additional_bytes == 4);
+}
 
 /** `open` decrypts what is not authentic too: nobody may look at it. */
 struct Passes {
@@ -43,9 +53,15 @@ struct Passes {
   Pass open = nullptr;
 };
 
-inline constexpr size_t kHeaderBytes = 24;
-
-/** Only on a CPU with AVX512F, AVX512BW and VAES. Null for another hash than SHA-1 and SHA-256. */
+/** Only on a CPU with AVX512F, AVX512BW and VAES. Null for what there is no code for: hashes but SHA-1 and SHA-256, AES
+ * keys but those of 128 and 256 bits. */
 Passes passes(Hash hash, size_t aes_key_bits);
+
+/**
+ * Overwrites what a pass left of keys in vector registers and on the stack below its caller's frame: its scratch memory
+ * is its own stack frame, so that no copy of it survives a pass but there. To be called from the pass's caller or
+ * above.
+ */
+void wipe_scratch();
 
 }  // namespace culvert::crypto::stitched
