@@ -218,7 +218,7 @@ stitched::Keys stitched_keys(const Composed& composed) {
   return {composed.encrypt_keys, composed.decrypt_keys, composed.inner_state, composed.outer_state, composed.icv_bytes};
 }
 
-// Not inlined: their frames lie between that of cut(), which wipes, and that of a pass.
+// Not inlined: their frames lie between that of stitch(), which wipes, and that of a pass.
 __attribute__((noinline)) void seal_stitched(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
   composed.stitched.seal(stitched_keys(composed), ops, count, lanes.macs);
   for (size_t i = 0; i < count; i++) std::memcpy(ops[i].icv, lanes.macs[i], composed.icv_bytes);
@@ -234,38 +234,66 @@ __attribute__((noinline)) void open_stitched(const Composed& composed, Lanes& la
 /** How many of `ops` from the first on can share the lanes of the stitched code: those as long as the first. */
 size_t count_alike(const CipherOp* ops, size_t count) {
   if (!stitched::can_take(ops[0])) return 0;
+  const size_t most = std::min(count, stitched::kLanes);
   size_t alike = 1;
-  while (alike < count && ops[alike].text_bytes == ops[0].text_bytes &&
-         ops[alike].header_bytes == ops[0].header_bytes && ops[alike].additional_bytes == ops[0].additional_bytes)
+  while (alike < most && ops[alike].text_bytes == ops[0].text_bytes && ops[alike].header_bytes == ops[0].header_bytes &&
+         ops[alike].additional_bytes == ops[0].additional_bytes)
     alike++;
   return alike;
 }
 
-/** Cuts a burst into packets alike, which go through `stitched` by sets of lanes, and the others, which do not. */
-template <void (*kStitched)(const Composed&, Lanes&, CipherOp*, size_t),
-          void (*kInTwoPasses)(const Composed&, Lanes&, CipherOp*, size_t)>
-void cut(const void* context, CipherOp* ops, size_t count) {
+using Whole = void (*)(const Composed&, Lanes&, CipherOp*, size_t);
+
+template <Whole kInTwoPasses>
+void in_two_passes(const void* context, CipherOp* ops, size_t count) {
+  while (count > 0) {
+    const size_t burst = std::min(count, kBurst);
+    kInTwoPasses(*static_cast<const Composed*>(context), ipsec_mb::lanes(), ops, burst);
+    ops += burst;
+    count -= burst;
+  }
+}
+
+/**
+ * Neighbours alike that fill the lanes of the stitched code go through it; what is left of the burst goes together,
+ * through it as well if all are alike and enough, or else in two passes, whose lanes take packets of any length.
+ */
+template <Whole kStitched, Whole kInTwoPasses>
+bool stitch_burst(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count, size_t fewest) {
+  CipherOp rest[kBurst];
+  size_t place[kBurst];
+  size_t left = 0;
+  bool has_stitched = false;
+  for (size_t i = 0; i < count;) {
+    const size_t alike = count_alike(ops + i, count - i);
+    if (alike >= stitched::kFewestBesideOthers) {
+      kStitched(composed, lanes, ops + i, alike);
+      has_stitched = true;
+      i += alike;
+      continue;
+    }
+    for (const size_t end = i + std::max(alike, size_t{1}); i < end; i++, left++) {
+      rest[left] = ops[i];
+      place[left] = i;
+    }
+  }
+  if (left == 0) return has_stitched;
+  const bool is_enough = left >= fewest && count_alike(rest, left) == left;
+  (is_enough ? kStitched : kInTwoPasses)(composed, lanes, rest, left);
+  for (size_t i = 0; i < left; i++) ops[place[i]].authentic = rest[i].authentic;
+  return has_stitched || is_enough;
+}
+
+template <Whole kStitched, Whole kInTwoPasses, size_t stitched::Passes::*kFewest>
+void stitch(const void* context, CipherOp* ops, size_t count) {
   const auto& composed = *static_cast<const Composed*>(context);
-  Lanes& lanes = ipsec_mb::lanes();
   bool has_stitched = false;
   while (count > 0) {
     const size_t burst = std::min(count, kBurst);
-    // Packets with too few like them collect until some come that can share lanes.
-    size_t others = composed.stitched.seal == nullptr ? burst : 0;
-    size_t alike = 0;
-    while (others < burst) {
-      alike = count_alike(ops + others, std::min(burst - others, stitched::kLanes));
-      if (alike >= stitched::kFewestPackets) break;
-      others += std::max(alike, size_t{1});
-      alike = 0;
-    }
-    if (others > 0) kInTwoPasses(composed, lanes, ops, others);
-    if (alike > 0) {
-      kStitched(composed, lanes, ops + others, alike);
-      has_stitched = true;
-    }
-    ops += others + alike;
-    count -= others + alike;
+    has_stitched |=
+        stitch_burst<kStitched, kInTwoPasses>(composed, ipsec_mb::lanes(), ops, burst, composed.stitched.*kFewest);
+    ops += burst;
+    count -= burst;
   }
   if (has_stitched) stitched::wipe_scratch();
 }
@@ -384,7 +412,10 @@ KeyedContext ipsec_mb_composed(const ComposedParams& params) {
   set_mac(composed, params.integrity, params.integrity_key);
   if (params.cipher.primitive == Primitive::aes && params.cipher.mode == CipherMode::cbc && cpu_can_stitch())
     composed.stitched = stitched::passes(params.integrity.hash, params.cipher.key_bits);
-  return {cut<seal_stitched, seal_in_two_passes>, cut<open_stitched, open_in_two_passes>, std::move(memory)};
+  if (composed.stitched.seal == nullptr)
+    return {in_two_passes<seal_in_two_passes>, in_two_passes<open_in_two_passes>, std::move(memory)};
+  return {stitch<seal_stitched, seal_in_two_passes, &stitched::Passes::fewest_to_seal>,
+          stitch<open_stitched, open_in_two_passes, &stitched::Passes::fewest_to_open>, std::move(memory)};
 }
 
 }  // namespace culvert::crypto

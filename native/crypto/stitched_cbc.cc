@@ -50,6 +50,8 @@ CULVERT_INLINE void unroll(F&& f) {
 struct Sha1 {
   static constexpr size_t kStateWords = 5;
   static constexpr size_t kRounds = 80;
+  static constexpr size_t kFewestToSeal = 4;
+  static constexpr size_t kFewestToOpen = 5;
 
   /** FIPS 180-4 §6.1.2. `state` is a..e, whose names move by one each round. */
   template <size_t t>
@@ -86,6 +88,8 @@ constexpr uint32_t kSha256Constants[64] = {
 struct Sha256 {
   static constexpr size_t kStateWords = 8;
   static constexpr size_t kRounds = 64;
+  static constexpr size_t kFewestToSeal = 8;
+  static constexpr size_t kFewestToOpen = 10;
 
   template <int kA, int kB, int kC>
   static CULVERT_INLINE Vector sum(Vector x) {
@@ -527,9 +531,9 @@ template <typename H>
 Passes passes_with(size_t aes_key_bits) {
   switch (aes_key_bits) {
     case 128:
-      return {seal<H, 10>, open<H, 10>};
+      return {seal<H, 10>, open<H, 10>, H::kFewestToSeal, H::kFewestToOpen};
     case 256:
-      return {seal<H, 14>, open<H, 14>};
+      return {seal<H, 14>, open<H, 14>, H::kFewestToSeal, H::kFewestToOpen};
     default:  // 192 bits: too rare for another 100 KB of code
       return {};
   }

@@ -16,10 +16,10 @@ namespace culvert::crypto::stitched {
 inline constexpr size_t kLanes = 16;
 
 /**
- * Every lane costs as much as a full set does, but one packet alone costs even more: AES and SHA instructions wait for
- * their own results.
+ * Every lane costs as much as a full set does: beside other packets, whose lanes these can share in two passes, it
+ * takes this many to be cheaper (bench_esp).
  */
-inline constexpr size_t kFewestPackets = 4;
+inline constexpr size_t kFewestBesideOthers = 14;
 
 /** What all packets of one SA share. Schedules as AESENC and AESDEC want them, aligned to 16 bytes; states are words of
  * the host's order. */
@@ -51,6 +51,10 @@ inline bool can_take(const CipherOp& op) {
 struct Passes {
   Pass seal = nullptr;
   Pass open = nullptr;
+  // From how many packets on, with no others beside them, a pass is cheaper than two (bench_esp --run N, on a CPU with
+  // SHA instructions, which all that have VAES and AVX-512 are).
+  size_t fewest_to_seal = 0;
+  size_t fewest_to_open = 0;
 };
 
 /** Only on a CPU with AVX512F, AVX512BW and VAES. Null for what there is no code for: hashes but SHA-1 and SHA-256, AES
