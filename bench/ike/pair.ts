@@ -83,6 +83,7 @@ function endpoint(local: string, remote: string, ikeProposal: string) {
     local: [IpAddress.parse(local)],
     remote: [IpAddress.parse(remote)],
     roaming: false,
+    pathMtu: 1500,
     psk: Secret.fromText("a benchmark's"),
     localId: undefined,
     remoteId: undefined,

@@ -5,6 +5,7 @@ import { loadConfigFile } from "../api/config-file.ts";
 import { systemRandom } from "../api/system-random.ts";
 import { culvertVersion } from "../api/version.ts";
 import type { Config, ParsedConfig } from "../config/index.ts";
+import { assumedPathMtu } from "../core/dataplane.ts";
 import type { Secret } from "../core/secret.ts";
 import { generateKeyPair } from "../crypto/index.ts";
 import { nativeCurves, openDataPlane, openKernel } from "../dataplane/index.ts";
@@ -24,7 +25,7 @@ import { storePsk } from "./psk-store.ts";
 import { systemResolver } from "./resolver.ts";
 import { startProblem } from "./start-problem.ts";
 import { listenDescriptors, serviceManager } from "./systemd.ts";
-import { assumedPathMtu, tunMtu } from "./tun-mtu.ts";
+import { tunMtu } from "./tun-mtu.ts";
 
 const version = culvertVersion();
 

@@ -52,6 +52,7 @@ export interface NativeDataPlane {
     remote: Uint8Array,
     remotePort: number,
     message: Uint8Array,
+    unfragmented: boolean,
   ): void;
   sendKeepalive(local: Uint8Array, localPort: number, remote: Uint8Array, remotePort: number): void;
   sendProbe(
@@ -104,6 +105,8 @@ export interface NativePath {
   readonly udp: boolean;
   readonly localPort: number;
   readonly remotePort: number;
+  /** 0: the data plane's own. */
+  readonly pathMtu: number;
 }
 
 export interface NativeTotals {

@@ -32,6 +32,7 @@ import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
 import { type KeyPairs, ReturnableKeyPairs } from "./key-material.ts";
 import { checkPeer } from "./liveness.ts";
+import { HintGate, onPathMtuHint } from "./path-mtu.ts";
 import { AskPacer } from "./patience.ts";
 import { PeerTable } from "./peer-table.ts";
 import { reauthenticate } from "./reauthentication.ts";
@@ -66,6 +67,7 @@ export class IkeEndpoint {
   readonly #outputs = new Queue<IkeOutput>();
   readonly #deadlines = new Deadlines<IkeSa>();
   readonly #touched = new Set<IkeSa>();
+  readonly #hints = new HintGate();
   #peers = new PeerTable();
   readonly #sas = new SaTable();
   readonly #offeredIkeSpis = new Set<bigint>();
@@ -232,6 +234,13 @@ export class IkeEndpoint {
     this.#settle();
   }
 
+  /** Somebody says that the path to `remote` carries only `mtu` bytes. */
+  handlePathMtuHint(now: Instant, remote: IpAddress, mtu: number): void {
+    if (!this.#hints.take(now)) return;
+    for (const sa of this.#sas.all()) if (sa.remote.address.equals(remote)) onPathMtuHint(sa, now, mtu);
+    this.#settle();
+  }
+
   /** Those of our outer addresses that this host has now. */
   handleLocalAddresses(now: Instant, addresses: readonly IpAddress[]): void {
     this.#localAddresses = addresses;
@@ -329,6 +338,8 @@ export class IkeEndpoint {
       exportKeys: deps.exportKeys,
       nattPort: deps.nattPort ?? 4500,
       pairings: new Map(),
+      pathMtus: new Map(),
+      unpaddable: new Set(),
       asks: new AskPacer(),
       children: new ChildTable(),
       keepsUp: (peerId) => deps.keepsUp(peerId),
