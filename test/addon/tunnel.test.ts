@@ -171,7 +171,7 @@ describeWithKernel("two data planes with manual keys", {}, () => {
     expect((await planeA.call("drops"))["send_failed"]).toBe(0);
   });
 
-  it("refuse what exceeds the path MTU that an SA was given, and lower the MSS to it", async () => {
+  it("tell the sender of what exceeds the path MTU that an SA was given", async () => {
     const { bed, ...topology } = await network();
     const { a, b } = topology;
     const { planeA } = await tunnel(bed, topology, { encapsulation: "udp", outer: 4, workers: 1 });
@@ -183,12 +183,9 @@ describeWithKernel("two data planes with manual keys", {}, () => {
       pathMtu: 1400,
     };
     expect(await planeA.call("updateSa", "outbound", 0x1001, b.outerAddress, path)).toBe(true);
-    await run(["ping", "-c1", "-W1", "-M", "do", "-s", "1400", b.hostAddress], { netns: a.host });
+    await run(["ping", "-c1", "-W1", "-M", "do", "-s", "1360", b.hostAddress], { netns: a.host });
     expect(await must(["ip", "-n", a.host, "route", "get", b.hostAddress])).toContain("mtu 1338");
     expect(await ping(a.host, b.hostAddress, { size: 1338 - 28 })).toMatchObject({ lossPercent: 0 });
-    await iperfServer(bed, b.host);
-    await iperfTcp(a.host, b.hostAddress, { seconds: 1 });
-    expect((await planeA.call("counters"))["mss_clamped"]).toBeGreaterThan(0);
   });
 
   it("carry the DSCP outside and the congestion mark inside (RFC 6040)", async () => {
