@@ -3,8 +3,8 @@ import { systemRandom } from "../../src/api/system-random.ts";
 import { IpAddress, Prefix } from "../../src/core/address.ts";
 import { Secret } from "../../src/core/secret.ts";
 import { selectorFromPrefix } from "../../src/core/traffic-selector.ts";
-import { generateKeyPair } from "../../src/crypto/index.ts";
-import { nativeCurves } from "../../src/dataplane/index.ts";
+import { accelerate, generateKeyPair } from "../../src/crypto/index.ts";
+import { nativeCurves, nativeSymmetric } from "../../src/dataplane/index.ts";
 import { IkeEndpoint } from "../../src/ike/v2/endpoint.ts";
 import type { IkeOutput } from "../../src/ike/v2/events.ts";
 import type { PeerSettings } from "../../src/ike/v2/settings.ts";
@@ -14,6 +14,7 @@ import { parseProposal } from "../../src/registry/index.ts";
 export type Handshake = () => void;
 
 export function handshakes(ikeProposal: string): Handshake {
+  accelerate(nativeSymmetric());
   const initiator = endpoint("192.0.2.1", "192.0.2.2", ikeProposal);
   const responder = endpoint("192.0.2.2", "192.0.2.1", ikeProposal);
   // The endpoints' own clock: each handshake happens in its own second, so that no limit of half-open SAs is met.

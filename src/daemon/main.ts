@@ -6,8 +6,8 @@ import { systemRandom } from "../api/system-random.ts";
 import { culvertVersion } from "../api/version.ts";
 import type { Config, ParsedConfig } from "../config/index.ts";
 import type { Secret } from "../core/secret.ts";
-import { generateKeyPair } from "../crypto/index.ts";
-import { nativeCurves, openDataPlane, openKernel } from "../dataplane/index.ts";
+import { accelerate, generateKeyPair } from "../crypto/index.ts";
+import { nativeCurves, nativeSymmetric, openDataPlane, openKernel } from "../dataplane/index.ts";
 import { Gateway } from "../gateway/gateway.ts";
 import { EventLog } from "../telemetry/event-log.ts";
 import { type Log, openLog } from "../telemetry/log.ts";
@@ -59,6 +59,7 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
   const { workers: asked } = config.gateway;
   const workers = asked === "auto" ? Math.min(availableParallelism(), maxAutoWorkers) : asked;
   const keylog = options.insecureKeylog === undefined ? undefined : openKeylog(options.insecureKeylog);
+  accelerate(nativeSymmetric());
   const curves = nativeCurves();
   const keyPairs = new KeyPool({
     generate: (group) => generateKeyPair(group, curves),
