@@ -1,6 +1,7 @@
 /** Two IKE endpoints, mouth to ear: every datagram that one emits is the other's next input. */
 import { systemRandom } from "../../src/api/system-random.ts";
 import { IpAddress, Prefix } from "../../src/core/address.ts";
+import { RandomPool } from "../../src/core/random-pool.ts";
 import { Secret } from "../../src/core/secret.ts";
 import { selectorFromPrefix } from "../../src/core/traffic-selector.ts";
 import { accelerate, generateKeyPair } from "../../src/crypto/index.ts";
@@ -66,7 +67,7 @@ function perform(output: IkeOutput): void {
 function endpoint(local: string, remote: string, ikeProposal: string) {
   let spi = 0xff;
   const machine = new IkeEndpoint({
-    random: systemRandom,
+    random: new RandomPool(systemRandom),
     keyPairs: { take: (group) => generateKeyPair(group, nativeCurves()) },
     allocateSpi: () => {
       spi = spi === 0xffffffff ? 0x100 : spi + 1;

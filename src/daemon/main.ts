@@ -5,6 +5,7 @@ import { loadConfigFile } from "../api/config-file.ts";
 import { systemRandom } from "../api/system-random.ts";
 import { culvertVersion } from "../api/version.ts";
 import type { Config, ParsedConfig } from "../config/index.ts";
+import { RandomPool } from "../core/random-pool.ts";
 import type { Secret } from "../core/secret.ts";
 import { accelerate, generateKeyPair } from "../crypto/index.ts";
 import { nativeCurves, nativeSymmetric, openDataPlane, openKernel } from "../dataplane/index.ts";
@@ -113,7 +114,7 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
     },
     createMachine: (dataPlane) =>
       new Gateway(config, {
-        random: systemRandom,
+        random: new RandomPool(systemRandom),
         keyPairs,
         workers,
         exportKeys: keylog !== undefined,
