@@ -27,7 +27,7 @@ export async function pathSoak(seconds: number, seed: number, roundSeconds: numb
   const argv = [join(folder, "native/soak/path_soak"), `${seconds}`, `${seed}`, `${roundSeconds}`];
   const { code, stdout, stderr } = await run(argv, { timeoutMs: seconds * 1000 + 60_000 });
   const lines = stdout.trimEnd().split("\n");
-  const last = lines.at(-1) ?? "";
-  if (!last.startsWith('{"rounds":')) throw new Error(`path_soak ended with ${code}: ${stderr}${last}`);
-  return { lines, ...(JSON.parse(last) as Omit<PathSoak, "lines">) };
+  const totals = lines.find((line) => line.startsWith('{"rounds":'));
+  if (totals === undefined) throw new Error(`path_soak ended with ${code}: ${stderr}${lines.at(-1)}`);
+  return { lines, ...(JSON.parse(totals) as Omit<PathSoak, "lines">) };
 }

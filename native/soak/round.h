@@ -15,8 +15,9 @@ struct RoundOptions {
   uint64_t seed = 1;
   double seconds = 4;
   unsigned workers[2] = {1, 1};
-  bool tcp = false;    // TCP as well; the hosts' own books are closed only without
-  bool rekeys = true;  // every SA is replaced again and again
+  bool tcp = false;     // TCP as well; the hosts' own books are closed only without
+  bool rekeys = true;   // every SA is replaced again and again
+  bool limits = false;  // SAs wear out; for a path that loses nothing
   Weather weather;
 };
 
