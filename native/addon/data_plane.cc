@@ -1,5 +1,6 @@
 #include "addon/data_plane.h"
 
+#include "addon/event_record.h"
 #include "addon/values.h"
 
 namespace culvert::addon {
@@ -381,29 +382,14 @@ Napi::Value DataPlane::describe(const Napi::CallbackInfo& info) {
 void DataPlane::deliver(Napi::Env env) {
   if (engine_ == nullptr) return;
   Napi::HandleScope scope(env);
-  Napi::Array batch = Napi::Array::New(env);
-  engine_->drain_events([&](const engine::Event& event, std::span<const uint8_t> data) {
-    Napi::HandleScope each(env);
-    Napi::Object object = Napi::Object::New(env);
-    object.Set("kind", to_js(env, engine::kEventNames[static_cast<size_t>(event.kind)]));
-    object.Set("direction", direction_name(event.direction));
-    object.Set("protocol", to_js(env, uint64_t{event.protocol}));
-    object.Set("connection", to_js(env, uint64_t{event.connection}));
-    object.Set("id", to_js(env, uint64_t{event.id}));
-    object.Set("sequence", to_js(env, uint64_t{event.sequence}));
-    object.Set("spi", to_js(env, uint64_t{event.spi}));
-    object.Set("mtu", to_js(env, uint64_t{event.mtu}));
-    object.Set("roundTripMs", Napi::Number::New(env, event.round_trip_us / 1000.0));
-    object.Set("local", to_js(env, event.local.address));
-    object.Set("localPort", to_js(env, uint64_t{event.local.port}));
-    object.Set("remote", to_js(env, event.remote.address));
-    object.Set("remotePort", to_js(env, uint64_t{event.remote.port}));
-    auto bytes = Napi::Uint8Array::New(env, data.size());
-    if (!data.empty()) std::memcpy(bytes.Data(), data.data(), data.size());
-    object.Set("data", bytes);
-    batch.Set(batch.Length(), object);
-  });
-  if (batch.Length() != 0) on_events_.Call({batch});
+  records_.clear();
+  engine_->drain_events(
+      [this](const engine::Event& event, std::span<const uint8_t> data) { append_record(event, data, records_); });
+  if (records_.empty()) return;
+  // A copy of JavaScript's own: datagrams are views of it, and the handler may close the data plane.
+  auto batch = Napi::Uint8Array::New(env, records_.size());
+  std::memcpy(batch.Data(), records_.data(), records_.size());
+  on_events_.Call({batch});
 }
 
 }  // namespace culvert::addon

@@ -40,6 +40,7 @@ class DataPlane : public Napi::ObjectWrap<DataPlane> {
   std::unique_ptr<engine::Engine> engine_;
   EventPump* pump_ = nullptr;  // Node's: see EventPump
   Napi::FunctionReference on_events_;
+  std::vector<uint8_t> records_;  // of the batch that is being delivered
   crypto::Backend backend_ = crypto::Backend::automatic;
   bool allow_bench_null_ = false;
 };

@@ -12,7 +12,7 @@ export class IpAddress {
   static fromBytes(bytes: Uint8Array): IpAddress {
     if (bytes.length !== 4 && bytes.length !== 16)
       throw new RangeError(`an IP address has 4 or 16 bytes, not ${bytes.length}`);
-    return new IpAddress(Uint8Array.from(bytes));
+    return new IpAddress(new Uint8Array(bytes));
   }
 
   /** Parses dotted-quad IPv4 or RFC 4291 IPv6 text. Throws RangeError on anything else. */

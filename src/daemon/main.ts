@@ -116,6 +116,7 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
         keyPairs,
         workers,
         exportKeys: keylog !== undefined,
+        debugLog: log.takes("debug"),
         lastInbound: (spi, remote) => dataPlane.saTotals("inbound", spi, remote)?.lastUsedMs || undefined,
         // Only now: a daemon that cannot start writes nothing.
         crashSecret: crashSecretOf(options.state, log),

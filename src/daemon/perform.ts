@@ -20,7 +20,7 @@ export interface Performer {
   readonly traffic: Pick<TrafficTotals, "installed" | "moved" | "removed">;
   readonly routing: Pick<HostRouting, "publish">;
   readonly resolve: Resolver;
-  readonly log: Pick<Log, "write">;
+  readonly log: Pick<Log, "write" | "takes">;
   readonly events: Pick<EventLog, "push">;
   /** Writes one row of a Wireshark table; absent unless the operator asked for the keys. */
   readonly keylog: Keylog["write"] | undefined;
@@ -97,7 +97,8 @@ function removeSa(output: Extract<GatewayOutput, { kind: "removeSa" }>, to: Perf
   const { direction, spi, remote } = output;
   const totals = to.dataPlane.removeSa(direction, spi, remote);
   to.traffic.removed(direction, spi, remote, totals);
-  to.log.write("debug", "IPsec SA removed", { direction, spi: formatEspSpi(spi), ...totals });
+  if (to.log.takes("debug"))
+    to.log.write("debug", "IPsec SA removed", { direction, spi: formatEspSpi(spi), ...totals });
 }
 
 /** An SA that cannot take the path of its IKE SA is as bad as one that cannot be installed. */

@@ -16,19 +16,24 @@ export class SendTrouble {
 
   /** Runs `send`. What it throws with an errno is reported; anything else is a bug and goes on up. */
   watch(remote: Endpoint, send: () => void): void {
-    const peer = formatEndpoint(remote);
     try {
       send();
-      this.#reported.delete(peer);
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      if (typeof code !== "string" || !/^E[A-Z0-9]+$/.test(code)) throw error;
-      if (this.#reported.get(peer) === code) return;
-      // Answers go to whoever asks: what is remembered of strangers is bounded.
-      if (this.#reported.size >= maxPeers) this.#reported.clear();
-      this.#reported.set(peer, code);
-      this.#log.write("warn", "IKE datagram not sent", { peer, code, problem: message });
+      this.#onError(remote, error);
+      return;
     }
+    if (this.#reported.size > 0) this.#reported.delete(formatEndpoint(remote));
+  }
+
+  #onError(remote: Endpoint, error: unknown): void {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (typeof code !== "string" || !/^E[A-Z0-9]+$/.test(code)) throw error;
+    const peer = formatEndpoint(remote);
+    if (this.#reported.get(peer) === code) return;
+    // Answers go to whoever asks: what is remembered of strangers is bounded.
+    if (this.#reported.size >= maxPeers) this.#reported.clear();
+    this.#reported.set(peer, code);
+    this.#log.write("warn", "IKE datagram not sent", { peer, code, problem: message });
   }
 }
 

@@ -5,7 +5,7 @@
 import { type Endpoint, IpAddress } from "../core/address.ts";
 import type { DataPlaneEvent, ForwardingPlan, SaPath, SaSpec, SaTotals } from "../core/dataplane.ts";
 import type { TrafficSelector } from "../core/traffic-selector.ts";
-import { decodeEvent } from "./events.ts";
+import { decodeEvents } from "./events.ts";
 import {
   addon,
   type NativeDataPlane,
@@ -94,6 +94,7 @@ export class DataPlane {
     const { DataPlane: Native, tables } = addon();
     this.#counterRows = tables.counters;
     this.#dropRows = tables.drops;
+    const kinds = tables.events.map(({ name }) => name);
     this.#numbers = new BigUint64Array(options.workers * (tables.counters.length + tables.drops.length));
     this.#native = new Native(
       {
@@ -110,7 +111,7 @@ export class DataPlane {
         pinWorkers: options.pinWorkers ?? false,
         allowBenchNull: options.allowBenchNull ?? false,
       },
-      (events) => options.onEvents(events.map(decodeEvent)),
+      (records) => options.onEvents(decodeEvents(records, kinds)),
     );
   }
 

@@ -11,7 +11,8 @@ import type { Kernel } from "./kernel.ts";
 export interface NativeAddon {
   readonly DataPlane: new (
     options: NativeOptions,
-    onEvents: (events: readonly NativeEvent[]) => void,
+    /** Gets a batch of event records, which `events.ts` decodes; the bytes are its own. */
+    onEvents: (records: Uint8Array) => void,
   ) => NativeDataPlane;
   readonly tables: NativeTables;
   readonly kernel: Kernel;
@@ -158,24 +159,6 @@ export interface NativeDescription {
   readonly udpSendRuns: boolean;
   readonly udpReceiveRuns: boolean;
   readonly notices: readonly string[];
-}
-
-/** One shape for all kinds; each kind uses the fields it needs (native/engine/event.h). */
-export interface NativeEvent {
-  readonly kind: string;
-  readonly direction: NativeDirection;
-  readonly protocol: number;
-  readonly connection: number;
-  readonly id: number;
-  readonly sequence: number;
-  readonly spi: number;
-  readonly mtu: number;
-  readonly roundTripMs: number;
-  readonly local: Uint8Array;
-  readonly localPort: number;
-  readonly remote: Uint8Array;
-  readonly remotePort: number;
-  readonly data: Uint8Array;
 }
 
 export interface NativeRow {

@@ -104,6 +104,8 @@ export interface GatewayDeps {
   readonly workers: number;
   /** Emit `keylog`: whoever has those lines reads all traffic. */
   readonly exportKeys: boolean;
+  /** False when nobody reads log records of level `debug`: then none are made. */
+  readonly debugLog?: boolean;
   /** When the last authentic ESP packet came on an inbound SA, on the clock of `now`; undefined: none. */
   readonly lastInbound?: (spi: number, remote: IpAddress) => Instant | undefined;
   /** 32 octets that survive a restart, for Quick Crash Detection (RFC 6290); without them no tokens are made. */

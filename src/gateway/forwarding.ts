@@ -134,11 +134,11 @@ export class Forwarding {
 }
 
 /**
- * The newest IKE SA first: of several with one peer it is the one that stays. Last what the peer may not have yet, and
- * before that, though nobody used it either, what it is to take the place of.
+ * The newest IKE SA first: of several with one peer it is the one that stays. Then what the peer may not have yet, and
+ * before that, though nobody used it either, what it is to take the place of. Last what the peer may have no more.
  */
 function preferred(sas: readonly IkeSa[]): IkeSa[] {
-  const rank = (sa: IkeSa) => (isSure(sa) ? 0 : sa.replaced ? 1 : 2);
+  const rank = (sa: IkeSa) => (isSure(sa) ? 0 : sa.outlived ? 3 : sa.replaced ? 1 : 2);
   return sas.toReversed().sort((a, b) => rank(a) - rank(b));
 }
 

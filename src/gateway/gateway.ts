@@ -67,6 +67,7 @@ export class Gateway implements GatewayMachine {
     });
     this.#reports = new Reports({
       emit: (output) => this.#outputs.push(output),
+      debugLog: deps.debugLog ?? true,
       historyOf: (connection) => this.#connections.named(connection)?.history,
     });
     this.#named = new NamedPeers({

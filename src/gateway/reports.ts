@@ -20,6 +20,8 @@ import type { Tunnel, TunnelState } from "./tunnel.ts";
 
 export interface ReportsDeps {
   emit(output: GatewayOutput): void;
+  /** Whether somebody reads records of level `debug`. */
+  readonly debugLog: boolean;
   historyOf(connection: string): ConnectionHistory | undefined;
 }
 
@@ -78,7 +80,8 @@ export class Reports {
     const to = tunnel.state.name;
     const { connection, customerGateway } = tunnel;
     const fields = { connection: connection.name, customerGateway: customerGateway.name, from, to, why };
-    this.log(to === "UP" || from === "UP" ? "info" : "debug", "tunnel state", fields);
+    if (to === "UP" || from === "UP") this.log("info", "tunnel state", fields);
+    else if (this.#deps.debugLog) this.log("debug", "tunnel state", fields);
     this.#tell({ type: "tunnel", ...fields });
   }
 
@@ -130,7 +133,7 @@ export class Reports {
   // ── IKE SAs and CHILD_SAs ────────────────────────────────────────────────────────────────────────────────────
 
   #onState({ sa, from, to, why }: Reported<"state">): void {
-    this.log("debug", "IKE SA state", { ...about(sa), from, to, why });
+    if (this.#deps.debugLog) this.log("debug", "IKE SA state", { ...about(sa), from, to, why });
   }
 
   #onEstablished({ sa }: Reported<"established">): void {
@@ -155,7 +158,7 @@ export class Reports {
   #onEnded({ sa, why }: Reported<"ended">): void {
     // An initiator that never got through has its failure record; a rekeyed IKE SA lives on in its successor.
     const level = why === "rekeyed" || sa.handshakeMs === 0 ? "debug" : "info";
-    this.log(level, "IKE SA down", { ...about(sa), why });
+    if (level === "info" || this.#deps.debugLog) this.log(level, "IKE SA down", { ...about(sa), why });
     if (level === "info") this.#tell(ikeSaEvent(sa, "down", why));
   }
 
@@ -167,7 +170,9 @@ export class Reports {
   }
 
   #onChildDown({ sa, child, why }: Reported<"childDown">): void {
-    this.log(why === "rekeyed" ? "debug" : "info", "CHILD_SA down", { ...about(sa), ...spis(child), why });
+    const level = why === "rekeyed" ? "debug" : "info";
+    if (level === "info" || this.#deps.debugLog)
+      this.log(level, "CHILD_SA down", { ...about(sa), ...spis(child), why });
     if (why !== "rekeyed") this.#tell(childSaEvent(sa, child, "down", why));
   }
 

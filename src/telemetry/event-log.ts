@@ -1,4 +1,4 @@
-/** The event stream's memory: the last events as finished JSON lines, with a number and a time, and who follows them. */
+/** The event stream's memory: the last events, with a number and a time, and who follows them. */
 import type { GatewayEvent } from "../gateway/gateway-events.ts";
 import { LogRing } from "./log-ring.ts";
 
@@ -13,8 +13,8 @@ export class EventLog {
   }
 
   push(event: GatewayEvent): void {
-    this.#seq++;
-    this.ring.push(JSON.stringify({ time: this.#clock().toISOString(), seq: this.#seq, ...event }));
+    const [time, seq] = [this.#clock(), ++this.#seq];
+    this.ring.push(() => JSON.stringify({ time: time.toISOString(), seq, ...event }));
   }
 }
 

@@ -1,9 +1,9 @@
 /**
- * The last log records, kept for `culvert log`: a bounded ring of finished JSON lines, and whoever follows them.
+ * The last log records, kept for `culvert log`: a bounded ring of JSON lines, and whoever follows them.
  * Thread: JavaScript's.
  */
 export class LogRing {
-  readonly #lines: string[] = [];
+  readonly #lines: Line[] = [];
   readonly #capacity: number;
   readonly #followers = new Set<(line: string) => void>();
   #next = 0;
@@ -14,13 +14,18 @@ export class LogRing {
     this.#capacity = capacity;
   }
 
-  /** `line`: one JSON object without a line end. Longer ones than `maxLineBytes` are replaced by a note. */
-  push(line: string): void {
-    const kept = line.length <= maxLineBytes ? line : oversized(line);
+  /**
+   * `line`: one JSON object without a line end, or what makes it when somebody reads it: most records nobody ever does.
+   * Longer lines than `maxLineBytes` are replaced by a note.
+   */
+  push(line: Line): void {
+    const kept = typeof line === "string" ? bounded(line) : line;
     if (this.#lines.length < this.#capacity) this.#lines.push(kept);
     else this.#lines[this.#next] = kept;
     this.#next = (this.#next + 1) % this.#capacity;
-    for (const follow of this.#followers) follow(kept);
+    if (this.#followers.size === 0) return;
+    const text = finished(kept);
+    for (const follow of this.#followers) follow(text);
   }
 
   /** The newest `count` records, oldest first. */
@@ -29,7 +34,7 @@ export class LogRing {
       this.#lines.length < this.#capacity
         ? this.#lines.slice()
         : [...this.#lines.slice(this.#next), ...this.#lines.slice(0, this.#next)];
-    return count <= 0 ? [] : ordered.slice(-count);
+    return count <= 0 ? [] : ordered.slice(-count).map(finished);
   }
 
   /** Calls `follow` with every record from now on, until the returned function is called. */
@@ -39,7 +44,12 @@ export class LogRing {
   }
 }
 
-function oversized(line: string): string {
+type Line = string | (() => string);
+
+const finished = (line: Line): string => (typeof line === "string" ? line : bounded(line()));
+
+function bounded(line: string): string {
+  if (line.length <= maxLineBytes) return line;
   return JSON.stringify({ level: "warn", msg: "log record too long to keep", characters: line.length });
 }
 

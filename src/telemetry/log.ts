@@ -2,7 +2,8 @@
  * The daemon's log: JSON records of fields, written to stderr by pino and kept in a ring for `culvert log`.
  * Nothing secret reaches it (`Secret` prints as `[secret]`), and nothing per packet: that is what counters are for.
  */
-import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino";
+import { type DestinationStream, type Logger, pino } from "pino";
+import { isoTime } from "./iso-time.ts";
 import { LogRing } from "./log-ring.ts";
 
 export const logLevels = ["debug", "info", "warn", "error"] as const;
@@ -11,6 +12,8 @@ export type LogLevel = (typeof logLevels)[number];
 export interface Log {
   /** `message` names the event; what varies goes into `fields`. An `err` field may hold an Error. */
   write(level: LogLevel, message: string, fields?: Readonly<Record<string, unknown>>): void;
+  /** Whether records of `level` go anywhere: what costs something to put together is put together only then. */
+  takes(level: LogLevel): boolean;
   readonly ring: LogRing;
   /** Writes out what is still buffered. Call before the process exits. */
   flush(): void;
@@ -22,23 +25,28 @@ export function openLog(level: LogLevel): Log {
   const stderr = pino.destination({
     dest: 2,
     sync: false,
-    minLength: fullChunkBytes,
+    minLength: fullChunkLength,
     maxLength: maxBufferedBytes,
   });
-  let waiting = false;
+  const waiting: string[] = [];
+  let waitingLength = 0;
+  const handOver = () => {
+    waitingLength = 0;
+    if (waiting.length > 0) stderr.write(waiting.splice(0).join(""));
+  };
   const release = () => {
-    waiting = false;
+    handOver();
     stderr.flush();
   };
   return createLog(level, {
     write: (line) => {
-      stderr.write(line);
-      if (waiting) return;
-      waiting = true;
-      setTimeout(release, collectMs);
+      if (waiting.push(line) === 1) setTimeout(release, collectMs);
+      waitingLength += line.length;
+      if (waitingLength >= fullChunkLength) handOver();
     },
     flush: () => {
       try {
+        handOver();
         stderr.flushSync();
       } catch {
         // Nothing was opened yet or nobody reads stderr any more; there is nowhere left to say so.
@@ -65,7 +73,7 @@ export function createLog(level: LogLevel, sink: LogSink): Log {
     {
       level,
       base: null,
-      timestamp: stdTimeFunctions.isoTime,
+      timestamp: () => `,"time":"${isoTime(Date.now())}"`,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: pino.stdSerializers.err },
     },
@@ -73,13 +81,18 @@ export function createLog(level: LogLevel, sink: LogSink): Log {
   );
   return {
     write: (at, message, fields = {}) => logger[at](fields, message),
+    takes: (at) => logger.isLevelEnabled(at),
     ring,
     flush: () => sink.flush(),
   };
 }
 
 const ringRecords = 1000;
-/** Records of a busy moment leave in one write: a write of each costs as much as making it. */
-const collectMs = 20;
-const fullChunkBytes = 8 * 1024;
+/**
+ * Records of a busy moment leave in one write: a write is a thread woken and a turn of the event loop, more than making
+ * the record. A tenth of a second is what someone who follows the log does not notice.
+ */
+const collectMs = 100;
+/** Characters that are written without waiting for more. */
+const fullChunkLength = 8 * 1024;
 const maxBufferedBytes = 4 * 1024 * 1024;

@@ -82,6 +82,8 @@ export class IkeSa {
   replaces: IkeSa | undefined;
   /** When another one took its place: nothing new is made here since. */
   replacedAt: Instant | undefined;
+  /** What took its place, or came after that, was in use: the peer may have closed this one without our hearing of it. */
+  outlived = false;
   /** The peer, or we, began anew: when this one is let go, if the other carries. */
   supersededAt: Instant | undefined;
   /** The peer's successor of this IKE SA, made while ours was under way, and the lower nonce of its exchange (§2.8.2). */

@@ -78,13 +78,15 @@ export function onInbound(sa: IkeSa, child: ChildSa, now: Instant): void {
 /** The peer is known to have what `sa` sends with, if it sends with anything. */
 export function isSure(sa: IkeSa): boolean {
   const [best] = outboundOrder(sa);
-  return sa.proven && (best === undefined || best !== sa.unconfirmed);
+  return sa.proven && !sa.outlived && (best === undefined || best !== sa.unconfirmed);
 }
 
-/** Closes those of `others` that make way for `sa`, once it can do what they do. */
+/** Closes those of `others` that make way for `sa`, once it can do what they do; the peer has just used `sa`. */
 export function closeLosers(sa: IkeSa, others: readonly IkeSa[], now: Instant): void {
   if (!sa.established || !isSure(sa)) return;
   const carries = outboundOrder(sa).length > 0;
+  for (const other of others)
+    if (carries && other.replaced && other.createdAt < sa.createdAt) other.outlived = true;
   for (const other of others)
     if (survivorOf(other) === sa && other.established && (carries || outboundOrder(other).length === 0))
       other.requestDelete(now, "duplicate");
