@@ -19,6 +19,7 @@ namespace {
 
 using namespace culvert;
 
+// One of each kind, at least.
 constexpr uint64_t kWarmUpRounds = 5;
 // What pools and the allocator may take on top of what they had after the first rounds.
 constexpr uint64_t kMostGrowthKb = 24 * 1024;
@@ -41,7 +42,7 @@ soak::RoundOptions options_of(uint64_t round, uint64_t seed, double seconds) {
     bool rekeys;
     bool limits;
   };
-  constexpr Kind kKinds[] = {
+  constexpr Kind kKinds[kWarmUpRounds] = {
       {{.drop = 2000, .twice = 5000, .flip = 5000, .resize = 1000, .delay = 5000}, true, false},
       {{.drop = 500, .twice = 500, .flip = 500, .resize = 500, .flip_header = 3000}, true, false},
       {{.drop = 1000, .twice = 1000, .flip = 2000, .joins_spis = false}, false, false},
@@ -83,7 +84,7 @@ int main(int argc, char** argv) {
   uint64_t warm_kb = 0;
   uint64_t most_kb = 0;
   uint64_t rounds = 0;
-  for (; rounds == 0 || engine::monotonic_ns() < end; rounds++) {
+  for (; rounds < kWarmUpRounds || engine::monotonic_ns() < end; rounds++) {
     const soak::RoundReport report = soak::run_round(options_of(rounds, seed, round_seconds));
     std::printf("%s\n", report.text.c_str());
     for (const std::string& finding : report.findings)
