@@ -44,6 +44,17 @@ export async function ping(
   };
 }
 
+/** Round-trip times in microseconds, as many as came back, of `count` echo requests one each `intervalMs`. */
+export async function roundTrips(
+  netns: string,
+  destination: string,
+  { count, intervalMs }: { readonly count: number; readonly intervalMs: number },
+): Promise<number[]> {
+  const argv = ["ping", "-n", "-c", `${count}`, "-i", `${intervalMs / 1000}`, "-W", "1", destination];
+  const { stdout } = await run(argv, { netns, timeoutMs: count * intervalMs + 30_000 });
+  return [...stdout.matchAll(/ time=([\d.]+) ms/g)].map(([, ms]) => 1000 * Number(ms));
+}
+
 /** One echo request each 100 ms until one is answered. Throws when none is within `timeoutMs`. */
 export async function waitForPing(
   netns: string,

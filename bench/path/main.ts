@@ -4,15 +4,19 @@
  */
 import { Testbed } from "../../testbed/testbed.ts";
 import { buildTopology, type Topology } from "../../testbed/topology.ts";
-import { iperfServer, iperfTcp, waitForPing } from "../../testbed/traffic.ts";
+import { iperfServer, iperfTcp, roundTrips, waitForPing } from "../../testbed/traffic.ts";
 import { udpLimit } from "../../testbed/udp.ts";
 import type { BenchReport } from "../main.ts";
 import type { BenchOptions } from "../options.ts";
 import { markdownTable, median } from "../report.ts";
 import { type PathCase, pathCases } from "./cases.ts";
 
-/** One case in one run. TCP in Gb/s of payload, UDP in packets per second; NaN where it was not measured. */
+/**
+ * One case in one run. TCP in Gb/s of payload, UDP in packets per second, the idle path's median round trip in
+ * microseconds; NaN where it was not measured.
+ */
 interface Sample {
+  readonly rtt: number;
   readonly tcp1: number;
   readonly tcp1Reverse: number;
   readonly tcp4: number;
@@ -81,6 +85,8 @@ async function measure(
       return limit.pps;
     };
     return {
+      // First: what was just started is still idle, and nothing of a stream is left in a queue.
+      rtt: median(await roundTrips(a.host, b.hostAddress, { count: 200, intervalMs: 5 })),
       tcp1: await tcp(1, false),
       tcp1Reverse: await tcp(1, true),
       tcp4: await tcp(4, false),
@@ -100,6 +106,7 @@ function summarise(name: string, samples: readonly Sample[], skipped: string | u
     name,
     runs: samples.length,
     skipped,
+    rtt: of((s) => s.rtt),
     tcp1: of((s) => s.tcp1),
     tcp1Reverse: of((s) => s.tcp1Reverse),
     tcp4: of((s) => s.tcp4),
@@ -113,10 +120,12 @@ function summarise(name: string, samples: readonly Sample[], skipped: string | u
 /** Absolutes, and beside the first column the ratio to strongSwan: the peer that everyone can measure. */
 function render(results: readonly PathResult[], options: BenchOptions): string {
   const base = results.find(({ name }) => name.startsWith("strongSwan"));
+  const direct = results.find(({ name }) => name.startsWith("direct"));
   const ratio = (value: number, of: number | undefined) =>
     of === undefined || !Number.isFinite(value / of) ? "" : ` (${(value / of).toFixed(1)}×)`;
   const rows = results.map((r) => {
-    if (r.skipped !== undefined) return [`${r.name}: ${r.skipped}`, "", "", "", "", "", ""];
+    if (r.skipped !== undefined) return [`${r.name}: ${r.skipped}`, "", "", "", "", "", "", ""];
+    const added = direct === undefined || direct === r ? "" : ` (+${(r.rtt - direct.rtt).toFixed(0)})`;
     const gbps = (value: number, of: number | undefined) => `${value.toFixed(2)}${ratio(value, of)}`;
     const kpps = (value: number, of: number | undefined, key: string) => {
       if (!Number.isFinite(value)) return "–";
@@ -131,9 +140,10 @@ function render(results: readonly PathResult[], options: BenchOptions): string {
       gbps(r.tcp4Reverse, base?.tcp4Reverse),
       kpps(r.udp1300, base?.udp1300, "udp1300"),
       kpps(r.udp64, base?.udp64, "udp64"),
+      `${r.rtt.toFixed(0)}${added}`,
     ];
   });
-  const titles = ["path", "TCP 1 →", "TCP 1 ←", "TCP 4 →", "TCP 4 ←", "UDP 1300", "UDP 64"];
+  const titles = ["path", "TCP 1 →", "TCP 1 ←", "TCP 4 →", "TCP 4 ←", "UDP 1300", "UDP 64", "RTT"];
   return [
     markdownTable(titles, rows),
     "",
@@ -141,6 +151,7 @@ function render(results: readonly PathResult[], options: BenchOptions): string {
     "per second of 1300 and 64 bytes of payload, the highest rate with less than 0.1 % loss; ≥ where the sender is the",
     "limit. The senders and receivers share the machine's cores with both gateways. UDP is sent by our own",
     "`bench/native/udp_stream.cc`: at 64 bytes iperf3, one system call per datagram, is slower than the paths it would",
-    `measure. (n×) is the ratio to strongSwan in the same column. Medians of ${options.runs} interleaved runs.`,
+    "measure. RTT: median of 200 echo requests on the idle path, one each 5 ms, in µs (and what it adds to direct",
+    `forwarding). (n×) is the ratio to strongSwan in the same column. Medians of ${options.runs} interleaved runs.`,
   ].join("\n");
 }

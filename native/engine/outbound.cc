@@ -23,14 +23,16 @@ Outbound::Outbound(Shared& shared, unsigned worker, Reporter& reporter, net::Hug
       tun_(shared.tun.queues[worker]),
       worker_(worker),
       memory_(std::move(memory)),
-      tun_buffer_(memory_.data()),
-      arena_(memory_.data() + kTunBytes) {}
+      tun_buffer_(memory_.data() + kTunHeadroom),
+      arena_(tun_buffer_ + kTunBytes) {
+  static_assert(kTunHeadroom >= net::TunQueue::kHeadroomBytes);
+}
 
-bool Outbound::run(const Snapshot& snapshot, unsigned budget) {
+bool Outbound::run(const Snapshot& snapshot, const Budget& budget) {
   uint64_t reads = 0;
   uint64_t bytes = 0;
   bool more = true;
-  while (reads < budget) {
+  while (reads < budget.reads && bytes < budget.bytes) {
     net::VnetHeader header;
     const ssize_t n = tun_.read(header, {tun_buffer_, kTunBytes});
     if (n <= 0) {

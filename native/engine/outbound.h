@@ -18,6 +18,7 @@
 namespace culvert::engine {
 
 class Outbound {
+  static constexpr size_t kTunHeadroom = 64;  // keeps what follows on a cache line of its own
   static constexpr size_t kTunBytes = 65536 + 1024;
   static constexpr size_t kArenaBytes = 192 * 1024;
 
@@ -25,10 +26,15 @@ class Outbound {
   Outbound(Shared& shared, unsigned worker, Reporter& reporter, net::HugeBuffer memory);
 
   /** Memory that the constructor wants. */
-  static constexpr size_t memory_bytes() { return kTunBytes + kArenaBytes + esp::kMaxTailroom; }
+  static constexpr size_t memory_bytes() { return kTunHeadroom + kTunBytes + kArenaBytes + esp::kMaxTailroom; }
 
-  /** Reads at most `budget` packets or superpackets and sends everything. True when there may be more to read. */
-  bool run(const Snapshot& snapshot, unsigned budget);
+  struct Budget {
+    uint64_t reads;
+    uint64_t bytes;
+  };
+
+  /** Reads packets and superpackets until `budget` is used up, and sends everything. True when there may be more. */
+  bool run(const Snapshot& snapshot, const Budget& budget);
 
  private:
   struct Run {

@@ -5,13 +5,15 @@
 
 #include <cerrno>
 
+#include "engine/scheduling.h"
 #include "net/setup_error.h"
 
 namespace culvert::engine {
 namespace {
 
-// Superpackets that one turn takes from the TUN device before the other direction gets its turn.
-constexpr unsigned kTunBudget = 16;
+// What one turn takes from the TUN device before the other direction gets its turn: as many packets as fill a run of
+// UDP_SEGMENT, or 16 superpackets.
+constexpr Outbound::Budget kTunBudget{.reads = net::Sender::kMaxRunDatagrams, .bytes = 16 * 65536};
 // Batches that one turn takes from a socket.
 constexpr unsigned kReceiveBudget = 8;
 constexpr int kEpollBatch = 64;
@@ -69,6 +71,7 @@ Result<Unit> Worker::watch(int fd, Source source, size_t which) {
 
 void Worker::run() {
   crypto::prepare_thread();
+  request_short_turns();
   while (!shared_.stopping.load(std::memory_order_relaxed)) {
     shared_.epochs.pass(index_);
     const Snapshot& snapshot = *shared_.current.load();

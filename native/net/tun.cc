@@ -23,9 +23,10 @@ namespace {
 
 constexpr const char* kTunPath = "/dev/net/tun";
 
-// Packets that may wait for a worker; a superpacket counts as one. As many as an Ethernet device holds by default:
-// small packets at some hundred thousand a second bridge the milliseconds for which a worker may not be scheduled.
-constexpr int kTxQueueLength = 1000;
+// Packets that may wait for a worker; a superpacket counts as one. 400,000 small packets a second fill this in 12 ms,
+// which is how long a worker may wait for its turn on a host that computes; 1000, as Ethernet devices have, lost
+// packets at half that rate (bench/RESULTS.md). TCP is bounded by its windows, not by this.
+constexpr int kTxQueueLength = 5000;
 
 TunOffloads set_offloads(int fd) {
   struct Attempt {
@@ -115,10 +116,13 @@ Result<TunDevice> TunDevice::open(const Options& options) {
 }
 
 ssize_t TunQueue::read(VnetHeader& header, std::span<uint8_t> packet) {
-  iovec pieces[2] = {{&header, sizeof header}, {packet.data(), packet.size()}};
-  const ssize_t n = ::readv(fd_.get(), pieces, 2);
+  static_assert(kHeadroomBytes == sizeof header);
+  uint8_t* const start = packet.data() - kHeadroomBytes;
+  const ssize_t n = ::read(fd_.get(), start, kHeadroomBytes + packet.size());
   if (n < 0) return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-  return n < static_cast<ssize_t>(sizeof header) ? 0 : n - static_cast<ssize_t>(sizeof header);
+  if (n < static_cast<ssize_t>(kHeadroomBytes)) return 0;
+  std::memcpy(&header, start, sizeof header);
+  return n - static_cast<ssize_t>(kHeadroomBytes);
 }
 
 Drop TunQueue::write(const VnetHeader& header, std::span<iovec> pieces) {

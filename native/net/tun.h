@@ -31,9 +31,12 @@ class TunQueue {
 
   int fd() const { return fd_.get(); }
 
+  /** In front of the place that `read` fills. One piece is a tenth less to read than two (bench/RESULTS.md). */
+  static constexpr size_t kHeadroomBytes = sizeof(VnetHeader);
+
   /**
-   * Reads one packet into `packet`. Its length in bytes; 0 when there is none now; negative errno otherwise (ENETDOWN
-   * and EBADFD come and go with the link's state).
+   * Reads one packet into `packet`, which must have kHeadroomBytes of its own in front of it. Its length in bytes; 0
+   * when there is none now; negative errno otherwise (ENETDOWN and EBADFD come and go with the link's state).
    */
   ssize_t read(VnetHeader& header, std::span<uint8_t> packet);
 
