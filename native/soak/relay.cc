@@ -65,14 +65,19 @@ void clear_udp_checksum(std::span<uint8_t> packet, size_t front) { std::memset(p
 }  // namespace
 
 Relay::Relay(net::TunQueue& from, net::TunQueue& to, const Weather& weather, uint64_t seed)
-    : from_(from), to_(to), weather_(weather), random_(seed), buffer_(new uint8_t[kBufferBytes]) {}
+    : from_(from),
+      to_(to),
+      weather_(weather),
+      random_(seed),
+      buffer_(new uint8_t[net::TunQueue::kHeadroomBytes + kBufferBytes]) {}
 
 void Relay::run(const std::atomic<bool>& stop) {
   while (!stop.load(std::memory_order_relaxed)) {
     net::VnetHeader header;
-    const ssize_t n = from_.read(header, {buffer_.get(), kBufferBytes});
+    uint8_t* const place = buffer_.get() + net::TunQueue::kHeadroomBytes;
+    const ssize_t n = from_.read(header, {place, kBufferBytes});
     if (n > 0) {
-      take(header, {buffer_.get(), static_cast<size_t>(n)});
+      take(header, {place, static_cast<size_t>(n)});
       continue;
     }
     if (calm_.load(std::memory_order_relaxed)) release(true);

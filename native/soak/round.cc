@@ -278,12 +278,15 @@ class Round {
       });
   }
 
-  // Until no number moves any more: nothing is held back, and no packet is in any queue.
+  bool balanced() { return books(0).findings().empty() && books(1).findings().empty(); }
+
+  // Until no number moves any more: nothing is held back, and no packet is in any queue. On a busy machine a thread may
+  // not run for longer than that: books that do not balance get time.
   void come_to_rest() {
     for (const auto& relay : relays_) relay->calm();
     uint64_t before = 0;
     unsigned quiet = 0;
-    for (int turn = 0; turn < kRestTurns && quiet < kQuietTurns; turn++) {
+    for (int turn = 0; turn < kRestTurns && !(quiet >= kQuietTurns && balanced()); turn++) {
       ::nanosleep(&kRestPause, nullptr);
       drain_events();
       uint64_t now = 0;
