@@ -8,7 +8,7 @@ import { test } from "./test.mjs";
 const verbs = {
   start: {
     packages: () => ["base"],
-    run: (args) => node("dist/src/daemon/main.js", args),
+    run: (args) => node("dist/src/daemon/main.js", args, ["--single-threaded-gc"]),
   },
   demo: {
     needsRoot: () => true,
@@ -56,9 +56,9 @@ function wantsStrongSwan(args) {
 }
 
 /** Runs a built program in the foreground. The terminal's Ctrl-C reaches it directly; we wait for its clean end. */
-function node(script, args) {
+function node(script, args, options = []) {
   // --pdeathsig: a kill -9 of this wrapper ends the program politely instead of orphaning it.
-  const argv = ["--pdeathsig", "TERM", process.execPath, "--enable-source-maps", script, ...args];
+  const argv = ["--pdeathsig", "TERM", process.execPath, "--enable-source-maps", ...options, script, ...args];
   const child = spawn("setpriv", argv, { cwd: repository, stdio: "inherit" });
   process.on("SIGINT", () => {});
   for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));

@@ -65,7 +65,8 @@ export class Culvert {
     );
     this.controlSocket = join(folder, "control.sock");
     this.keylogFile = join(folder, "keys.log");
-    const argv = [process.execPath, "--enable-source-maps", ...(options.nodeArguments ?? [])];
+    const argv = [process.execPath, "--single-threaded-gc", "--enable-source-maps"];
+    argv.push(...(options.nodeArguments ?? []));
     argv.push(program("daemon"), "--config", this.configFile);
     argv.push("--state", join(folder, "state"));
     argv.push("--control", this.controlSocket, "--log-level", options.logLevel ?? "info");

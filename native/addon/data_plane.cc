@@ -40,6 +40,20 @@ route::Prefix read_prefix(Fields& fields, const char* address, const char* lengt
   return {fields.address(address), static_cast<uint8_t>(fields.integer(length, 0, 128))};
 }
 
+std::vector<engine::ConnectionPlan> read_connections(Fields& plan, Problem& problem) {
+  std::vector<engine::ConnectionPlan> connections;
+  for (const Napi::Value& value : plan.list("connections")) {
+    Fields row(value, "connections[]", problem);
+    engine::ConnectionPlan connection{.connection = row.u16("connection"), .outbound = {}};
+    for (const Napi::Value& sa_value : row.list("outbound")) {
+      Fields sa(sa_value, "outbound[]", problem);
+      connection.outbound.push_back({sa.u32("spi"), sa.address("remote")});
+    }
+    connections.push_back(std::move(connection));
+  }
+  return connections;
+}
+
 Napi::Value totals_to_js(Napi::Env env, const esp::SaTotals& totals) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("packets", to_js(env, totals.packets));
@@ -64,6 +78,7 @@ Napi::Function DataPlane::define(Napi::Env env) {
                          InstanceMethod("removeSa", &DataPlane::remove_sa),
                          InstanceMethod("saTotals", &DataPlane::sa_totals),
                          InstanceMethod("publish", &DataPlane::publish),
+                         InstanceMethod("publishConnections", &DataPlane::publish_connections),
                          InstanceMethod("sendIke", &DataPlane::send_ike),
                          InstanceMethod("sendKeepalive", &DataPlane::send_keepalive),
                          InstanceMethod("sendProbe", &DataPlane::send_probe),
@@ -165,6 +180,7 @@ Napi::Value DataPlane::install_sa(const Napi::CallbackInfo& info) {
   params.encr_key = fields.bytes("encrKey");
   params.integ_key = fields.bytes("integKey");
   params.esn = fields.boolean("esn");
+  params.non_first_fragments = fields.boolean("nonFirstFragments");
   params.limits = {.soft_bytes = fields.count("softBytes"),
                    .hard_bytes = fields.count("hardBytes"),
                    .soft_packets = fields.count("softPackets"),
@@ -235,24 +251,26 @@ Napi::Value DataPlane::publish(const Napi::CallbackInfo& info) {
     destinations.push_back(
         {.destination = read_prefix(row, "destination", "destinationLength"), .connection = row.u16("connection")});
   }
-  std::vector<engine::ConnectionPlan> connections;
-  for (const Napi::Value& value : plan.list("connections")) {
-    Fields row(value, "connections[]", problem);
-    engine::ConnectionPlan connection{.connection = row.u16("connection"), .outbound = {}};
-    for (const Napi::Value& sa_value : row.list("outbound")) {
-      Fields sa(sa_value, "outbound[]", problem);
-      connection.outbound.push_back({sa.u32("spi"), sa.address("remote")});
-    }
-    connections.push_back(std::move(connection));
-  }
+  std::vector<engine::ConnectionPlan> connections = read_connections(plan, problem);
   if (problem.throw_if_found(env)) return env.Undefined();
   auto routes = route::RouteTable::create(policy, destinations);
   if (!routes) {
     throw_error(env, routes.error());
     return env.Undefined();
   }
-  if (auto published = engine_->publish(std::move(routes).value(), std::move(connections)); !published)
-    throw_error(env, published.error());
+  engine_->publish(std::move(routes).value(), std::move(connections));
+  return env.Undefined();
+}
+
+// publishConnections({connections}): only these differ from what was published last
+Napi::Value DataPlane::publish_connections(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!is_open(env)) return env.Undefined();
+  Problem problem;
+  Fields change(info[0], "change", problem);
+  std::vector<engine::ConnectionPlan> connections = read_connections(change, problem);
+  if (problem.throw_if_found(env)) return env.Undefined();
+  engine_->publish(std::move(connections));
   return env.Undefined();
 }
 

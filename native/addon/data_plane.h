@@ -23,6 +23,7 @@ class DataPlane : public Napi::ObjectWrap<DataPlane> {
   Napi::Value remove_sa(const Napi::CallbackInfo& info);
   Napi::Value sa_totals(const Napi::CallbackInfo& info);
   Napi::Value publish(const Napi::CallbackInfo& info);
+  Napi::Value publish_connections(const Napi::CallbackInfo& info);
   Napi::Value send_ike(const Napi::CallbackInfo& info);
   Napi::Value send_keepalive(const Napi::CallbackInfo& info);
   Napi::Value send_probe(const Napi::CallbackInfo& info);

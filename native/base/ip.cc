@@ -90,7 +90,8 @@ Drop parse_ipv6(std::span<const uint8_t> bytes, IpPacket& packet) {
     if (next_header == kProtocolFragment) {
       // RFC 8200 §4.5: 13 bits of offset, two reserved, M
       const uint16_t fragment = load_be16(extension + 2);
-      packet.is_fragment = true;
+      // RFC 6946: neither offset nor M is an atomic fragment, a whole packet in all but its header.
+      packet.is_fragment = packet.is_fragment || (fragment & 0xfff9) != 0;
       packet.is_later_fragment = (fragment >> 3) != 0;
     } else {
       extension_bytes = (static_cast<size_t>(extension[1]) + 1) * 8;

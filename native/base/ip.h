@@ -44,7 +44,7 @@ struct IpPacket {
   uint8_t traffic_class;      // DSCP and ECN
   uint8_t hops;               // TTL or hop limit
   bool has_ports;             // false: the protocol has none, or a fragment hides them
-  bool is_fragment;           // any fragment, first or later
+  bool is_fragment;           // any fragment, first or later; IPv6 atomic fragments (RFC 6946) are none
   bool is_later_fragment;     // fragment offset is not zero: no transport header here
   bool dont_fragment;         // IPv4 DF; always true for IPv6
 };

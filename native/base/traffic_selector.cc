@@ -1,5 +1,7 @@
 #include "base/traffic_selector.h"
 
+#include "base/fragment.h"
+
 namespace culvert {
 namespace {
 
@@ -14,6 +16,19 @@ bool covers(const TrafficSelector& selector, const IpAddress& address, uint16_t 
   // RFC 4301 §7.1: a fragment that hides its ports belongs to an SA for any port or for OPAQUE, and to no other.
   if (is_opaque_port(selector)) return !packet.has_ports;
   return packet.has_ports && port >= selector.start_port && port <= selector.end_port;
+}
+
+// What `covers` would say if all selectors were for any port, and for any protocol where the packet hides its own.
+bool may_cover(const TrafficSelector& selector, const IpAddress& address, const IpPacket& packet) {
+  if (address < selector.start_address || address > selector.end_address) return false;
+  return selector.protocol == 0 || selector.protocol == packet.protocol || hides_protocol(packet);
+}
+
+bool any_may_cover(std::span<const TrafficSelector> selectors, const IpAddress& address, const IpPacket& packet) {
+  for (const TrafficSelector& selector : selectors) {
+    if (may_cover(selector, address, packet)) return true;
+  }
+  return false;
 }
 
 bool any_covers(std::span<const TrafficSelector> selectors, const IpAddress& address, uint16_t port,
@@ -63,6 +78,13 @@ Result<SelectorSet> SelectorSet::create(std::span<const TrafficSelector> local,
   set.remote_.assign(remote.begin(), remote.end());
   set.all_ipv4_ = covers_everything(local, Family::ipv4) && covers_everything(remote, Family::ipv4);
   set.all_ipv6_ = covers_everything(local, Family::ipv6) && covers_everything(remote, Family::ipv6);
+  for (const auto& selectors : {local, remote}) {
+    for (const TrafficSelector& selector : selectors) {
+      const bool ports = !is_any_port(selector) && !is_opaque_port(selector);
+      set.names_ports_ = set.names_ports_ || ports;
+      set.needs_first_fragment_ = set.needs_first_fragment_ || ports || selector.protocol != 0;
+    }
+  }
   return set;
 }
 
@@ -71,6 +93,12 @@ bool SelectorSet::matches(const IpPacket& packet, Direction direction) const {
   const bool inbound = direction == Direction::inbound;
   return any_covers(inbound ? remote_ : local_, packet.source, packet.source_port, packet) &&
          any_covers(inbound ? local_ : remote_, packet.destination, packet.destination_port, packet);
+}
+
+bool SelectorSet::may_match(const IpPacket& packet, Direction direction) const {
+  const bool inbound = direction == Direction::inbound;
+  return any_may_cover(inbound ? remote_ : local_, packet.source, packet) &&
+         any_may_cover(inbound ? local_ : remote_, packet.destination, packet);
 }
 
 }  // namespace culvert

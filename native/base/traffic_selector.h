@@ -37,6 +37,13 @@ class SelectorSet {
   /** Inbound: the source is remote and the destination local. Outbound: the reverse. */
   bool matches(const IpPacket& packet, Direction direction) const;
 
+  /** True when a selector names ports, types or codes: later fragments do not show whether they match. */
+  bool names_ports() const { return names_ports_; }
+  /** True when fragments need the first one of their packet to be judged: ports, or protocols, are named. */
+  bool needs_first_fragment() const { return needs_first_fragment_; }
+  /** For a later fragment: true when the packet that it is of may match, for all that the fragment shows. */
+  bool may_match(const IpPacket& packet, Direction direction) const;
+
  private:
   SelectorSet() = default;
 
@@ -44,6 +51,8 @@ class SelectorSet {
   std::vector<TrafficSelector> remote_;
   bool all_ipv4_ = false;
   bool all_ipv6_ = false;
+  bool names_ports_ = false;
+  bool needs_first_fragment_ = false;
 };
 
 }  // namespace culvert

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -64,6 +65,8 @@ Engine::Engine(unsigned workers, const EngineOptions& options) : options_(option
   shared_.ike_port = options.ike_port;
   shared_.nat_port = options.nat_port;
   shared_.mark = options.mark;
+  // Where fragments go in a table is nobody's to foresee; a seed that was not drawn would only make that easier.
+  if (::getrandom(&shared_.fragment_seed, sizeof shared_.fragment_seed, 0) < 0) shared_.fragment_seed = monotonic_ns();
 }
 
 Engine::~Engine() {
@@ -301,9 +304,22 @@ uint32_t Engine::inner_mtu_of(const esp::EspGeometry& geometry, const SaAddresse
 
 // --- Snapshots ---
 
-Result<Unit> Engine::publish(route::RouteTable routes, std::vector<ConnectionPlan> connections) {
+void Engine::publish(route::RouteTable routes, std::vector<ConnectionPlan> connections) {
   routes_ = std::move(routes);
   plan_ = std::move(connections);
+  take_plan();
+}
+
+void Engine::publish(std::vector<ConnectionPlan> changed) {
+  for (ConnectionPlan& row : changed) {
+    const auto old = std::find_if(plan_.begin(), plan_.end(),
+                                  [&](const ConnectionPlan& plan) { return plan.connection == row.connection; });
+    if (old != plan_.end()) *old = std::move(row);
+  }
+  take_plan();
+}
+
+void Engine::take_plan() {
   planned_spis_.clear();
   for (const ConnectionPlan& plan : plan_) {
     for (const ConnectionPlan::Sa& sa : plan.outbound) planned_spis_.insert(sa.spi);
@@ -314,7 +330,6 @@ Result<Unit> Engine::publish(route::RouteTable routes, std::vector<ConnectionPla
   });
   find_paths();
   swap_in();
-  return Unit{};
 }
 
 Engine::Outbound* Engine::find_outbound(uint32_t spi, const IpAddress& remote) {
@@ -341,11 +356,12 @@ void Engine::find_paths() {
   for (const ConnectionPlan& plan : plan_) {
     if (plan.connection >= ranges_.size()) ranges_.resize(plan.connection + 1u);
     Snapshot::Range& range = ranges_[plan.connection];
-    range.first = static_cast<uint32_t>(paths_.size());
+    range = {.first = static_cast<uint32_t>(paths_.size())};
     for (const ConnectionPlan::Sa& sa : plan.outbound) {
       const Outbound* installed = find_outbound(sa.spi, sa.remote);
       if (installed == nullptr) continue;
       const SaAddresses& addresses = installed->addresses;
+      range.follows_fragments = range.follows_fragments || installed->sa->selectors().needs_first_fragment();
       const uint32_t mtu = inner_mtu_of(installed->sa->geometry(), addresses);
       const uint16_t port = addresses.udp ? addresses.remote_port : uint16_t{0};
       paths_.push_back({.sa = installed->sa.get(),

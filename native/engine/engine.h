@@ -94,7 +94,9 @@ class Engine {
   std::optional<esp::SaTotals> totals(Direction direction, uint32_t spi, const IpAddress& remote) const;
 
   /** Replaces the whole forwarding state; SAs that it names and that are not installed yet count when they are. */
-  Result<Unit> publish(route::RouteTable routes, std::vector<ConnectionPlan> connections);
+  void publish(route::RouteTable routes, std::vector<ConnectionPlan> connections);
+  /** Replaces the rows of these connections in it, which has a row of each; the rest stays as it is. */
+  void publish(std::vector<ConnectionPlan> changed);
 
   /**
    * Gives an SA other outer addresses, ports or encapsulation in place (RFC 7296 §2.23, RFC 4555 §3.5): key, sequence
@@ -162,6 +164,7 @@ class Engine {
   uint32_t inner_mtu_of(const esp::EspGeometry& geometry, const SaAddresses& addresses) const;
   Outbound* find_outbound(uint32_t spi, const IpAddress& remote);
   InboundPath path_of(uint32_t spi, const Inbound& installed) const;
+  void take_plan();
   void find_paths();
   void swap_in();
   void reclaim();

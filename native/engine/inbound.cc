@@ -40,7 +40,8 @@ Inbound::Inbound(Shared& shared, unsigned worker, Reporter& reporter, std::uniqu
       strays_(shared.worker[worker]->strays),
       worker_(worker),
       slots_(std::move(slots)),
-      coalescer_(*this, shared.tun.offloads.udp) {}
+      coalescer_(*this, shared.tun.offloads.udp),
+      fragments_(shared.fragment_seed) {}
 
 bool Inbound::run_nat(const Snapshot& snapshot, size_t outer) {
   const OuterAddress& address = *shared_.outers[outer];
@@ -210,7 +211,10 @@ void Inbound::open_run(const Snapshot& snapshot) {
 
 void Inbound::deliver(const Snapshot& snapshot, esp::DecapItem& item, uint8_t traffic_class) {
   uint8_t* packet = item.inner;
-  if (const Drop drop = net::decapsulate_ecn(traffic_class, packet); drop != Drop::none) return counters_.drop(drop);
+  if (const Drop drop = net::decapsulate_ecn(traffic_class, packet); drop != Drop::none)
+    return drop_accepted(*path_->sa, drop);
+  if (item.follow_fragment) [[unlikely]]
+    return follow_fragment(snapshot, {packet, item.inner_length});
   if (is_tcp_syn(packet, item.inner_length)) [[unlikely]] {
     const bool ipv4 = item.next_header == kProtocolIpv4;
     const size_t offset = ipv4 ? static_cast<size_t>(packet[0] & 0x0f) * 4 : kIpv6HeaderBytes;

@@ -5,6 +5,7 @@
 #include <array>
 #include <memory>
 
+#include "engine/fragments.h"
 #include "engine/reporter.h"
 #include "engine/shared.h"
 #include "esp/esp.h"
@@ -28,6 +29,9 @@ class Inbound final : net::PacketSink {
   bool run_inherited(size_t socket);
   /** ESP packets that other workers received for SAs of this one. */
   bool run_strays(const Snapshot& snapshot);
+  /** True while fragments wait for the first one of their packet: `expire_fragments` wants to be called. */
+  bool holds_fragments() const { return fragments_.holds(); }
+  void expire_fragments(const Snapshot& snapshot);
 
  private:
   static constexpr size_t kMaxItems = 256;
@@ -41,6 +45,10 @@ class Inbound final : net::PacketSink {
   void take_ike(std::span<const uint8_t> datagram, const net::Endpoint& local, const net::SocketAddress& from);
   void open_run(const Snapshot& snapshot);
   void deliver(const Snapshot& snapshot, esp::DecapItem& item, uint8_t traffic_class);
+  void follow_fragment(const Snapshot& snapshot, std::span<uint8_t> packet);
+  void deliver_later(std::span<uint8_t> packet, const InboundPath& path, const IpPacket& ip, const Fragment& fragment,
+                     const FragmentKey& key);
+  void drop_accepted(esp::InboundSa& sa, Drop reason);
   bool is_probe_reply(const Snapshot& snapshot, std::span<const uint8_t> packet);
   void write(const net::VnetHeader& header, std::span<iovec> pieces, uint32_t packets) override;
 
@@ -52,6 +60,7 @@ class Inbound final : net::PacketSink {
   const unsigned worker_;
   std::unique_ptr<net::ReceiveSlots> slots_;
   net::Coalescer coalescer_;
+  FragmentTable fragments_;
   bool expects_trains_ = false;
 
   // The run that is being gathered: packets of one SA from one peer address.

@@ -22,6 +22,7 @@ Outbound::Outbound(Shared& shared, unsigned worker, Reporter& reporter, net::Hug
       reporter_(reporter),
       tun_(shared.tun.queues[worker]),
       worker_(worker),
+      fragments_(shared.fragment_seed),
       memory_(std::move(memory)),
       tun_buffer_(memory_.data() + kTunHeadroom),
       arena_(tun_buffer_ + kTunBytes) {
@@ -61,7 +62,14 @@ void Outbound::take(const net::VnetHeader& header, std::span<uint8_t> packet, co
     return counters_.drop(drop);
   }
   counters_.add(Count::tun_packets_in, segmenter.count());
-  const OutboundPath* path = find_path(ip, snapshot);
+  if (ip.is_fragment) [[unlikely]] {
+    if (take_fragment(packet, ip, snapshot)) return;
+  }
+  send_by(find_path(ip, snapshot), segmenter, packet, ip, snapshot);
+}
+
+void Outbound::send_by(const OutboundPath* path, const net::Segmenter& segmenter, std::span<const uint8_t> packet,
+                       const IpPacket& ip, const Snapshot& snapshot) {
   if (path == nullptr) {
     const uint32_t connection = snapshot.routes.lookup(ip.source, ip.destination);
     if (connection == route::RouteTable::kNoConnection) return counters_.drop(Drop::no_route, segmenter.count());

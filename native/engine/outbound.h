@@ -8,6 +8,7 @@
 #include <array>
 #include <memory>
 
+#include "engine/fragments.h"
 #include "engine/reporter.h"
 #include "engine/shared.h"
 #include "esp/esp.h"
@@ -35,6 +36,11 @@ class Outbound {
 
   /** Reads packets and superpackets until `budget` is used up, and sends everything. True when there may be more. */
   bool run(const Snapshot& snapshot, const Budget& budget);
+  /** Fragments that other workers read and that this one judges. */
+  bool run_handed(const Snapshot& snapshot);
+  /** True while fragments wait for the first one of their packet: `expire_fragments` wants to be called. */
+  bool holds_fragments() const { return fragments_.holds(); }
+  void expire_fragments();
 
  private:
   struct Run {
@@ -52,6 +58,14 @@ class Outbound {
   static constexpr size_t kMaxRuns = 64;
 
   void take(const net::VnetHeader& header, std::span<uint8_t> packet, const Snapshot& snapshot);
+  void send_by(const OutboundPath* path, const net::Segmenter& segmenter, std::span<const uint8_t> packet,
+               const IpPacket& ip, const Snapshot& snapshot);
+  bool take_fragment(std::span<uint8_t> packet, const IpPacket& ip, const Snapshot& snapshot);
+  void judge_fragment(std::span<uint8_t> packet, const IpPacket& ip, const Fragment& fragment, const FragmentKey& key,
+                      const Snapshot& snapshot);
+  void judge_later(std::span<uint8_t> packet, const IpPacket& ip, const Fragment& fragment, const FragmentKey& key,
+                   const Snapshot& snapshot);
+  void forward(std::span<uint8_t> packet, const IpPacket& ip, const OutboundPath* path, const Snapshot& snapshot);
   const OutboundPath* find_path(const IpPacket& ip, const Snapshot& snapshot);
   void refuse_too_big(std::span<const uint8_t> packet, const IpPacket& ip, uint32_t mtu, uint32_t packets);
   void append(const net::Segmenter& segmenter, const OutboundPath& path, const IpPacket& ip);
@@ -79,6 +93,7 @@ class Outbound {
     const OutboundPath* path = nullptr;
   };
   FlowCache cache_;
+  FragmentTable fragments_;
 
   net::HugeBuffer memory_;
   uint8_t* const tun_buffer_;

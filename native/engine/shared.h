@@ -35,10 +35,11 @@ struct Notify {
 
 /** What one worker and the rest of the engine have in common. */
 struct WorkerShared {
-  WorkerCounters counters;  // the worker writes, any reads
-  EventRing events;         // the worker pushes, control drains
-  HandoffRing strays;       // any worker pushes, this one takes
-  net::Fd wake;             // eventfd: control and other workers write
+  WorkerCounters counters;    // the worker writes, any reads
+  EventRing events;           // the worker pushes, control drains
+  HandoffRing strays{256};    // any worker pushes, this one takes
+  HandoffRing fragments{32};  // the same, on their way out: inner packets
+  net::Fd wake;               // eventfd: control and other workers write
   std::atomic<bool> wake_pending{false};
 };
 
@@ -54,6 +55,7 @@ struct Shared {
   uint16_t ike_port = 500;
   uint16_t nat_port = 4500;
   uint32_t mark = 0;
+  uint64_t fragment_seed = 0;  // all workers agree on who judges a fragment
   Notify notify;
 
   Epochs epochs;

@@ -88,10 +88,14 @@ struct Snapshot {
   struct Range {
     uint32_t first = 0;
     uint32_t count = 0;
+    bool follows_fragments = false;  // an SA of it needs to know the first fragment of a packet
   };
   std::vector<Range> connections;  // by number
   std::vector<ProbeKey> probes;    // echo replies that are ours to take; mostly none
 
+  bool follows_fragments(uint32_t connection) const {
+    return connection < connections.size() && connections[connection].follows_fragments;
+  }
   std::span<const OutboundPath> paths_of(uint32_t connection) const {
     if (connection >= connections.size()) return {};
     return std::span(paths).subspan(connections[connection].first, connections[connection].count);

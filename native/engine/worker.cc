@@ -82,6 +82,8 @@ void Worker::run() {
       ready.waiting = serve(ready, snapshot);
       busy = busy || ready.waiting;
     }
+    if (inbound_.holds_fragments()) inbound_.expire_fragments(snapshot);
+    if (outbound_.holds_fragments()) outbound_.expire_fragments();
     reporter_.flush();
     wait(!busy);
   }
@@ -101,7 +103,8 @@ bool Worker::serve(Ready& ready, const Snapshot& snapshot) {
       eventfd_t count;
       ::eventfd_read(own_.wake.get(), &count);
       own_.wake_pending.store(false);
-      return inbound_.run_strays(snapshot);
+      const bool strays = inbound_.run_strays(snapshot);
+      return outbound_.run_handed(snapshot) || strays;
     }
     case Source::tun:
       return outbound_.run(snapshot, kTunBudget);
@@ -119,11 +122,14 @@ bool Worker::serve(Ready& ready, const Snapshot& snapshot) {
 
 void Worker::wait(bool block) {
   epoll_event events[kEpollBatch];
+  // A fragment that waits is given up in time, and counted, although nothing else comes.
+  const bool holds = inbound_.holds_fragments() || outbound_.holds_fragments();
+  const int patience = holds ? static_cast<int>(FragmentTable::kPatienceMs) : -1;
   if (block) {
     shared_.epochs.sleep(index_);
     own_.counters.add(Count::sleeps, 1);
   }
-  const int n = ::epoll_wait(epoll_.get(), events, kEpollBatch, block ? -1 : 0);
+  const int n = ::epoll_wait(epoll_.get(), events, kEpollBatch, block ? patience : 0);
   for (int i = 0; i < n; i++) sources_[events[i].data.u64].waiting = true;
 }
 

@@ -33,12 +33,13 @@ struct EncapItem {
 void encap_run(OutboundSa& sa, std::span<EncapItem> items);
 
 struct DecapItem {
-  uint8_t* esp;           // in: first byte of the ESP header
-  uint32_t esp_length;    // in: bytes in the datagram from there on; nothing inside is trusted
-  Drop drop;              // out
-  uint8_t next_header;    // out: 4 or 41 (59 is reported as Drop::dummy)
-  uint8_t* inner;         // out: points into the same buffer
-  uint32_t inner_length;  // out: excluding padding; TFC padding behind the IP total length is cut off
+  uint8_t* esp;                  // in: first byte of the ESP header
+  uint32_t esp_length;           // in: bytes in the datagram from there on; nothing inside is trusted
+  Drop drop;                     // out
+  uint8_t next_header;           // out: 4 or 41 (59 is reported as Drop::dummy)
+  uint8_t* inner;                // out: points into the same buffer
+  uint32_t inner_length;         // out: excluding padding; TFC padding behind the IP total length is cut off
+  bool follow_fragment = false;  // out: a fragment, to be judged with what its packet's first one says (RFC 4301 §7.3)
 };
 
 // Opens every item in place: replay pre-check, ICV, decrypt, padding, inner header lengths, replay window update,

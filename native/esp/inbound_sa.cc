@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/byte_order.h"
+#include "base/fragment.h"
 #include "base/ip.h"
 #include "esp/transform.h"
 
@@ -57,7 +58,8 @@ InboundSa::InboundSa(const Params& params, SaParts parts)
       hard_packets_(limit_or_none(params.limits.hard_packets)),
       soft_bytes_(limit_or_none(params.limits.soft_bytes)),
       hard_bytes_(limit_or_none(params.limits.hard_bytes)),
-      selectors_(std::move(parts.selectors)) {
+      selectors_(std::move(parts.selectors)),
+      carries_later_fragments_(params.non_first_fragments || !selectors_.names_ports()) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Winvalid-offsetof"  // supported by both compilers; the members are private
   static_assert(alignof(InboundSa) == kCacheLineBytes);
@@ -147,18 +149,32 @@ Drop InboundSa::unwrap(const crypto::CipherOp& op, DecapItem& item) const {
     return next_header == kProtocolNoNext ? Drop::dummy : Drop::bad_next_header;
   }
 
+  item.follow_fragment = false;
   const bool is_ipv4 = next_header == kProtocolIpv4;
   const size_t inner_length = ip_total_length(op.text, payload_and_pad - pad, is_ipv4 ? 4 : 6);
   if (inner_length == 0) return Drop::bad_inner;
   if (!selectors_.matches_all(is_ipv4 ? Family::ipv4 : Family::ipv6)) {
     IpPacket packet;
     if (parse_ip({op.text, inner_length}, packet) != Drop::none) return Drop::bad_inner;
-    if (!selectors_.matches(packet, Direction::inbound)) return Drop::selector_mismatch;
+    if (packet.is_fragment && selectors_.needs_first_fragment()) [[unlikely]] {
+      if (const Drop drop = admit_fragment(packet); drop != Drop::none) return drop;
+      item.follow_fragment = true;
+    } else if (!selectors_.matches(packet, Direction::inbound)) {
+      return Drop::selector_mismatch;
+    }
   }
   item.next_header = next_header;
   item.inner = op.text;
   item.inner_length = static_cast<uint32_t>(inner_length);
   return Drop::none;
+}
+
+/** A later fragment may pass for now when it may belong to a packet of the SA: the caller knows what the first said. */
+Drop InboundSa::admit_fragment(const IpPacket& packet) const {
+  if (selectors_.matches(packet, Direction::inbound)) return Drop::none;
+  if (!packet.is_later_fragment) return is_tiny_first(packet) ? Drop::fragment_tiny : Drop::selector_mismatch;
+  if (!selectors_.may_match(packet, Direction::inbound)) return Drop::selector_mismatch;
+  return carries_later_fragments_ ? Drop::none : Drop::fragment_refused;
 }
 
 template <crypto::CipherMode kMode, bool kEsn>

@@ -34,14 +34,19 @@ class alignas(kCacheLineBytes) InboundSa {
   uint32_t spi() const { return spi_; }
   uint16_t connection() const { return connection_; }
   const SelectorSet& selectors() const { return selectors_; }
+  /** False when later fragments must not travel here: their ports matter, and the peers did not agree to follow them.
+   */
+  bool carries_later_fragments() const { return carries_later_fragments_; }
   const EspGeometry& geometry() const { return geometry_; }
   size_t sealed_size(size_t inner_length) const { return geometry_.sealed_size(inner_length); }
   size_t max_inner(size_t esp_budget) const { return geometry_.max_inner(esp_budget); }
 
   /** Thread: any. */
   SaTotals totals() const;
-  /** Packets of this SA that died in decap_run, by reason. Thread: any. */
+  /** Packets of this SA that died, by reason: in decap_run or, accepted and counted, behind it. Thread: any. */
   uint64_t drops(Drop reason) const { return drops_[static_cast<size_t>(reason)].read(); }
+  /** A packet that decap_run accepted died later. */
+  void note_drop(Drop reason, uint64_t packets = 1) { drops_[static_cast<size_t>(reason)].add(packets); }
   /** Remembers when the SA was last used: monotonic milliseconds. Once per run. */
   void touch(uint64_t now_ms) { last_used_ms_.set(now_ms); }
   /** False until the first touch. */
@@ -71,6 +76,7 @@ class alignas(kCacheLineBytes) InboundSa {
   template <crypto::CipherMode kMode, bool kEsn>
   size_t admit(std::span<DecapItem> items, crypto::CipherOp* ops, InFlight* in_flight) const;
   Drop unwrap(const crypto::CipherOp& op, DecapItem& item) const;
+  Drop admit_fragment(const IpPacket& packet) const;
   bool at_hard_limit(const Accepted& so_far) const;
   void note_limits();
 
@@ -95,6 +101,7 @@ class alignas(kCacheLineBytes) InboundSa {
   uint64_t hard_bytes_;
 
   alignas(kCacheLineBytes) SelectorSet selectors_;
+  bool carries_later_fragments_;
   uint8_t reported_ = 0;
   std::array<Counter, kDropCount> drops_{};
 };

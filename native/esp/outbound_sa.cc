@@ -88,7 +88,8 @@ OutboundSa::OutboundSa(const Params& params, SaParts parts, std::optional<crypto
       soft_bytes_(limit_or_none(params.limits.soft_bytes)),
       hard_bytes_(limit_or_none(params.limits.hard_bytes)),
       initial_sequence_(params.last_sequence),
-      selectors_(std::move(parts.selectors)) {
+      selectors_(std::move(parts.selectors)),
+      carries_later_fragments_(params.non_first_fragments || !selectors_.names_ports()) {
   // A packet limit is a sequence number: one comparison serves both.
   const SaLimits& limits = params.limits;
   if (limits.hard_packets != 0) {

@@ -38,13 +38,20 @@ class alignas(kCacheLineBytes) OutboundSa {
   uint32_t spi() const { return spi_; }
   uint16_t connection() const { return connection_; }
   const SelectorSet& selectors() const { return selectors_; }
+  /** False when later fragments must not travel here: their ports matter, and the peers did not agree to follow them.
+   */
+  bool carries_later_fragments() const { return carries_later_fragments_; }
   const EspGeometry& geometry() const { return geometry_; }
   size_t sealed_size(size_t inner_length) const { return geometry_.sealed_size(inner_length); }
   size_t max_inner(size_t esp_budget) const { return geometry_.max_inner(esp_budget); }
 
   SaTotals totals() const;
-  /** Packets of this SA that died in encap_run, by reason. */
+  /** Packets of this SA that died, by reason: before encap_run, in it or, sealed and counted, behind it. */
   uint64_t drops(Drop reason) const { return drops_[static_cast<size_t>(reason)].load(std::memory_order_relaxed); }
+  /** Packets that were this SA's died outside of encap_run. */
+  void note_drop(Drop reason, uint64_t packets = 1) {
+    drops_[static_cast<size_t>(reason)].fetch_add(packets, std::memory_order_relaxed);
+  }
   /** Remembers when the SA was last used: monotonic milliseconds. Once per run. */
   void touch(uint64_t now_ms) {
     if (last_used_ms_.load(std::memory_order_relaxed) != now_ms) last_used_ms_.store(now_ms, std::memory_order_relaxed);
@@ -98,6 +105,7 @@ class alignas(kCacheLineBytes) OutboundSa {
   uint64_t hard_bytes_;
   uint64_t initial_sequence_;
   SelectorSet selectors_;
+  bool carries_later_fragments_;
   std::array<std::atomic<uint64_t>, kDropCount> drops_{};
 };
 

@@ -47,6 +47,7 @@ struct SaParams {
   std::span<const uint8_t> encr_key = {};  // key, then salt
   std::span<const uint8_t> integ_key = {};
   bool esn = false;
+  bool non_first_fragments = false;  // both sides agreed to carry them although selectors name ports (RFC 4301 §7.3)
   SaLimits limits = {};
   std::span<const TrafficSelector> local_selectors = {};   // what near hosts may be
   std::span<const TrafficSelector> remote_selectors = {};  // what far hosts may be

@@ -37,7 +37,8 @@ export class IpAddress {
 
   /** RFC 5952 text. */
   toString(): string {
-    return this.family === 4 ? this.bytes.join(".") : formatV6(this.bytes);
+    const { bytes } = this;
+    return bytes.length === 4 ? `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}` : formatV6(bytes);
   }
 
   toJSON(): string {

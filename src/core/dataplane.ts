@@ -39,6 +39,8 @@ export interface SaSpec extends SaPath {
   /** Selectors as seen from here: what local hosts may send and remote hosts may send. */
   readonly localSelectors: readonly TrafficSelector[];
   readonly remoteSelectors: readonly TrafficSelector[];
+  /** Both sides said NON_FIRST_FRAGMENTS_ALSO: only matters to selectors that name ports (RFC 4301 §7.3). */
+  readonly nonFirstFragments?: boolean;
   /** 0 means no limit. Crossing a soft limit emits `softLifetime` once; the hard limit stops the SA. */
   readonly softBytes: number;
   readonly hardBytes: number;

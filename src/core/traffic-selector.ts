@@ -29,6 +29,13 @@ export function selectorFromPrefix(prefix: Prefix): TrafficSelector {
   return { protocol: 0, startPort: 0, endPort: 65535, startAddress: prefix.first, endAddress: prefix.last };
 }
 
+/** True when a selector is for certain ports, types or codes: what only the first fragment of a packet shows. */
+export function namesPorts({ startPort, endPort }: TrafficSelector): boolean {
+  const isAny = startPort === 0 && endPort === 65535;
+  const isOpaque = startPort === 65535 && endPort === 0;
+  return !isAny && !isOpaque;
+}
+
 /** What both selectors cover, or undefined when they share nothing. */
 export function intersectSelectors(a: TrafficSelector, b: TrafficSelector): TrafficSelector | undefined {
   if (a.startAddress.family !== b.startAddress.family) return undefined;

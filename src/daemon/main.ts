@@ -1,5 +1,10 @@
-#!/usr/bin/env node
-/** culvertd's entry: the host's real clock, kernel, data plane and resolver, put together. */
+#!/usr/bin/env -S node --single-threaded-gc
+/**
+ * culvertd's entry: the host's real clock, kernel, data plane and resolver, put together.
+ *
+ * Whoever starts it with a node of his own gives that the option of the first line: the heap is small, and V8's threads
+ * for collecting it cost more than they take off the main one (ARCHITECTURE.md).
+ */
 import { availableParallelism } from "node:os";
 import { loadConfigFile } from "../api/config-file.ts";
 import { systemRandom } from "../api/system-random.ts";

@@ -10,6 +10,7 @@ import {
   addon,
   type NativeDataPlane,
   type NativePath,
+  type NativePlan,
   type NativeRow,
   type NativeSelector,
 } from "./native.ts";
@@ -89,6 +90,8 @@ export class DataPlane {
   readonly #counterRows: readonly NativeRow[];
   readonly #dropRows: readonly (NativeRow & { readonly severity: string })[];
   readonly #numbers: BigUint64Array;
+  /** The plan that the workers have. */
+  #published: ForwardingPlan | undefined;
 
   constructor(options: DataPlaneOptions) {
     const { DataPlane: Native, tables } = addon();
@@ -134,6 +137,7 @@ export class DataPlane {
       replayWindow: sa.replayWindow,
       localSelectors: sa.localSelectors.map(nativeSelector),
       remoteSelectors: sa.remoteSelectors.map(nativeSelector),
+      nonFirstFragments: sa.nonFirstFragments ?? false,
       softBytes: sa.softBytes,
       hardBytes: sa.hardBytes,
       softPackets: sa.softPackets,
@@ -151,8 +155,25 @@ export class DataPlane {
     return this.#native.saTotals(direction, spi, remote.bytes);
   }
 
-  /** Replaces the whole forwarding state; the same plan twice is the same as once. */
+  /**
+   * Replaces the whole forwarding state; the same plan twice is the same as once. Routes and rows that are the very
+   * objects of the plan before do not cross again: of many connections mostly one has changed.
+   */
   publish(plan: ForwardingPlan): void {
+    const last = this.#published;
+    this.#published = undefined;
+    if (last && hasSameRoutes(plan, last)) {
+      const changed = plan.connections.filter(
+        ({ outbound }, i) => outbound !== last.connections[i]!.outbound,
+      );
+      this.#native.publishConnections({ connections: changed.map(nativeConnection) });
+    } else {
+      this.#publishAll(plan);
+    }
+    this.#published = plan;
+  }
+
+  #publishAll(plan: ForwardingPlan): void {
     this.#native.publish({
       policyRoutes: plan.policyRoutes.map((route) => ({
         source: route.source.address.bytes,
@@ -166,10 +187,7 @@ export class DataPlane {
         destinationLength: route.destination.length,
         connection: route.connection,
       })),
-      connections: plan.connections.map((row) => ({
-        connection: row.connection,
-        outbound: row.outbound.map((sa) => ({ spi: sa.spi, remote: sa.remote.bytes })),
-      })),
+      connections: plan.connections.map(nativeConnection),
     });
   }
 
@@ -264,6 +282,20 @@ export class DataPlane {
     return sums;
   }
 }
+
+function hasSameRoutes(plan: ForwardingPlan, last: ForwardingPlan): boolean {
+  return (
+    plan.policyRoutes === last.policyRoutes &&
+    plan.destinationRoutes === last.destinationRoutes &&
+    plan.connections.length === last.connections.length &&
+    plan.connections.every(({ connection }, i) => connection === last.connections[i]!.connection)
+  );
+}
+
+const nativeConnection = (row: ForwardingPlan["connections"][number]): NativePlan["connections"][number] => ({
+  connection: row.connection,
+  outbound: row.outbound.map((sa) => ({ spi: sa.spi, remote: sa.remote.bytes })),
+});
 
 function nativePath({ local, remote, encapsulation }: SaPath): NativePath {
   const udp = encapsulation.kind === "udp" ? encapsulation : undefined;

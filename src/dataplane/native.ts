@@ -47,6 +47,8 @@ export interface NativeDataPlane {
   removeSa(direction: NativeDirection, spi: number, remote: Uint8Array): NativeTotals | undefined;
   saTotals(direction: NativeDirection, spi: number, remote: Uint8Array): NativeTotals | undefined;
   publish(plan: NativePlan): void;
+  /** Only these rows differ from the plan that was published last, which has a row of each. */
+  publishConnections(change: Pick<NativePlan, "connections">): void;
   sendIke(
     local: Uint8Array,
     localPort: number,
@@ -93,6 +95,7 @@ export interface NativeSa extends NativePath {
   readonly replayWindow: number;
   readonly localSelectors: readonly NativeSelector[];
   readonly remoteSelectors: readonly NativeSelector[];
+  readonly nonFirstFragments: boolean;
   readonly softBytes: number;
   readonly hardBytes: number;
   readonly softPackets: number;

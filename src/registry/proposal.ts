@@ -191,9 +191,9 @@ export function formatSuite(suite: IkeSuite | EspSuite): string {
 }
 
 export function encryptionKeyword(id: number, keyBits: number | undefined): string {
-  const row = encrById.get(id);
-  const word = row && Object.entries(row.keywords).find(([, bits]) => bits === keyBits)?.[0];
-  return word ?? `${EncryptionAlgorithm.nameOf(id)}${keyBits === undefined ? "" : `_${keyBits}`}`;
+  const keywords = encrById.get(id)?.keywords;
+  for (const word in keywords) if (keywords[word] === keyBits) return word;
+  return `${EncryptionAlgorithm.nameOf(id)}${keyBits === undefined ? "" : `_${keyBits}`}`;
 }
 
 export const integrityKeyword = (id: number): string =>

@@ -53,13 +53,17 @@ export class Reader {
 
   u64(field: string): bigint {
     if (this.remaining < 8) this.#short(8, field);
-    return (BigInt(this.u32(field)) << 32n) | BigInt(this.u32(field));
+    eight.setUint32(0, this.u32(field));
+    eight.setUint32(4, this.u32(field));
+    return eight.getBigUint64(0);
   }
 
   /** A view of the next `length` octets. */
   view(length: number, field: string): Uint8Array {
     const at = this.#take(length, field);
-    return this.bytes.subarray(at, at + length);
+    if (length === 0) return nothing;
+    // Not `subarray`: of a Buffer it would make another Buffer, at several times the cost.
+    return new Uint8Array(this.bytes.buffer, this.bytes.byteOffset + at, length);
   }
 
   /** A view of everything left, possibly empty. */
@@ -112,24 +116,34 @@ export class Writer {
   }
 
   u8(value: number): this {
-    return this.#integer(value, 1);
+    // Reserve first, here and below: `this.#bytes` evaluated before growth would be the old array.
+    this.patchU8(this.#room(1), value);
+    return this;
   }
 
   u16(value: number): this {
-    return this.#integer(value, 2);
+    this.patchU16(this.#room(2), value);
+    return this;
   }
 
   u24(value: number): this {
-    return this.#integer(value, 3);
+    const at = this.#room(3);
+    const bytes = this.#bytes;
+    bytes[at] = checked(value, 0xffffff) >> 16;
+    bytes[at + 1] = value >> 8;
+    bytes[at + 2] = value;
+    return this;
   }
 
   u32(value: number): this {
-    return this.#integer(value, 4);
+    this.patchU32(this.#room(4), value);
+    return this;
   }
 
   u64(value: bigint): this {
-    if (value < 0n || value >= 1n << 64n) throw new RangeError("not a 64-bit unsigned integer");
-    return this.u32(Number(value >> 32n)).u32(Number(value & 0xffffffffn));
+    if (value < 0n || value > 0xffffffffffffffffn) throw new RangeError("not a 64-bit unsigned integer");
+    eight.setBigUint64(0, value);
+    return this.u32(eight.getUint32(0)).u32(eight.getUint32(4));
   }
 
   bytes(value: Uint8Array): this {
@@ -146,32 +160,26 @@ export class Writer {
 
   /** Overwrites an earlier 16-bit field: a length that is known only after what it measures. */
   patchU16(at: number, value: number): void {
-    this.#store(at, checked(value, 2), 2);
+    const bytes = this.#bytes;
+    bytes[at] = checked(value, 0xffff) >> 8;
+    bytes[at + 1] = value;
   }
 
   patchU8(at: number, value: number): void {
-    this.#store(at, checked(value, 1), 1);
+    this.#bytes[at] = checked(value, 0xff);
   }
 
   patchU32(at: number, value: number): void {
-    this.#store(at, checked(value, 4), 4);
+    const bytes = this.#bytes;
+    bytes[at] = checked(value, 0xffffffff) >>> 24;
+    bytes[at + 1] = value >>> 16;
+    bytes[at + 2] = value >>> 8;
+    bytes[at + 3] = value;
   }
 
   /** What was written, a view of the writer's own memory. */
   done(): Uint8Array {
     return this.#bytes.subarray(0, this.#length);
-  }
-
-  #integer(value: number, width: number): this {
-    // Reserve first: `this.#bytes` evaluated before growth would be the old array.
-    const at = this.#room(width);
-    this.#store(at, checked(value, width), width);
-    return this;
-  }
-
-  #store(at: number, value: number, width: number): void {
-    for (let i = width - 1, rest = value; i >= 0; i--, rest = Math.floor(rest / 256))
-      this.#bytes[at + i] = rest;
   }
 
   #room(length: number): number {
@@ -186,11 +194,15 @@ export class Writer {
   }
 }
 
-function checked(value: number, width: number): number {
-  if (!Number.isInteger(value) || value < 0 || value >= 256 ** width)
-    throw new RangeError(`${value} does not fit in ${width} octets`);
+function checked(value: number, largest: number): number {
+  if (!Number.isInteger(value) || value < 0 || value > largest)
+    throw new RangeError(`${value} is not an integer from 0 to ${largest}`);
   return value;
 }
+
+const nothing = new Uint8Array(0);
+/** Between a bigint and two halves, without an object for each. */
+const eight = new DataView(new ArrayBuffer(8));
 
 /** Both directions of one structure. `decode` gets a reader limited to the structure. */
 export interface Codec<T> {

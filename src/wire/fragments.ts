@@ -8,9 +8,9 @@
 import { PayloadType } from "../registry/index.ts";
 import { Writer } from "./cursor.ts";
 import { encodeHeader, IKE_HEADER_BYTES, type IkeHeader } from "./header.ts";
-import { encodePayloads, type PlainPayload } from "./message.ts";
+import { firstTypeOf, type PlainPayload } from "./message.ts";
 import type { SkfPayload } from "./payloads/encrypted.ts";
-import { openBody, type SkLayout, type SkOpener, type SkSealer, sealBody, sealContent } from "./sk.ts";
+import { draft, openBody, type SkLayout, type SkOpener, type SkSealer, seal } from "./sk.ts";
 
 /**
  * More fragments than this are neither sent nor collected. In IP datagrams of 576 octets, the smallest that RFC 7383
@@ -31,9 +31,10 @@ export function sealFragmented(
   sealer: SkSealer,
   maxBytes: number,
 ): Uint8Array[] {
-  const { first, bytes } = encodePayloads(payloads);
-  if (bytes.length <= capacity(maxBytes, SK_HEADER_BYTES, sealer))
-    return [sealContent(header, first, bytes, sealer)];
+  const whole = draft(header, payloads, sealer);
+  const bytes = whole.w.done().subarray(whole.bodyOffset + sealer.ivBytes);
+  if (bytes.length <= capacity(maxBytes, SK_HEADER_BYTES, sealer)) return [seal(whole, sealer)];
+  const first = firstTypeOf(payloads);
   const wanted = capacity(maxBytes, SKF_HEADER_BYTES, sealer);
   const chunkBytes = Math.max(wanted, Math.ceil(bytes.length / MAX_FRAGMENTS), 1);
   const total = Math.max(1, Math.ceil(bytes.length / chunkBytes));
@@ -55,9 +56,11 @@ export function sealFragment(
 ): Uint8Array {
   const w = new Writer();
   const { lengthAt } = encodeHeader(w, header, PayloadType.code.SKF);
-  const skfAt = w.length;
+  const payloadAt = w.length;
   w.u8(firstPayload).u8(0).u16(0).u16(number).u16(total);
-  return sealBody(w, lengthAt, skfAt, chunk, sealer);
+  const bodyOffset = w.length;
+  w.zeros(sealer.ivBytes).bytes(chunk);
+  return seal({ w, lengthAt, payloadAt, bodyOffset }, sealer);
 }
 
 /**

@@ -66,10 +66,12 @@ const GENERIC_HEADER_BYTES = 4;
 
 /**
  * Decodes one IKEv2 message that fills `datagram` (without non-ESP marker). Throws WireError, also for another major
- * version (`decodeHeader` reads those); unknown payloads, critical or not, are kept for the caller to judge.
+ * version (`decodeHeader` reads those); `header`: what that made of it, if it is known already. Unknown payloads, critical or not, are kept for the caller to judge.
  */
-export function decodeMessage(datagram: Uint8Array): DecodedMessage {
-  const header = decodeHeader(datagram);
+export function decodeMessage(
+  datagram: Uint8Array,
+  header: DecodedHeader = decodeHeader(datagram),
+): DecodedMessage {
   if (header.majorVersion !== 2)
     throw new WireError("IKE header > Version", `is ${header.majorVersion}.${header.minorVersion}, not 2`);
   const r = new Reader(datagram, "message", IKE_HEADER_BYTES);
@@ -96,22 +98,49 @@ export function encodePayloads(payloads: readonly PlainPayload[]): { first: numb
   return { first: firstTypeOf(payloads), bytes: w.done() };
 }
 
+/** Writes payloads one after the other. Throws RangeError as `encodeMessage`. */
+export function encodeChain(w: Writer, payloads: readonly PlainPayload[]): void {
+  for (let i = 0; i < payloads.length; i++) {
+    const payload = payloads[i]!;
+    const start = w.length;
+    const next = payloads[i + 1];
+    w.u8(next ? payloadType(next) : PayloadType.code.NONE);
+    if (payload.kind === "unknown") {
+      w.u8(payload.critical ? 0x80 : 0)
+        .u16(0)
+        .bytes(payload.body);
+    } else {
+      w.u8(0).u16(0);
+      codecs.get(payloadType(payload))!.encode(w, payload);
+    }
+    w.patchU16(start + 2, w.length - start);
+  }
+}
+
+/** IANA type of the first payload; NONE when there is none. */
+export function firstTypeOf(payloads: readonly PlainPayload[]): number {
+  return payloads[0] ? payloadType(payloads[0]) : PayloadType.code.NONE;
+}
+
 /** The first payload of a kind; undefined when there is none. */
 export function findPayload<K extends PayloadKind>(
   payloads: readonly Payload[],
   kind: K,
 ): PayloadOf<K> | undefined {
-  return payloads.find((p): p is PayloadOf<K> => p.kind === kind);
+  for (const p of payloads) if (p.kind === kind) return p as PayloadOf<K>;
+  return undefined;
 }
 
 /** The first Notify of a type; undefined when there is none. */
 export function findNotify(payloads: readonly Payload[], type: number): NotifyPayload | undefined {
-  return payloads.find((p): p is NotifyPayload => p.kind === "N" && p.type === type);
+  for (const p of payloads) if (p.kind === "N" && p.type === type) return p;
+  return undefined;
 }
 
 /** The first unknown payload with the critical bit: the message must be rejected (RFC 7296 §2.5). */
 export function findUnknownCritical(payloads: readonly Payload[]): UnknownPayload | undefined {
-  return payloads.find((p): p is UnknownPayload => p.kind === "unknown" && p.critical);
+  for (const p of payloads) if (p.kind === "unknown" && p.critical) return p;
+  return undefined;
 }
 
 /** IANA payload type of a payload. */
@@ -163,27 +192,6 @@ function closedSkf(r: Reader, firstPayload: number): SkfPayload {
   const bodyOffset = r.offset;
   const body = r.rest("Encrypted Data");
   return { kind: "SKF", firstPayload, fragmentNumber, totalFragments, bodyOffset, body };
-}
-
-function encodeChain(w: Writer, payloads: readonly PlainPayload[]): void {
-  for (const [i, payload] of payloads.entries()) {
-    const start = w.length;
-    const next = payloads[i + 1];
-    w.u8(next ? payloadType(next) : PayloadType.code.NONE);
-    if (payload.kind === "unknown") {
-      w.u8(payload.critical ? 0x80 : 0)
-        .u16(0)
-        .bytes(payload.body);
-    } else {
-      w.u8(0).u16(0);
-      codecs.get(payloadType(payload))!.encode(w, payload);
-    }
-    w.patchU16(start + 2, w.length - start);
-  }
-}
-
-function firstTypeOf(payloads: readonly PlainPayload[]): number {
-  return payloads[0] ? payloadType(payloads[0]) : PayloadType.code.NONE;
 }
 
 type KnownPayload = Exclude<PlainPayload, UnknownPayload>;

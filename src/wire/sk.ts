@@ -11,8 +11,9 @@ import { encodeHeader, type IkeHeader } from "./header.ts";
 import {
   type DecodedMessage,
   decodePayloads,
-  encodePayloads,
+  encodeChain,
   findPayload,
+  firstTypeOf,
   type PlainPayload,
 } from "./message.ts";
 import type { SkfPayload, SkPayload } from "./payloads/encrypted.ts";
@@ -43,35 +44,36 @@ export function sealMessage(
   payloads: readonly PlainPayload[],
   sealer: SkSealer,
 ): Uint8Array {
-  const { first, bytes } = encodePayloads(payloads);
-  return sealContent(header, first, bytes, sealer);
+  return seal(draft(header, payloads, sealer), sealer);
 }
 
-/** Protects payloads that are encoded already, of which the first has type `firstPayload`. */
-export function sealContent(
-  header: IkeHeader,
-  firstPayload: number,
-  content: Uint8Array,
-  sealer: SkSealer,
-): Uint8Array {
+/** A message in the clear: everything before the padding of its Encrypted payload, which is the last one. */
+export interface Draft {
+  readonly w: Writer;
+  readonly lengthAt: number;
+  /** Where the Encrypted payload begins. */
+  readonly payloadAt: number;
+  /** Where its IV goes, as zeros for now. */
+  readonly bodyOffset: number;
+}
+
+/** `HDR, SK {payloads}`, to be sealed. */
+export function draft(header: IkeHeader, payloads: readonly PlainPayload[], sealer: SkLayout): Draft {
   const w = new Writer();
   const { lengthAt } = encodeHeader(w, header, PayloadType.code.SK);
-  const skAt = w.length;
-  w.u8(firstPayload).u8(0).u16(0);
-  return sealBody(w, lengthAt, skAt, content, sealer);
+  const payloadAt = w.length;
+  w.u8(firstTypeOf(payloads)).u8(0).u16(0);
+  const bodyOffset = w.length;
+  w.zeros(sealer.ivBytes);
+  encodeChain(w, payloads);
+  return { w, lengthAt, payloadAt, bodyOffset };
 }
 
-/** Completes a message whose last payload begins at `payloadAt` and is written up to its IV. */
-export function sealBody(
-  w: Writer,
-  lengthAt: number,
-  payloadAt: number,
-  content: Uint8Array,
-  sealer: SkSealer,
-): Uint8Array {
-  const bodyOffset = w.length;
-  const padLength = sealer.block - 1 - (content.length % sealer.block);
-  w.zeros(sealer.ivBytes).bytes(content).zeros(padLength).u8(padLength).zeros(sealer.icvBytes);
+/** Pads and protects a draft, in its own memory. */
+export function seal({ w, lengthAt, payloadAt, bodyOffset }: Draft, sealer: SkSealer): Uint8Array {
+  const contentBytes = w.length - bodyOffset - sealer.ivBytes;
+  const padLength = sealer.block - 1 - (contentBytes % sealer.block);
+  w.zeros(padLength).u8(padLength).zeros(sealer.icvBytes);
   w.patchU16(payloadAt + 2, w.length - payloadAt);
   w.patchU32(lengthAt, w.length);
   const message = w.done();
@@ -110,5 +112,5 @@ export function openBody(
     const problem = `is ${padLength} in ${plaintext.length} octets of plaintext`;
     throw new WireError(`${payload.kind} > Pad Length`, problem);
   }
-  return plaintext.subarray(0, contentBytes);
+  return new Uint8Array(plaintext.buffer, plaintext.byteOffset, contentBytes);
 }

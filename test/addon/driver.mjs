@@ -13,6 +13,17 @@ const endpoint = (text) => {
   const [host, port] = text.split("|");
   return { address: address(host), port: Number(port) };
 };
+/** `10.0.0.0/8`, or with a protocol and ports `10.0.0.0/8[17/5000-5010]`. */
+const selector = (text) => {
+  const [, prefix, protocol, start, end] = /^([^[]+)(?:\[(\d+)(?:\/(\d+)-(\d+))?\])?$/.exec(text);
+  const any = selectorFromPrefix(Prefix.parse(prefix));
+  return {
+    ...any,
+    protocol: Number(protocol ?? 0),
+    startPort: Number(start ?? any.startPort),
+    endPort: Number(end ?? any.endPort),
+  };
+};
 const fromHex = (text) => Uint8Array.from(Buffer.from(text, "hex"));
 
 const calls = {
@@ -31,8 +42,8 @@ const calls = {
       remote: address(sa.remote),
       encrKey: new Secret(fromHex(sa.encrKey)),
       integKey: new Secret(fromHex(sa.integKey)),
-      localSelectors: sa.localSelectors.map((text) => selectorFromPrefix(Prefix.parse(text))),
-      remoteSelectors: sa.remoteSelectors.map((text) => selectorFromPrefix(Prefix.parse(text))),
+      localSelectors: sa.localSelectors.map(selector),
+      remoteSelectors: sa.remoteSelectors.map(selector),
     });
   },
   publish(plan) {

@@ -2,6 +2,7 @@
 
 {"call": name, ...} in, {"value": ...} or {"error": ...} out. Bytes are hexadecimal.
 """
+import hashlib
 import json
 import socket
 import struct
@@ -59,6 +60,43 @@ def udp(source, destination, source_port, destination_port, data, tos=0):
     return bytes(IP(src=source, dst=destination, tos=tos) / UDP(sport=source_port, dport=destination_port) / Raw(bytes.fromhex(data))).hex()
 
 
+def fragments(source, destination, source_port, destination_port, size, step, id, options=False):
+    """A UDP datagram in fragments of `step` bytes; `options`: behind an IPv6 destination options header."""
+    payload = bytes((i * 7 + id) & 255 for i in range(size))
+    header = IPv6(src=source, dst=destination) if ":" in source else IP(src=source, dst=destination)
+    whole = bytes(header / UDP(sport=source_port, dport=destination_port) / Raw(payload))
+    part, protocol = whole[len(header):], 17
+    if options:
+        part, protocol = bytes([17, 0, 1, 4, 0, 0, 0, 0]) + part, 60
+    packets = []
+    for at in range(0, len(part), step):
+        piece, more = part[at:at + step], at + step < len(part)
+        if ":" in source:
+            place = struct.pack(">BBHI", protocol, 0, at | more, id)
+            packets.append(bytes(IPv6(src=source, dst=destination, nh=44) / Raw(place + piece)))
+        else:
+            place = {"id": id, "frag": at // 8, "flags": "MF" if more else 0, "proto": protocol}
+            packets.append(bytes(IP(src=source, dst=destination, **place) / Raw(piece)))
+    return {"packets": [p.hex() for p in packets], "digest": hashlib.sha256(payload).hexdigest()}
+
+
+def inject(packets):
+    """Whole IP packets, as a host would send them."""
+    for packet in packets:
+        v6 = packet.startswith("6")
+        s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        data = bytes.fromhex(packet)
+        to = socket.inet_ntop(s.family, data[24:40] if v6 else data[16:20])
+        s.sendto(data, (to, 0))
+        s.close()
+
+
+def digest(socket_name, timeout=2.0):
+    """Of the next datagram; None when there is none."""
+    got = receive(socket_name, timeout)
+    return None if got is None else hashlib.sha256(bytes.fromhex(got["data"])).hexdigest()
+
+
 def describe(inner):
     packet = (IPv6 if inner.startswith("6") else IP)(bytes.fromhex(inner))
     layers = {"source": packet.src, "destination": packet.dst}
@@ -113,6 +151,7 @@ def sequence_of(esp):
 calls = {
     "listen": listen, "associate": associate, "seal": seal, "open": open_, "echo": echo, "udp": udp,
     "describe": describe, "send": send, "sendTrain": send_train, "receive": receive, "sequenceOf": sequence_of,
+    "fragments": fragments, "inject": inject, "digest": digest,
 }
 print("ready", flush=True)
 for line in sys.stdin:

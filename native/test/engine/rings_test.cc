@@ -16,6 +16,8 @@ using engine::EventKind;
 using engine::EventRing;
 using engine::HandoffRing;
 
+constexpr size_t kSlots = 256;
+
 std::vector<uint8_t> pattern(uint32_t seed, size_t bytes) {
   std::vector<uint8_t> data(bytes);
   for (size_t i = 0; i < bytes; i++) data[i] = static_cast<uint8_t>(seed * 31 + i);
@@ -91,7 +93,7 @@ TEST("event ring: one thread pushes while another drains") {
 }
 
 TEST("handoff ring: several workers push, each one's packets stay in order and nothing is lost") {
-  HandoffRing ring;
+  HandoffRing ring{kSlots};
   constexpr uint32_t kProducers = 3;
   constexpr uint32_t kPackets = 20000;
   std::vector<std::thread> producers;
@@ -130,11 +132,11 @@ TEST("handoff ring: several workers push, each one's packets stay in order and n
 }
 
 TEST("handoff ring: refuses what is too long and what it has no room for") {
-  HandoffRing ring;
+  HandoffRing ring{kSlots};
   std::vector<uint8_t> packet(HandoffRing::kSlotBytes + 1);
   CHECK_EQ(ring.push(packet, {}, 0, true), Drop::handoff_full);
   packet.pop_back();
-  for (size_t i = 0; i < HandoffRing::kSlots; i++) CHECK_EQ(ring.push(packet, {}, 0, true), Drop::none);
+  for (size_t i = 0; i < kSlots; i++) CHECK_EQ(ring.push(packet, {}, 0, true), Drop::none);
   CHECK_EQ(ring.push(packet, {}, 0, true), Drop::handoff_full);
   ring.release(1);
   CHECK_EQ(ring.push(packet, {}, 0, true), Drop::none);

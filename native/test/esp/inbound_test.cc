@@ -326,11 +326,53 @@ TEST("protocol and port selectors look into the packet; later fragments need a s
   CHECK_EQ(drop_of(other_protocol), Drop::selector_mismatch);
   Bytes fragment = ipv4_packet(60);
   store_be16(&fragment[6], 185);
-  CHECK_EQ(drop_of(fragment), Drop::selector_mismatch);
+  CHECK_EQ(drop_of(fragment), Drop::fragment_refused);
   CHECK_EQ(drop_of(ipv4_packet(22)), Drop::selector_mismatch);  // too short to have ports
   config.local[0].start_port = 0;
   config.local[0].end_port = 65535;
   CHECK_EQ(drop_of(fragment), Drop::none);
+}
+
+TEST("with NON_FIRST_FRAGMENTS_ALSO fragments are left to who follows them (RFC 4301 §7.3)") {
+  Config config(gcm128());
+  TrafficSelector dns = any_ipv4();
+  dns.protocol = kProtocolUdp;
+  dns.start_port = dns.end_port = 53;
+  config.local = {dns};
+  auto params = InboundSa::Params{config.params()};
+  params.non_first_fragments = true;
+  auto made = InboundSa::create(params);
+  REQUIRE(made.ok());
+  InboundSa& sa = *made.value();
+  uint64_t sequence = 0;
+  bool follow = false;
+  const auto drop_of = [&](const Bytes& inner) {
+    const InboundPacket packet(craft(config, ++sequence, with_trailer(inner, 4)));
+    DecapItem item = packet.item();
+    decap_run(sa, {&item, 1});
+    follow = item.follow_fragment;
+    return item.drop;
+  };
+  CHECK_EQ(drop_of(ipv4_packet(60)), Drop::none);
+  CHECK(!follow);
+  Bytes first = ipv4_packet(60);
+  store_be16(&first[6], 0x2000);
+  CHECK_EQ(drop_of(first), Drop::none);
+  CHECK(follow);
+  store_be16(&first[22], 54);
+  CHECK_EQ(drop_of(first), Drop::selector_mismatch);
+  Bytes tiny = ipv4_packet(22);
+  store_be16(&tiny[6], 0x2000);
+  CHECK_EQ(drop_of(tiny), Drop::fragment_tiny);
+  Bytes later = ipv4_packet(60);
+  store_be16(&later[6], 185);
+  CHECK_EQ(drop_of(later), Drop::none);
+  CHECK(follow);
+  later[9] = kProtocolTcp;
+  CHECK_EQ(drop_of(later), Drop::selector_mismatch);
+  sa.note_drop(Drop::fragment_orphan, 2);
+  CHECK_EQ(sa.drops(Drop::fragment_orphan), uint64_t{2});
+  CHECK_EQ(sa.totals().packets, uint64_t{3});
 }
 
 TEST("an IPv6 chain that cannot be followed is no valid packet for a selective SA") {

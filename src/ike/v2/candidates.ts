@@ -22,7 +22,7 @@ export function chooseAmong(
 ): { readonly mismatch: Mismatch } | (Choice<"ike"> & { readonly peers: readonly PeerSettings[] }) {
   const { lists, subsets } = groupsOf(candidates);
   let mismatch: Mismatch | undefined;
-  let decided: { readonly text: string; readonly value: Choice<"ike"> } | undefined;
+  let decided: Choice<"ike"> | undefined;
   const agreeing: number[] = [];
   for (const [i, { proposals }] of lists.entries()) {
     const result = choose(scope, proposals, offered);
@@ -30,15 +30,15 @@ export function chooseAmong(
       mismatch ??= result.error;
       continue;
     }
-    const text = JSON.stringify(result.value.suite);
-    decided ??= { text, value: result.value };
-    if (decided.text === text) agreeing.push(i);
+    decided ??= result.value;
+    if (decided === result.value || sameSuite(decided, result.value)) agreeing.push(i);
   }
   if (!decided)
     return {
       mismatch: mismatch ?? { ours: [], theirs: offered.map(formatOffer), difference: "no connection" },
     };
-  if (agreeing.length === lists.length) return { ...decided.value, peers: candidates };
+  const { suite, proposal } = decided;
+  if (agreeing.length === lists.length) return { suite, proposal, peers: candidates };
   const name = agreeing.join();
   let peers = subsets.get(name);
   if (!peers) {
@@ -48,8 +48,11 @@ export function chooseAmong(
     if (subsets.size >= maxSubsets) subsets.clear();
     subsets.set(name, peers);
   }
-  return { ...decided.value, peers };
+  return { suite, proposal, peers };
 }
+
+const sameSuite = (a: Choice<"ike">, b: Choice<"ike">): boolean =>
+  JSON.stringify(a.suite) === JSON.stringify(b.suite);
 
 function groupsOf(candidates: readonly PeerSettings[]): Groups {
   let groups = groupsByCandidates.get(candidates);

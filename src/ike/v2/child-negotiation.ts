@@ -7,11 +7,12 @@ import type { FailureCode } from "../../core/failure-reasons.ts";
 import { err, ok, type Result } from "../../core/result.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
-import type { TrafficSelector } from "../../core/traffic-selector.ts";
+import { namesPorts, type TrafficSelector } from "../../core/traffic-selector.ts";
 import { type EspSuite, groupKeyword, isErrorNotify, NotifyType } from "../../registry/index.ts";
 import {
   espSpiBytes,
   espSpiFrom,
+  findNotify,
   findPayload,
   type NotifyPayload,
   type PlainPayload,
@@ -79,14 +80,23 @@ export function offerChild(
   return { scope, spiIn, proposals, localSelectors, remoteSelectors, rekeyOf, ask };
 }
 
-/** `SAi2, TSi, TSr`: in a request TSi is what we protect and TSr what the peer does. */
+/**
+ * `SAi2, TSi, TSr`: in a request TSi is what we protect and TSr what the peer does. RFC 4301 §7.3: who would send
+ * fragments that do not show their ports, on an SA for certain ports, says so.
+ */
 export function childOfferPayloads(o: ChildOffer): PlainPayload[] {
   return [
     { kind: "SA", proposals: o.proposals },
     { kind: "TSi", selectors: o.localSelectors },
     { kind: "TSr", selectors: o.remoteSelectors },
+    ...(offersFragments(o) ? [notify(fragmentsAlso)] : []),
   ];
 }
+
+const offersFragments = (o: ChildOffer): boolean =>
+  o.localSelectors.some(namesPorts) || o.remoteSelectors.some(namesPorts);
+
+const fragmentsAlso = NotifyType.code.NON_FIRST_FRAGMENTS_ALSO;
 
 /** The selectors of an offer. */
 export const endsOf = (o: ChildOffer): Ends => ({ local: o.localSelectors, remote: o.remoteSelectors });
@@ -144,7 +154,8 @@ export function acceptChild(
   const { toInitiator, toResponder } = childKeys(sa.secured!, suite, seed);
   const keys = { inbound: toInitiator, outbound: toResponder };
   const terms = { spiIn: o.spiIn, spiOut, suite, keys, localSelectors: local, remoteSelectors: remote };
-  return ok(install(sa, now, { ...terms, rekeyOf: o.rekeyOf }));
+  const agreed = offersFragments(o) && findNotify(payloads, fragmentsAlso) !== undefined;
+  return ok(install(sa, now, { ...terms, nonFirstFragments: agreed, rekeyOf: o.rekeyOf }));
 }
 
 /** What a responder decided, before anything is installed. */
@@ -156,6 +167,8 @@ export interface ChildDecision {
   readonly remoteSelectors: readonly TrafficSelector[];
   /** More of what was asked for is possible in another CHILD_SA (§2.9). */
   readonly additional: boolean;
+  /** The peer would send later fragments on an SA for certain ports (RFC 4301 §7.3): so do we. */
+  readonly nonFirstFragments: boolean;
 }
 
 /** Responder: proposal and selectors. `replaced`: a rekey is held to the selectors that are in use. */
@@ -172,9 +185,8 @@ export function decideChild(
     local: findPayload(payloads, "TSr")!.selectors,
     remote: findPayload(payloads, "TSi")!.selectors,
   };
-  const terms = childTerms(offered, theirs);
   if (!chosen.ok) {
-    const details = { ...mismatchDetails(chosen.error), offered: terms };
+    const details = { ...mismatchDetails(chosen.error), offered: childTerms(offered, theirs) };
     const record = failureOf(sa, "NO_PROPOSAL_CHOSEN_ESP", details);
     return err({ notify: NotifyType.code.NO_PROPOSAL_CHOSEN, record });
   }
@@ -198,22 +210,27 @@ export function decideChild(
     const details = {
       ...selectorDetails(ours, theirs),
       difference,
-      offered: terms,
+      offered: childTerms(offered, theirs),
       ...(remedy && { remedy }),
     };
     return err({ notify, record: failureOf(sa, "TS_UNACCEPTABLE", details) });
   }
-  return ok({ suite, proposal, spiOut, ...narrowed.value });
+  const { localSelectors, remoteSelectors, additional } = narrowed.value;
+  const nonFirstFragments = findNotify(payloads, fragmentsAlso) !== undefined;
+  return ok({ suite, proposal, spiOut, localSelectors, remoteSelectors, additional, nonFirstFragments });
 }
 
 /** Responder: `SAr2, TSi, TSr`. */
 export function decisionPayloads(decision: ChildDecision, spiIn: number): PlainPayload[] {
-  return [
-    { kind: "SA", proposals: [{ ...decision.proposal, spi: espSpiBytes(spiIn) }] },
+  const { number, protocolId, transforms } = decision.proposal;
+  const payloads: PlainPayload[] = [
+    { kind: "SA", proposals: [{ number, protocolId, spi: espSpiBytes(spiIn), transforms }] },
     { kind: "TSi", selectors: decision.remoteSelectors },
     { kind: "TSr", selectors: decision.localSelectors },
-    ...(decision.additional ? [notify(NotifyType.code.ADDITIONAL_TS_POSSIBLE)] : []),
   ];
+  if (decision.additional) payloads.push(notify(NotifyType.code.ADDITIONAL_TS_POSSIBLE));
+  if (decision.nonFirstFragments) payloads.push(notify(fragmentsAlso));
+  return payloads;
 }
 
 /** Responder: installs what was decided, with an inbound SPI that was allocated for it. */
@@ -227,8 +244,9 @@ export function installDecision(
 ): ChildSa {
   const { toInitiator, toResponder } = childKeys(sa.secured!, decision.suite, seed);
   const keys = { inbound: toResponder, outbound: toInitiator };
-  const { suite, spiOut, localSelectors, remoteSelectors } = decision;
-  return install(sa, now, { spiIn, spiOut, suite, keys, localSelectors, remoteSelectors, rekeyOf });
+  const { suite, spiOut, localSelectors, remoteSelectors, nonFirstFragments } = decision;
+  const terms = { spiIn, spiOut, suite, keys, localSelectors, remoteSelectors, nonFirstFragments, rekeyOf };
+  return install(sa, now, terms);
 }
 
 /** Responder of IKE_AUTH: decides and installs. */

@@ -69,6 +69,8 @@ export interface ChildTerms {
   readonly keys: { readonly inbound: DirectionKeys; readonly outbound: DirectionKeys };
   readonly localSelectors: readonly TrafficSelector[];
   readonly remoteSelectors: readonly TrafficSelector[];
+  /** NON_FIRST_FRAGMENTS_ALSO was in the request and in the answer. */
+  readonly nonFirstFragments?: boolean | undefined;
   /** Our inbound SPI of the CHILD_SA that this one replaces. */
   readonly rekeyOf?: number | undefined;
 }
@@ -96,6 +98,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     replayWindow: direction === "inbound" ? peer.replayWindow : 0,
     localSelectors: terms.localSelectors,
     remoteSelectors: terms.remoteSelectors,
+    ...(terms.nonFirstFragments && { nonFirstFragments: true }),
     softBytes: bytes.soft,
     hardBytes: bytes.hard,
     softPackets: packets.soft,
@@ -335,7 +338,7 @@ export function moveChildren(old: IkeSa, successor: IkeSa, now: Instant): void {
 
 /** Starts the clock of an IKE SA that has no use: see `EndpointLimits.childlessMs`. */
 export function expectChild(sa: IkeSa, now: Instant): void {
-  const alive = [...sa.children.values()].some((c) => c.state.name !== "LINGERING");
+  const alive = anyAlive(sa);
   const { childlessMs, inboundLingerMs } = sa.host.limits;
   // One that has been replaced only waits for what is under way.
   sa.childlessAt = alive
@@ -344,29 +347,44 @@ export function expectChild(sa: IkeSa, now: Instant): void {
   if (!sa.replaced) sa.pairs?.onChange(sa, now);
 }
 
+function anyAlive({ children }: IkeSa): boolean {
+  for (const { state } of children.values()) if (state.name !== "LINGERING") return true;
+  return false;
+}
+
 /**
  * The CHILD_SAs that may carry packets, preferred first: what the peer is replacing (it surely still receives there,
  * and may not have the new pair yet), then the newest, then what may lose against a successor of ours, last what the
  * peer or we are deleting.
  */
 export function outboundOrder(sa: IkeSa): ChildSa[] {
-  const rank = {
-    REKEYED: 0,
-    INSTALLED: 1,
-    CONTENDER: 3,
-    BESIDE: 3,
-    SUPERSEDED: 4,
-    DELETING: 5,
-    LINGERING: 6,
-  };
+  const order: ChildSa[] = [];
+  for (const child of sa.children.values()) if (isOutbound(child)) order.push(child);
+  if (order.length < 2) return order;
   // What the peer may not have yet stands behind what it has.
   const rankOf = (child: ChildSa) =>
     child === sa.unconfirmed ? Math.max(2, rank[child.state.name]) : rank[child.state.name];
-  return [...sa.children.values()]
-    .filter((c) => c.state.name !== "LINGERING" && !c.refused.has("outbound"))
-    .reverse()
-    .sort((a, b) => rankOf(a) - rankOf(b));
+  return order.reverse().sort((a, b) => rankOf(a) - rankOf(b));
 }
+
+/** True when `sa` has a CHILD_SA that may carry packets. */
+export function hasOutbound(sa: IkeSa): boolean {
+  for (const child of sa.children.values()) if (isOutbound(child)) return true;
+  return false;
+}
+
+const isOutbound = ({ state, refused }: ChildSa): boolean =>
+  state.name !== "LINGERING" && !refused.has("outbound");
+
+const rank = {
+  REKEYED: 0,
+  INSTALLED: 1,
+  CONTENDER: 3,
+  BESIDE: 3,
+  SUPERSEDED: 4,
+  DELETING: 5,
+  LINGERING: 6,
+};
 
 export function childByOutboundSpi(sa: IkeSa, spi: number): ChildSa | undefined {
   for (const child of sa.children.values())

@@ -59,8 +59,12 @@ export class ChildTable {
     return this.#sending(spiOut).some((c) => c !== child && c.remote.equals(remote));
   }
 
-  #sending(spiOut: number): ChildSa[] {
-    const alike = [...(this.#byOutbound.get(spiOut) ?? [])];
-    return alike.filter((c) => c.state.name !== "LINGERING" && !c.refused.has("outbound"));
+  #sending(spiOut: number): readonly ChildSa[] {
+    const alike = this.#byOutbound.get(spiOut);
+    return alike
+      ? [...alike].filter((c) => c.state.name !== "LINGERING" && !c.refused.has("outbound"))
+      : none;
   }
 }
+
+const none: readonly ChildSa[] = [];

@@ -12,7 +12,7 @@ import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
 import type { PacketFlow } from "../../core/traffic-selector.ts";
 import { type DecodedHeader, decodeHeader } from "../../wire/index.ts";
-import { type ChildSa, exhaust, expireChild, outboundOrder } from "./child-sa.ts";
+import { type ChildSa, exhaust, expireChild, hasOutbound } from "./child-sa.ts";
 import { type AboutSa, ChildTable } from "./child-table.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type IkeDrop, ikeDrops } from "./drops.ts";
@@ -65,7 +65,8 @@ export class IkeEndpoint {
   readonly #door: FrontDoor;
   readonly #outputs = new Queue<IkeOutput>();
   readonly #deadlines = new Deadlines<IkeSa>();
-  readonly #touched = new Set<IkeSa>();
+  /** An IKE SA may be in it several times. */
+  #touched: IkeSa[] = [];
   #peers = new PeerTable();
   readonly #sas = new SaTable();
   readonly #offeredIkeSpis = new Set<bigint>();
@@ -347,7 +348,7 @@ export class IkeEndpoint {
       othersOf: (sa) => this.#sas.othersOf(sa),
       sasOf: (peerId) => this.sasOf(peerId),
       hasOther: (sa) => this.#sas.othersOf(sa).length > 0,
-      heirOf: (sa) => this.#sas.othersOf(sa).findLast((other) => outboundOrder(other).length > 0),
+      heirOf: (sa) => this.#sas.othersOf(sa).findLast(hasOutbound),
       onUse: (sa, now) => closeLosers(sa, this.#sas.othersOf(sa), now),
       isFirstContact: (sa) => this.#sas.isFirstContact(sa),
       adopt: (successor) => {
@@ -360,7 +361,7 @@ export class IkeEndpoint {
       onReauthenticationDue: reauthenticate,
       onChildRekeyDue: rekeyChildNow,
       touch: (sa) => {
-        this.#touched.add(sa);
+        if (this.#touched.at(-1) !== sa) this.#touched.push(sa);
       },
       forget: (sa) => this.#forget(sa),
       exchange: (type) => exchanges.get(type),
@@ -387,12 +388,13 @@ export class IkeEndpoint {
   #forget(sa: IkeSa): void {
     this.#sas.delete(sa);
     this.#door.forget(sa);
-    this.#touched.delete(sa);
     this.#deadlines.set(sa, undefined);
   }
 
   #settle(): void {
-    for (const sa of this.#touched) this.#deadlines.set(sa, this.#sas.has(sa) ? sa.deadline : undefined);
-    this.#touched.clear();
+    const touched = this.#touched;
+    if (touched.length === 0) return;
+    this.#touched = [];
+    for (const sa of touched) this.#deadlines.set(sa, this.#sas.has(sa) ? sa.deadline : undefined);
   }
 }

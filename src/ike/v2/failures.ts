@@ -40,13 +40,21 @@ export function failureOf(subject: Subject, code: FailureCode, details: Details 
   };
 }
 
+/** The same object for every record about a peer, for as long as its settings live. */
 function configuredTerms(peer: PeerSettings): Terms {
-  return boundedTerms({
-    ike: peer.ikeProposals.map((p) => p.text),
-    esp: peer.espProposals.map((p) => p.text),
-    selectors: [selectorPair({ local: peer.localSelectors, remote: peer.remoteSelectors })],
-  });
+  let terms = termsByPeer.get(peer);
+  if (!terms) {
+    terms = boundedTerms({
+      ike: peer.ikeProposals.map((p) => p.text),
+      esp: peer.espProposals.map((p) => p.text),
+      selectors: [selectorPair({ local: peer.localSelectors, remote: peer.remoteSelectors })],
+    });
+    termsByPeer.set(peer, terms);
+  }
+  return terms;
 }
+
+const termsByPeer = new WeakMap<PeerSettings, Terms>();
 
 function agreedTerms({ secured, children }: Subject): Terms | undefined {
   if (!secured) return undefined;
@@ -119,6 +127,7 @@ export function selectorPair({ local, remote }: Ends): string {
 
 /** A peer may offer hundreds of everything: a record stays readable, and small enough to be kept. */
 function bounded(list: readonly string[]): readonly string[] {
+  if (list.length <= maxListed && list.every((text) => text.length <= maxText)) return list;
   const kept = list
     .slice(0, maxListed)
     .map((text) => (text.length <= maxText ? text : `${text.slice(0, maxText)}…`));

@@ -82,7 +82,7 @@ export class FrontDoor {
       return;
     }
 
-    const message = attemptDecode(() => decodeMessage(datagram));
+    const message = attemptDecode(() => decodeMessage(datagram, header));
     if (!message) {
       this.#host.count("malformed");
       return;

@@ -14,7 +14,7 @@ export function identityMatches(id: Identity, payload: IdPayload): boolean {
   const { idType, data } = encoded(id);
   if (idType !== payload.idType) return false;
   if (idType === IdType.code.ID_FQDN || idType === IdType.code.ID_RFC822_ADDR)
-    return text(data).toLowerCase() === text(payload.data).toLowerCase();
+    return equalNames(data, payload.data);
   return compareBytes(data, payload.data) === 0;
 }
 
@@ -46,18 +46,27 @@ function encoded(id: Identity): { idType: number; data: Uint8Array } {
       return { idType: id.address.family === 4 ? ID_IPV4_ADDR : ID_IPV6_ADDR, data: id.address.bytes };
     }
     case "fqdn":
-      return { idType: IdType.code.ID_FQDN, data: new TextEncoder().encode(id.fqdn) };
+      return { idType: IdType.code.ID_FQDN, data: encoder.encode(id.fqdn) };
     case "email":
-      return { idType: IdType.code.ID_RFC822_ADDR, data: new TextEncoder().encode(id.email) };
+      return { idType: IdType.code.ID_RFC822_ADDR, data: encoder.encode(id.email) };
     case "keyId":
       return { idType: IdType.code.ID_KEY_ID, data: id.keyId };
   }
 }
 
+/** RFC 4343 §2: the letters A to Z are their small ones, and every other octet is only itself. */
+function equalNames(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i] && small(a[i]!) !== small(b[i]!)) return false;
+  return true;
+}
+
+const small = (octet: number): number => (octet >= 0x41 && octet <= 0x5a ? octet + 0x20 : octet);
+const encoder = new TextEncoder();
 const longestShown = 64;
 const printable = (data: Uint8Array): boolean =>
   data.length > 0 && data.length <= 255 && data.every((b) => b > 0x20 && b < 0x7f);
-const text = (data: Uint8Array): string => new TextDecoder("latin1").decode(data);
+const text = (data: Uint8Array): string => String.fromCharCode(...data);
 const hex = (data: Uint8Array): string => {
   const shown = Array.from(data.subarray(0, longestShown), (b) => b.toString(16).padStart(2, "0")).join("");
   return data.length > longestShown ? `${shown}…` : shown;

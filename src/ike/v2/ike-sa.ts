@@ -214,7 +214,7 @@ export class IkeSa {
     moveSas(this, now);
   }
 
-  /** The responder's first answer, which the front door built: kept for a repeated request. */
+  /** The responder's first answer, which the front door built: kept, as `request` is, for a repeated request. */
   rememberAnswer(request: Uint8Array, datagram: Uint8Array): void {
     this.#transport.rememberAnswer(request, datagram);
   }

@@ -7,7 +7,7 @@ import type { Encapsulation, SaPath } from "../../core/dataplane.ts";
 import type { Random } from "../../core/random.ts";
 import { natDetectionHash } from "../../crypto/index.ts";
 import { NotifyType } from "../../registry/index.ts";
-import type { NotifyPayload, Payload } from "../../wire/index.ts";
+import { findNotify, type NotifyPayload, type Payload } from "../../wire/index.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { notify } from "./notify.ts";
 import type { PeerSettings } from "./settings.ts";
@@ -56,20 +56,18 @@ export function detectNat(
   path: Path,
   settings: PeerSettings["natTraversal"],
 ): Nat {
-  const hashes = (type: number) =>
-    payloads.filter((p): p is NotifyPayload => p.kind === "N" && p.type === type).map((n) => n.data);
-  const sources = hashes(NotifyType.code.NAT_DETECTION_SOURCE_IP);
-  const destinations = hashes(NotifyType.code.NAT_DETECTION_DESTINATION_IP);
-  if (!settings || sources.length === 0 || destinations.length === 0) return unencapsulated;
-  const matches = (list: readonly Uint8Array[], end: Endpoint) => {
+  const source = NotifyType.code.NAT_DETECTION_SOURCE_IP;
+  const destination = NotifyType.code.NAT_DETECTION_DESTINATION_IP;
+  if (!settings || !findNotify(payloads, source) || !findNotify(payloads, destination)) return unencapsulated;
+  const matches = (type: number, end: Endpoint) => {
     const expected = natDetectionHash(path.spiInitiator, path.spiResponder, end);
-    return list.some((hash) => compareBytes(hash, expected) === 0);
+    return payloads.some((p) => p.kind === "N" && p.type === type && compareBytes(p.data, expected) === 0);
   };
   return {
     supported: true,
     // A peer with several addresses sends several sources; one match is enough.
-    remote: !matches(sources, path.remote),
-    local: !matches(destinations, path.local),
+    remote: !matches(source, path.remote),
+    local: !matches(destination, path.local),
     forced: settings.forceEncapsulation,
   };
 }

@@ -16,15 +16,23 @@ export interface PayloadRules {
 
 /** What is wrong with the set of payloads, e.g. `no Nonce payload`; undefined when it is legal. */
 export function violation(rules: PayloadRules, payloads: readonly Payload[]): string | undefined {
-  const count = (kind: PayloadKind) => payloads.filter((p) => p.kind === kind).length;
   for (const kind of rules.required) {
-    const n = count(kind);
+    const n = count(payloads, kind);
     if (n !== 1) return n === 0 ? `no ${kind} payload` : `${n} ${kind} payloads`;
   }
-  for (const kind of rules.optional) if (count(kind) > 1) return `${count(kind)} ${kind} payloads`;
-  const { together = [] } = rules;
-  const there = together.filter((kind) => count(kind) > 0);
-  if (there.length > 0 && there.length < together.length)
-    return `no ${together.find((kind) => !there.includes(kind))} payload`;
+  for (const kind of rules.optional) {
+    const n = count(payloads, kind);
+    if (n > 1) return `${n} ${kind} payloads`;
+  }
+  const { together } = rules;
+  const missing = together?.find((kind) => count(payloads, kind) === 0);
+  if (missing !== undefined && together!.some((kind) => count(payloads, kind) > 0))
+    return `no ${missing} payload`;
   return undefined;
+}
+
+function count(payloads: readonly Payload[], kind: PayloadKind): number {
+  let n = 0;
+  for (const p of payloads) if (p.kind === kind) n++;
+  return n;
 }

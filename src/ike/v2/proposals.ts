@@ -4,7 +4,6 @@
  */
 import { err, ok, type Result } from "../../core/result.ts";
 import {
-  type AdditionalMethod,
   DhGroup,
   dhById,
   EncryptionAlgorithm,
@@ -86,22 +85,23 @@ export function choose<U extends Use>(
   settings: readonly ProposalSettings[],
   offered: readonly Proposal[],
 ): Result<Choice<U>, Mismatch> {
-  let nearest: { readonly agreed: number; readonly difference: string } | undefined;
+  let nearest: Difference | undefined;
   for (const ours of settings) {
+    const wanted = wantedOf(scope, ours);
     for (const theirs of offered) {
-      const match = compare(scope, ours, theirs);
-      if ("chosen" in match)
-        return ok({
-          suite: suiteOf(scope, match.chosen),
-          proposal: { ...theirs, transforms: match.chosen },
-        });
+      const match = compare(scope, wanted, theirs);
+      if ("chosen" in match) {
+        const { number, protocolId, spi } = theirs;
+        const proposal = { number, protocolId, spi, transforms: match.chosen };
+        return ok({ suite: suiteOf(scope, match.chosen), proposal });
+      }
       if (!nearest || match.agreed > nearest.agreed) nearest = match;
     }
   }
   return err({
     ours: settings.map((p) => p.text),
     theirs: offered.map(formatOffer),
-    difference: nearest?.difference ?? "the offer holds no proposal",
+    difference: nearest?.text() ?? "the offer holds no proposal",
   });
 }
 
@@ -163,42 +163,63 @@ export function formatOffer(p: Proposal): string {
   });
 }
 
-type Comparison = { readonly chosen: Transform[] } | { readonly agreed: number; readonly difference: string };
+interface Difference {
+  /** On how many types the two agree, and one more: how near they come. */
+  readonly agreed: number;
+  /** Put into words only when nothing better was found. */
+  readonly text: () => string;
+}
+
+type Comparison = { readonly chosen: Transform[] } | Difference;
 
 /** One of our proposals against one of theirs: a transform of each type, or the first type on which they differ. */
-function compare(scope: Scope<Use>, ours: ProposalSettings, theirs: Proposal): Comparison {
-  if (theirs.protocolId !== protocolOf(scope.use))
-    return differ(
-      0,
+function compare(scope: Scope<Use>, ours: readonly Wanted[], theirs: Proposal): Comparison {
+  const { protocolId, spi, transforms } = theirs;
+  if (protocolId !== protocolOf(scope.use))
+    return differ(0, () => [
       "protocol",
       [ProtocolId.nameOf(protocolOf(scope.use))],
-      [ProtocolId.nameOf(theirs.protocolId)],
-    );
-  if (theirs.spi.length !== scope.spiBytes)
-    return { agreed: 0, difference: `SPI of ${theirs.spi.length} octets instead of ${scope.spiBytes}` };
+      [ProtocolId.nameOf(protocolId)],
+    ]);
+  if (spi.length !== scope.spiBytes)
+    return { agreed: 0, text: () => `SPI of ${spi.length} octets instead of ${scope.spiBytes}` };
   // RFC 7296 §3.3.6: an unknown transform type spoils its proposal; it may stand for something we would leave out.
-  const unknown = theirs.transforms.find((t) => !kindOf.has(t.type));
-  if (unknown)
-    return {
-      agreed: 0,
-      difference: `${TransformType.nameOf(unknown.type)}: not supported here, required by the peer`,
-    };
+  for (const { type } of transforms)
+    if (!kindOf.has(type)) {
+      const text = () => `${TransformType.nameOf(type)}: not supported here, required by the peer`;
+      return { agreed: 0, text };
+    }
 
   const chosen: Transform[] = [];
-  const usable = theirs.transforms.filter((t) => (t.unknownAttributes?.length ?? 0) === 0);
-  for (const wanted of wantedOf(scope, ours)) {
-    const theirTransforms = usable.filter((t) => t.type === wanted.type && !isTaken(t, chosen));
-    const found = wanted.acceptable.flatMap((a) => theirTransforms.filter((t) => sameTransform(a, t)))[0];
+  for (const wanted of ours) {
+    const theirTransforms = usable(transforms, wanted.type, chosen);
+    const found = preferred(wanted.acceptable, theirTransforms);
     if (found) chosen.push(found);
     else if (theirTransforms.length > 0 || !wanted.mayBeAbsent)
-      return differ(
-        chosen.length + 1,
+      return differ(chosen.length + 1, () => [
         kindName(wanted.type),
         wanted.acceptable.filter((t) => !isNone(t)).map(formatTransform),
         theirTransforms.map(formatTransform),
-      );
+      ]);
   }
   return { chosen };
+}
+
+/** Those of one type that are understood, and that no other key exchange has taken. */
+function usable(
+  transforms: readonly Transform[],
+  type: number,
+  chosen: readonly Transform[],
+): readonly Transform[] {
+  const found: Transform[] = [];
+  for (const t of transforms)
+    if (t.type === type && !t.unknownAttributes?.length && !isTaken(t, chosen)) found.push(t);
+  return found;
+}
+
+function preferred(acceptable: readonly Transform[], theirs: readonly Transform[]): Transform | undefined {
+  for (const ours of acceptable) for (const t of theirs) if (sameTransform(ours, t)) return t;
+  return undefined;
 }
 
 interface Wanted {
@@ -209,8 +230,24 @@ interface Wanted {
   readonly mayBeAbsent: boolean;
 }
 
-/** What we accept of each transform type. Anything this build cannot run is not among it, whoever configured it. */
-function wantedOf(scope: Scope<Use>, ours: ProposalSettings): Wanted[] {
+/**
+ * What we accept of each transform type. Anything this build cannot run is not among it, whoever configured it. Made
+ * once for each of the few scopes, and kept for as long as the settings live.
+ */
+function wantedOf(scope: Scope<Use>, ours: ProposalSettings): readonly Wanted[] {
+  let byScope = wantedBySettings.get(ours);
+  if (!byScope) {
+    byScope = [];
+    wantedBySettings.set(ours, byScope);
+  }
+  const number = (scope.use === "ike" ? 4 : 0) + (scope.pfs ? 2 : 0) + (scope.additional === false ? 1 : 0);
+  byScope[number] ??= makeWanted(scope, ours);
+  return byScope[number];
+}
+
+const wantedBySettings = new WeakMap<ProposalSettings, (readonly Wanted[])[]>();
+
+function makeWanted(scope: Scope<Use>, ours: ProposalSettings): Wanted[] {
   const { use } = scope;
   const encryption = ours.encryption.filter((e) => encrById.get(e.id)?.implemented[use]);
   const aead = encryption.some((e) => encrById.get(e.id)!.mode === "aead");
@@ -271,34 +308,35 @@ function isTaken(t: Transform, chosen: readonly Transform[]): boolean {
 }
 
 function suiteOf<U extends Use>(scope: Scope<U>, transforms: readonly Transform[]): SuiteOf<U> {
-  const id = (type: number) => transforms.find((t) => t.type === type)?.id ?? 0;
-  const methods: AdditionalMethod[] = (scope.pfs ? additionalTypes : [])
-    .map((type) => ({ type, method: id(type) }))
-    .filter(({ method }) => method !== DhGroup.code.NONE);
-  const common = {
-    encr: id(T.ENCR),
-    keyBits: transforms.find((t) => t.type === T.ENCR)?.keyBits,
-    integ: id(T.INTEG),
-    group: scope.pfs ? id(T.DH) : 0,
-    ...(methods.length > 0 && { additional: methods }),
-  };
-  const suite: IkeSuite | EspSuite =
-    scope.use === "ike" ? { ...common, prf: id(T.PRF) } : { ...common, esn: id(T.ESN) === EsnValue.code.ESN };
-  return suite as SuiteOf<U>;
+  const of = (type: number) => transforms.find((t) => t.type === type);
+  const id = (type: number) => of(type)?.id ?? 0;
+  const encr = id(T.ENCR);
+  const keyBits = of(T.ENCR)?.keyBits;
+  const integ = id(T.INTEG);
+  const group = scope.pfs ? id(T.DH) : 0;
+  const common: IkeSuite | EspSuite =
+    scope.use === "ike"
+      ? { encr, keyBits, integ, group, prf: id(T.PRF) }
+      : { encr, keyBits, integ, group, esn: id(T.ESN) === EsnValue.code.ESN };
+  const additional = scope.pfs ? transforms.filter((t) => isAdditional(t.type) && !isNone(t)) : [];
+  const methods = additional.map((t) => ({ type: t.type, method: t.id })).sort((a, b) => a.type - b.type);
+  return (methods.length === 0 ? common : { ...common, additional: methods }) as SuiteOf<U>;
 }
 
 function differ(
   agreed: number,
-  kind: string,
-  ours: readonly string[],
-  theirs: readonly string[],
-): Comparison {
+  words: () => readonly [kind: string, ours: readonly string[], theirs: readonly string[]],
+): Difference {
   const list = (names: readonly string[]) => (names.length === 0 ? "none" : names.join(" or "));
-  return { agreed, difference: `${kind}: ours ${list(ours)}, theirs ${list(theirs)}` };
+  const text = () => {
+    const [kind, ours, theirs] = words();
+    return `${kind}: ours ${list(ours)}, theirs ${list(theirs)}`;
+  };
+  return { agreed, text };
 }
 
 function transform(type: number, id: number, keyBits?: number): Transform {
-  return { type, id, ...(keyBits !== undefined && { keyBits }) };
+  return { type, id, keyBits };
 }
 
 function sameTransform(a: Transform, b: Transform): boolean {

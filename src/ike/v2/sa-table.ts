@@ -1,5 +1,6 @@
 /** The IKE SAs of an endpoint: found by our SPI, and by their peer, without a walk over all of them. */
 import type { Random } from "../../core/random.ts";
+import { ikeSpiFrom } from "../../wire/index.ts";
 import type { IkeSa } from "./ike-sa.ts";
 
 export class SaTable {
@@ -50,7 +51,7 @@ export class SaTable {
   /** An SPI for an IKE SA of ours: not 0, and not in use. */
   newSpi(random: Random): bigint {
     for (;;) {
-      const spi = random.bytes(8).reduce((value, byte) => (value << 8n) | BigInt(byte), 0n);
+      const spi = ikeSpiFrom(random.bytes(8))!;
       if (spi !== 0n && !this.#bySpi.has(spi)) return spi;
     }
   }
@@ -94,4 +95,8 @@ function remove(index: Map<string, Set<IkeSa>>, key: string, sa: IkeSa): void {
   if (own?.size === 0) index.delete(key);
 }
 
-const newestLast = (sas: Iterable<IkeSa> = []): IkeSa[] => [...sas].sort((a, b) => a.createdAt - b.createdAt);
+function newestLast(sas: ReadonlySet<IkeSa> | undefined): IkeSa[] {
+  if (!sas) return [];
+  const list = [...sas];
+  return list.length < 2 ? list : list.sort((a, b) => a.createdAt - b.createdAt);
+}

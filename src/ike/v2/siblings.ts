@@ -4,7 +4,7 @@
  */
 import { compareBytes } from "../../core/address.ts";
 import type { Instant } from "../../core/time.ts";
-import { type ChildSa, confirmChild, outboundOrder } from "./child-sa.ts";
+import { type ChildSa, confirmChild, hasOutbound, outboundOrder } from "./child-sa.ts";
 import { lowerNonce } from "./cookie.ts";
 import { liveness, livenessName } from "./exchanges/informational.ts";
 import type { IkeSa } from "./ike-sa.ts";
@@ -77,18 +77,18 @@ export function onInbound(sa: IkeSa, child: ChildSa, now: Instant): void {
 
 /** The peer is known to have what `sa` sends with, if it sends with anything. */
 export function isSure(sa: IkeSa): boolean {
-  const [best] = outboundOrder(sa);
-  return sa.proven && !sa.outlived && (best === undefined || best !== sa.unconfirmed);
+  if (!sa.proven || sa.outlived) return false;
+  return sa.unconfirmed === undefined || outboundOrder(sa)[0] !== sa.unconfirmed;
 }
 
 /** Closes those of `others` that make way for `sa`, once it can do what they do; the peer has just used `sa`. */
 export function closeLosers(sa: IkeSa, others: readonly IkeSa[], now: Instant): void {
-  if (!sa.established || !isSure(sa)) return;
-  const carries = outboundOrder(sa).length > 0;
+  if (others.length === 0 || !sa.established || !isSure(sa)) return;
+  const carries = hasOutbound(sa);
   for (const other of others)
     if (carries && other.replaced && other.createdAt < sa.createdAt) other.outlived = true;
   for (const other of others)
-    if (survivorOf(other) === sa && other.established && (carries || outboundOrder(other).length === 0))
+    if (survivorOf(other) === sa && other.established && (carries || !hasOutbound(other)))
       other.requestDelete(now, "duplicate");
 }
 

@@ -18,9 +18,13 @@ export function timersDeadline(sa: IkeSa): Instant | undefined {
   for (const child of sa.children.values()) at = earlier(at, childDeadline(child));
   at = earlier(at, livenessAt(sa));
   at = earlier(at, sa.followUps.deadline);
-  const own = [sa.rekeyAt, sa.reauthAt, sa.expiresAt, sa.childlessAt, sa.supersededAt, sa.keepaliveAt];
-  for (const each of [...own, sa.pairs?.at]) at = earlier(at, each);
-  return at;
+  at = earlier(at, sa.rekeyAt);
+  at = earlier(at, sa.reauthAt);
+  at = earlier(at, sa.expiresAt);
+  at = earlier(at, sa.childlessAt);
+  at = earlier(at, sa.supersededAt);
+  at = earlier(at, sa.keepaliveAt);
+  return earlier(at, sa.pairs?.at);
 }
 
 /** Does whatever is due at `now`. */

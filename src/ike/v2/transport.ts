@@ -75,7 +75,7 @@ export class Transport {
       this.#sa.host.count("unexpected");
       return;
     }
-    const message = attemptDecode(() => decodeMessage(datagram));
+    const message = attemptDecode(() => decodeMessage(datagram, header));
     if (!message) {
       this.#sa.host.count("malformed");
       return;
@@ -157,7 +157,7 @@ export class Transport {
     this.#sa.lastHeardAt = now;
     this.#nextIn++;
     const reply = (answer: readonly PlainPayload[]) => {
-      const request = Uint8Array.from(opened.datagram);
+      const request = new Uint8Array(opened.datagram);
       const ends = { local, remote };
       const datagrams = this.#encode(ends, header.exchangeType, header.messageId, true, answer);
       this.#lastAnswer = { request, datagrams };
@@ -235,9 +235,9 @@ export class Transport {
     return undefined;
   }
 
-  /** The responder's first answer, which the front door built: kept for a repeated request. */
+  /** The responder's first answer, which the front door built: kept, as `request` is, for a repeated request. */
   rememberAnswer(request: Uint8Array, datagram: Uint8Array): void {
-    this.#lastAnswer = { request: Uint8Array.from(request), datagrams: [datagram] };
+    this.#lastAnswer = { request, datagrams: [datagram] };
     this.#nextIn = 1;
   }
 

@@ -21,7 +21,7 @@ const idCodec = <K extends "IDi" | "IDr">(kind: K): Codec<IdPayload<K>> => ({
     const expected = addressBytes.get(idType);
     if (expected !== undefined && data.length !== expected)
       r.fail("Identification Data", `has ${data.length} octets, an ${IdType.nameOf(idType)} has ${expected}`);
-    return { kind, idType, data, ...(reserved !== 0 && { reserved }) };
+    return reserved === 0 ? { kind, idType, data } : { kind, idType, data, reserved };
   },
   encode(w, id) {
     w.u8(id.idType).u24(0).bytes(id.data);

@@ -22,7 +22,7 @@ export interface Transform {
   /** The Key Length attribute. */
   readonly keyBits?: number | undefined;
   /** RFC 7296 §3.3.6: a transform with an attribute nobody understands must not be chosen. */
-  readonly unknownAttributes?: readonly UnknownAttribute[];
+  readonly unknownAttributes?: readonly UnknownAttribute[] | undefined;
 }
 
 export interface UnknownAttribute {
@@ -53,8 +53,8 @@ export const saPayload: Codec<SaPayload> = {
     return { kind: "SA", proposals };
   },
   encode(w, sa) {
-    for (const [i, proposal] of sa.proposals.entries())
-      encodeProposal(w, proposal, i < sa.proposals.length - 1 ? MORE_PROPOSALS : 0);
+    const last = sa.proposals.length - 1;
+    for (let i = 0; i <= last; i++) encodeProposal(w, sa.proposals[i]!, i < last ? MORE_PROPOSALS : 0);
   },
 };
 
@@ -91,8 +91,9 @@ function encodeProposal(w: Writer, proposal: Proposal, last: number): void {
   w.u8(last).u8(0).u16(0);
   w.u8(proposal.number).u8(proposal.protocolId).u8(proposal.spi.length).u8(proposal.transforms.length);
   w.bytes(proposal.spi);
-  for (const [i, transform] of proposal.transforms.entries())
-    encodeTransform(w, transform, i < proposal.transforms.length - 1 ? MORE_TRANSFORMS : 0);
+  const lastTransform = proposal.transforms.length - 1;
+  for (let i = 0; i <= lastTransform; i++)
+    encodeTransform(w, proposal.transforms[i]!, i < lastTransform ? MORE_TRANSFORMS : 0);
   w.patchU16(start + 2, w.length - start);
 }
 
@@ -109,20 +110,19 @@ function decodeTransform(outer: Reader): Transform {
   r.u8("RESERVED");
   const id = r.u16("Transform ID");
   let keyBits: number | undefined;
-  const unknownAttributes: UnknownAttribute[] = [];
+  let unknownAttributes: UnknownAttribute[] | undefined;
   while (r.remaining > 0) {
-    const { attribute, shortValue } = decodeAttribute(r);
+    const typeField = r.u16("Attribute Type");
     // A second Key Length is as senseless as an unknown attribute, and makes the transform just as unusable.
-    if (attribute.type === KEY_LENGTH && shortValue !== undefined && keyBits === undefined)
-      keyBits = shortValue;
-    else unknownAttributes.push(attribute);
+    if (typeField === (SHORT_FORM | KEY_LENGTH) && keyBits === undefined) {
+      keyBits = r.u16("Attribute Value");
+      continue;
+    }
+    const attribute = decodeAttribute(r, typeField);
+    if (unknownAttributes) unknownAttributes.push(attribute);
+    else unknownAttributes = [attribute];
   }
-  return {
-    type,
-    id,
-    ...(keyBits !== undefined && { keyBits }),
-    ...(unknownAttributes.length > 0 && { unknownAttributes }),
-  };
+  return { type, id, keyBits, unknownAttributes };
 }
 
 function encodeTransform(w: Writer, transform: Transform, last: number): void {
@@ -130,7 +130,8 @@ function encodeTransform(w: Writer, transform: Transform, last: number): void {
   w.u8(last).u8(0).u16(0);
   w.u8(transform.type).u8(0).u16(transform.id);
   if (transform.keyBits !== undefined) w.u16(SHORT_FORM | KEY_LENGTH).u16(transform.keyBits);
-  for (const attribute of transform.unknownAttributes ?? []) encodeAttribute(w, attribute);
+  if (transform.unknownAttributes)
+    for (const attribute of transform.unknownAttributes) encodeAttribute(w, attribute);
   w.patchU16(start + 2, w.length - start);
 }
 
@@ -139,18 +140,11 @@ function encodeTransform(w: Writer, transform: Transform, last: number): void {
    |                   AF=0  Attribute Value                       |
    |                   AF=1  Not Transmitted                       |    RFC 7296 §3.3.5 */
 
-function decodeAttribute(r: Reader): { attribute: UnknownAttribute; shortValue: number | undefined } {
-  const typeField = r.u16("Attribute Type");
+function decodeAttribute(r: Reader, typeField: number): UnknownAttribute {
   const type = typeField & ~SHORT_FORM;
-  if ((typeField & SHORT_FORM) !== 0) {
-    const value = r.view(2, "Attribute Value");
-    return { attribute: { type, shortForm: true, value }, shortValue: (value[0]! << 8) | value[1]! };
-  }
+  if ((typeField & SHORT_FORM) !== 0) return { type, shortForm: true, value: r.view(2, "Attribute Value") };
   const length = r.u16("Attribute Length");
-  return {
-    attribute: { type, shortForm: false, value: r.view(length, "Attribute Value") },
-    shortValue: undefined,
-  };
+  return { type, shortForm: false, value: r.view(length, "Attribute Value") };
 }
 
 function encodeAttribute(w: Writer, attribute: UnknownAttribute): void {

@@ -31,7 +31,7 @@ const tsCodec = <K extends "TSi" | "TSr">(kind: K): Codec<TsPayload<K>> => ({
     const unknownSelectors: UnknownSelector[] = [];
     for (let i = 0; i < count; i++) decodeSelector(r, selectors, unknownSelectors);
     r.end();
-    return { kind, selectors, ...(unknownSelectors.length > 0 && { unknownSelectors }) };
+    return unknownSelectors.length === 0 ? { kind, selectors } : { kind, selectors, unknownSelectors };
   },
   encode(w, ts) {
     const unknown = ts.unknownSelectors ?? [];

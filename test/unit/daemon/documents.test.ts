@@ -33,6 +33,13 @@ describe("systemd/culvert.service", () => {
   const unit = read("systemd/culvert.service");
   const value = (key: string) => new RegExp(`^${key}=(.*)$`, "m").exec(unit)?.[1];
 
+  it("starts node with the options of the daemon's first line, and so do `npm start` and the testbed", () => {
+    const options = /^#!\/usr\/bin\/env -S node (.+)\n/.exec(read("src/daemon/main.ts"))?.[1];
+    expect(value("ExecStart")).toBe(`/usr/bin/node ${options} /opt/culvert/dist/src/daemon/main.js`);
+    for (const file of ["scripts/verbs.mjs", "testbed/culvert.ts"])
+      expect(read(file)).toContain(`"${options}"`);
+  });
+
   it("gives two capabilities and no way to more", () => {
     expect(value("AmbientCapabilities")).toBe("CAP_NET_ADMIN CAP_NET_RAW");
     expect(value("CapabilityBoundingSet")).toBe("CAP_NET_ADMIN CAP_NET_RAW");

@@ -55,7 +55,7 @@ const request: PayloadRules = {
   optional: ["IDr", "AUTH", "SA", "TSi", "TSr"],
   together: ["SA", "TSi", "TSr"],
 };
-const answer: PayloadRules = { required: ["IDr", "AUTH"], optional: ["SA", "TSi", "TSr"] };
+const response: PayloadRules = { required: ["IDr", "AUTH"], optional: ["SA", "TSi", "TSr"] };
 const type = ExchangeType.code.IKE_AUTH;
 
 // ── Initiator ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -111,7 +111,7 @@ class IkeAuth implements InitiatedExchange {
   onResponse(sa: IkeSa, now: Instant, { payloads }: Received): "done" {
     const error = payloads.find((p): p is NotifyPayload => p.kind === "N" && isErrorNotify(p.type));
     if (!findPayload(payloads, "AUTH") && error) return this.#onRefusal(sa, now, error);
-    const problem = violation(answer, payloads);
+    const problem = violation(response, payloads);
     if (problem !== undefined) {
       const difference = `IKE_AUTH: ${problem}`;
       return this.#refuse(sa, now, NotifyType.code.INVALID_SYNTAX, "PEER_PROTOCOL_ERROR", { difference });
@@ -314,19 +314,15 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   const child = childless ? undefined : answerChild(sa, now, payloads);
   if (child && !child.ok) sa.host.emit({ kind: "failure", sa, record: child.error.record });
   if (!child?.ok) expectChild(sa, now);
-  return {
-    payloads: [
-      ourId,
-      { kind: "AUTH", method: AuthMethod.code.SHARED_KEY_MIC, data },
-      // RFC 8784 §3: empty, it says that the PPK is used.
-      ...(mixed ? [notify(NotifyType.code.PPK_IDENTITY)] : []),
-      ...ownToken(sa),
-      // §1.2: without a CHILD_SA the IKE SA still stands.
-      ...(child ? (child.ok ? child.value : [notify(child.error.notify)]) : []),
-      ...(sa.mobike ? mobikeNotifies(sa, peer) : []),
-    ],
-    afterwards: () => sa.host.onEstablished(sa, now, initialContact),
-  };
+  const answer: PlainPayload[] = [ourId, { kind: "AUTH", method: AuthMethod.code.SHARED_KEY_MIC, data }];
+  // RFC 8784 §3: empty, it says that the PPK is used.
+  if (mixed) answer.push(notify(NotifyType.code.PPK_IDENTITY));
+  answer.push(...ownToken(sa));
+  // §1.2: without a CHILD_SA the IKE SA still stands.
+  if (child?.ok) answer.push(...child.value);
+  else if (child) answer.push(notify(child.error.notify));
+  if (sa.mobike) answer.push(...mobikeNotifies(sa, peer));
+  return { payloads: answer, afterwards: () => sa.host.onEstablished(sa, now, initialContact) };
 }
 
 function isProofButForPpk(proof: Proof | undefined): boolean {
@@ -359,6 +355,7 @@ function bestBySelectors(
   peers: readonly PeerSettings[],
   payloads: readonly PlainPayload[],
 ): PeerSettings | undefined {
+  if (peers.length < 2) return peers[0];
   const TSi = findPayload(payloads, "TSi")?.selectors ?? [];
   const TSr = findPayload(payloads, "TSr")?.selectors ?? [];
   const equal = (p: PeerSettings) =>

@@ -286,32 +286,41 @@ export function onIkeSaInitRequest(
   const spiLocal = host.newIkeSpi();
   const spiRemote = header.spiInitiator;
   const ids = { role: "responder", spiInitiator: spiRemote, spiResponder: spiLocal } as const;
-  const Ni = Uint8Array.from(findPayload(payloads, "Nonce")!.nonce);
+  const Ni = new Uint8Array(findPayload(payloads, "Nonce")!.nonce);
   const Nr = host.random.bytes(nonceBytes);
   const path = { ...ids, local, remote };
   const { natTraversal } = peers[0]!;
   const usesPpk = saysUsePpk(payloads) && peers.some(({ ppk }) => ppk !== undefined);
   // The initiator hashed the SPIs that it knew: ours was still zero.
-  const nat = detectNat(payloads, { ...path, spiResponder: 0n }, natTraversal);
+  const nat = detectNat(payloads, { spiInitiator: spiRemote, spiResponder: 0n, local, remote }, natTraversal);
+  const fragmentation = supportsFragmentation(payloads);
+  const answer: PlainPayload[] = [
+    { kind: "SA", proposals: [proposal] },
+    { kind: "KE", dhGroup: suite.group, data: keyPair.publicValue },
+    { kind: "Nonce", nonce: Nr },
+  ];
+  // A peer that does not ask for NAT traversal is not offered it.
+  if (nat.supported) answer.push(...natDetectionNotifies(host.random, path, natTraversal));
+  if (fragmentation) answer.push(fragmentationSupported);
+  if (intermediate) answer.push(intermediateSupported);
+  if (usesPpk) answer.push(usePpk);
+  // RFC 6023 §3: said by the responder only.
+  if (peers.some((p) => p.childless !== "never")) answer.push(childlessSupported);
+  answer.push(vendorId);
   const response = encodeMessage({
-    header: { ...ids, exchangeType: ikeSaInit.type, initiator: false, response: true, messageId: 0 },
-    payloads: [
-      { kind: "SA", proposals: [{ ...proposal, spi: new Uint8Array(0) }] },
-      { kind: "KE", dhGroup: suite.group, data: keyPair.publicValue },
-      { kind: "Nonce", nonce: Nr },
-      // A peer that does not ask for NAT traversal is not offered it.
-      ...(nat.supported ? natDetectionNotifies(host.random, path, natTraversal) : []),
-      ...(supportsFragmentation(payloads) ? [fragmentationSupported] : []),
-      ...(intermediate ? [intermediateSupported] : []),
-      ...(usesPpk ? [usePpk] : []),
-      // RFC 6023 §3: said by the responder only.
-      ...(peers.some((p) => p.childless !== "never") ? [childlessSupported] : []),
-      vendorId,
-    ],
+    header: {
+      spiInitiator: spiRemote,
+      spiResponder: spiLocal,
+      exchangeType: ikeSaInit.type,
+      initiator: false,
+      response: true,
+      messageId: 0,
+    },
+    payloads: answer,
   });
   keyPair.wipe();
 
-  const signed = { request: Uint8Array.from(datagram), response };
+  const signed = { request: new Uint8Array(datagram), response };
   const until = now + host.limits.halfOpenMs;
   const state: IkeSaState = suite.additional
     ? { name: "INTERMEDIATE", until, signed, exchanges: new IntermediateKeys(suite.additional) }
@@ -321,7 +330,7 @@ export function onIkeSaInitRequest(
   sa.candidates = peers;
   sa.usesPpk = usesPpk;
   sa.nat = nat;
-  sa.fragmentation = supportsFragmentation(payloads);
+  sa.fragmentation = fragmentation;
   sa.secured = secure(host.random, ids, suite, { Ni, Nr, shared });
   exportIkeKeys(sa);
   sa.rememberAnswer(signed.request, response);
