@@ -214,7 +214,6 @@ class Round {
     live_.push_back({.direction = direction, .connection = connection, .spi = spi});
   }
 
-  // The newest SA of each connection first.
   void publish(unsigned direction) {
     std::vector<route::DestinationRoute> routes;
     std::vector<engine::ConnectionPlan> plans;
@@ -223,15 +222,21 @@ class Round {
       const auto number = static_cast<uint16_t>(c);
       routes.push_back({{inner_address(far, c, Family::ipv4), 32}, number});
       routes.push_back({{inner_address(far, c, Family::ipv6), 128}, number});
-      engine::ConnectionPlan plan{.connection = number, .outbound = {}};
-      for (auto sa = live_.rbegin(); sa != live_.rend(); ++sa) {
-        if (sa->direction == direction && sa->connection == c)
-          plan.outbound.push_back({sa->spi, outer_address(far, kKinds[c].outside)});
-      }
-      plans.push_back(std::move(plan));
+      plans.push_back(plan(direction, c));
     }
     auto table = route::RouteTable::create({}, routes);
-    expect(table.ok() && from(direction).engine().publish(std::move(table).value(), std::move(plans)).ok(), "publish");
+    expect(table.ok(), table.error());
+    if (table.ok()) from(direction).engine().publish(std::move(table).value(), std::move(plans));
+  }
+
+  // The newest SA first.
+  engine::ConnectionPlan plan(unsigned direction, unsigned connection) {
+    engine::ConnectionPlan made{.connection = static_cast<uint16_t>(connection), .outbound = {}};
+    const IpAddress peer = outer_address(to(direction).end(), kKinds[connection].outside);
+    for (auto sa = live_.rbegin(); sa != live_.rend(); ++sa) {
+      if (sa->direction == direction && sa->connection == connection) made.outbound.push_back({sa->spi, peer});
+    }
+    return made;
   }
 
   // Make before break: the oldest one that has a successor goes, and its receiving end one turn later.
@@ -241,7 +246,7 @@ class Round {
     const auto direction = static_cast<unsigned>(random_.below(2));
     const auto connection = static_cast<unsigned>(random_.below(kConnections));
     install(direction, connection);
-    publish(direction);
+    from(direction).engine().publish({plan(direction, connection)});
     rekeys_++;
     if (live_.size() <= 2 * kConnections + 8) return;
     const auto has_successor = [&](const LiveSa& old) {
