@@ -134,8 +134,11 @@ Result<Fd> open_esp_socket(const SocketOptions& options, unsigned worker, unsign
   sock_filter filter[] = {
       BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0),  // X = 4 * (byte 0 & 15): the IPv4 header's length
       BPF_STMT(BPF_LD | BPF_W | BPF_IND, 0),   // A = SPI; a packet without one is dropped here
-      BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, workers), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, worker, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, 0xffffffff),        BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, worker_mask(workers)),
+      BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, workers),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, worker, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+      BPF_STMT(BPF_RET | BPF_K, 0),
   };
   if (family == AF_INET6) filter[0] = BPF_STMT(BPF_LDX | BPF_IMM, 0);
   const sock_fprog program{static_cast<unsigned short>(std::size(filter)), filter};
