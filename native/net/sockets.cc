@@ -37,11 +37,12 @@ Result<Unit> set_common(int fd, int family, uint32_t mark) {
     return setup_error(errno, "socket mark", "run with CAP_NET_ADMIN");
   if (family == AF_INET) {
     // DF stays clear: a path narrower than we know then fragments instead of losing everything. The tunnel's MTU is
-    // what keeps packets whole.
-    set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+    // what keeps packets whole, and our own probes find it: what ICMP says to the kernel of a path, anybody could have
+    // said, and is not heard here.
+    set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT);
     set(fd, IPPROTO_IP, IP_RECVTOS, 1);
   } else {
-    set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
+    set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_OMIT);
     set(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
   }
   return Unit{};
