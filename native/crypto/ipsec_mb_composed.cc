@@ -280,7 +280,9 @@ bool stitch_burst(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t 
   if (left == 0) return has_stitched;
   const bool is_enough = left >= fewest && count_alike(rest, left) == left;
   (is_enough ? kStitched : kInTwoPasses)(composed, lanes, rest, left);
-  for (size_t i = 0; i < left; i++) ops[place[i]].authentic = rest[i].authentic;
+  if constexpr (kStitched == open_stitched) {  // sealing says nothing of it
+    for (size_t i = 0; i < left; i++) ops[place[i]].authentic = rest[i].authentic;
+  }
   return has_stitched || is_enough;
 }
 
