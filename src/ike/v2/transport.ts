@@ -5,6 +5,7 @@
  * Invariants: at most one request of ours is outstanding; a request of the peer is processed once and its answer
  * repeated as often as asked.
  */
+
 import { compareBytes, type Endpoint } from "../../core/address.ts";
 import { attemptDecode } from "../../core/errors.ts";
 import { earlier, type Instant } from "../../core/time.ts";
@@ -20,11 +21,11 @@ import {
   type PlainPayload,
   sealFragmented,
 } from "../../wire/index.ts";
+import type { EndReason } from "../common/events.ts";
+import { failureOf } from "../common/failures.ts";
 import { onUnprotected } from "./crash-detection.ts";
-import type { EndReason } from "./events.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { onAnswerFrom } from "./exchanges/update-addresses.ts";
-import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { maxMessageBytes } from "./message-size.ts";
 import { otherPaths } from "./mobike.ts";

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { IpAddress } from "../../../src/core/address.ts";
+import { mayExpect, PeerTable } from "../../../src/ike/common/peer-table.ts";
+import type { Identity, PeerSettings } from "../../../src/ike/common/settings.ts";
 import { identityPayload } from "../../../src/ike/v2/identity.ts";
 import type { IkeSa } from "../../../src/ike/v2/ike-sa.ts";
-import { mayExpect, PeerTable } from "../../../src/ike/v2/peer-table.ts";
 import { SaTable } from "../../../src/ike/v2/sa-table.ts";
-import type { Identity, PeerSettings } from "../../../src/ike/v2/settings.ts";
 
 const ip = IpAddress.parse;
 const here = ip("192.0.2.1");
