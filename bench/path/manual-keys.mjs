@@ -4,8 +4,8 @@
 //   hA ── gA ══ gB ── hB        four namespaces, veth pairs; TCP by iperf3 from hA to hB
 //
 // usage: node bench/path/manual-keys.mjs [--seconds 5] [--streams 1] [--encap udp|esp] [--cipher aes128gcm16|null]
-//                                        [--workers 1] [--reverse] [--udp bytes --rate 1G] [--plain] [--perf file]
-//                                        [--hold]
+//                                        [--workers 1] [--busy-poll microseconds] [--reverse] [--udp bytes --rate 1G]
+//                                        [--plain] [--perf file] [--hold]
 // Prints one line of JSON. PIN=0011 in the environment pins iperf3's client, gA, gB and iperf3's server to these CPUs.
 // Needs root, iperf3 and a built addon.
 import { execFileSync, spawn } from "node:child_process";
@@ -32,6 +32,7 @@ async function main() {
       reverse: { type: "boolean", default: false },
       udp: { type: "string" },
       rate: { type: "string", default: "1G" },
+      "busy-poll": { type: "string", default: "0" },
       plain: { type: "boolean", default: false },
       perf: { type: "string" },
       hold: { type: "boolean", default: false },
@@ -165,6 +166,7 @@ async function startGateway(side, options) {
         spiOut: spi[other],
         encap: options.encap,
         cipher: options.cipher,
+        busyPoll: Number(options["busy-poll"]),
         route: side === "A" ? "10.2.0.0" : "10.1.0.0",
       }),
     ],
@@ -215,6 +217,7 @@ function gateway(o) {
       pathMtu: 1500,
       ikeSockets: [],
       backend: "auto",
+      busyPollMicroseconds: o.busyPoll,
       pinWorkers: false,
       allowBenchNull: true,
     },
