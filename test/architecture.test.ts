@@ -41,7 +41,7 @@ const nativeRows: readonly (readonly string[])[] = [
   ["addon"],
 ];
 /** They stand outside the layers: they may include all of them, and none of them includes these. */
-const nativeOutside = ["test", "fuzz", "bench"];
+const nativeOutside = ["test", "fuzz", "bench", "soak"];
 /** What only one folder may know about. */
 const nativeOwned: readonly (readonly [header: RegExp, folder: string])[] = [
   [/^(?:napi|node_api|js_native_api|uv)\.h$/, "addon"],

@@ -12,6 +12,7 @@ export interface KnownFlaw {
 const flaws = "sim/known-flaws.test.ts";
 const more = "sim/known-flaws-more.test.ts";
 const fragments = "sim/fragmentation.test.ts";
+const esp = (part: string) => `../native/test/esp/${part}_test.cc`;
 
 export const knownFlaws: readonly KnownFlaw[] = [
   {
@@ -187,13 +188,62 @@ export const notYet: readonly { readonly known: string; readonly why: string }[]
 /** ESP is the data plane's: the rows and their native tests. */
 export const espFlaws: readonly KnownFlaw[] = [
   {
-    known: "ESP side",
+    known: "ESP side, from another implementation",
     input: "truncated, ICV flipped, next header 59, SPI below 256, sequence 0, replay at the window's edge",
     tests: [
       ["addon/scapy.test.ts", "truncated: 2"],
       ["addon/scapy.test.ts", "bad_icv: 1"],
       ["addon/scapy.test.ts", "replayed: 2"],
       ["addon/scapy.test.ts", "sequence_zero: 1"],
+    ],
+  },
+  {
+    known: "tcpdump esp_truncated",
+    input: "an ESP datagram cut short at any byte, or with a length that is no whole number of blocks",
+    tests: [
+      [esp("inbound"), "a datagram cut short at any byte is dropped and changes nothing"],
+      [esp("inbound"), "a length that is no whole number of blocks is refused before it is decrypted"],
+    ],
+  },
+  {
+    known: "scapy, altered packets",
+    input: "one bit flipped in any field, in every suite",
+    tests: [
+      [esp("inbound"), "one flipped bit anywhere in the datagram is dropped and does not move the window"],
+      [esp("inbound"), "in a run of any length exactly the damaged packets are dropped: every suite"],
+    ],
+  },
+  {
+    known: "VPP ef5a3e9",
+    input: "pad length beyond the payload, wrong padding, every value of the decrypted fields",
+    tests: [
+      [esp("inbound"), "a pad length beyond the payload is refused"],
+      [esp("fields"), "every pad length with every kind of next header"],
+      [esp("fields"), "every value of every byte of the inner header"],
+      [esp("fields"), "the inner packet's length at its edges"],
+    ],
+  },
+  {
+    known: "ESP dummy packets and TFC padding",
+    input: "next header 59, and bytes behind the inner packet (RFC 4303 §2.6, §2.7)",
+    tests: [
+      [esp("inbound"), "only next headers 4 and 41 carry a packet; 59 is a dummy"],
+      [esp("inbound"), "TFC padding behind the inner packet is cut off"],
+    ],
+  },
+  {
+    known: "ESP SPI 0 and 1 to 255",
+    input: "an SA with a reserved SPI (RFC 4303 §2.1)",
+    tests: [[esp("round_trip"), "an SA is refused with a reason when its parameters are wrong"]],
+  },
+  {
+    known: "ESP sequence numbers and replay",
+    input: "sequence 0, ESN high-half rollback, replay at the window's edges ±1",
+    tests: [
+      [esp("inbound"), "sequence number 0 is dropped although its ICV is right"],
+      [esp("inbound"), "(high-half rollback)"],
+      [esp("inbound"), "the window's edges hold for packets"],
+      [esp("fields"), "a sequence number on the wire at every edge, with and without ESN"],
     ],
   },
 ];

@@ -1,10 +1,11 @@
 /** Two IKE endpoints, mouth to ear: every datagram that one emits is the other's next input. */
 import { systemRandom } from "../../src/api/system-random.ts";
 import { IpAddress, Prefix } from "../../src/core/address.ts";
+import { RandomPool } from "../../src/core/random-pool.ts";
 import { Secret } from "../../src/core/secret.ts";
 import { selectorFromPrefix } from "../../src/core/traffic-selector.ts";
-import { generateKeyPair } from "../../src/crypto/index.ts";
-import { nativeCurves } from "../../src/dataplane/index.ts";
+import { accelerate, generateKeyPair } from "../../src/crypto/index.ts";
+import { nativeCurves, nativeSymmetric } from "../../src/dataplane/index.ts";
 import { IkeEndpoint } from "../../src/ike/v2/endpoint.ts";
 import type { IkeOutput } from "../../src/ike/v2/events.ts";
 import type { PeerSettings } from "../../src/ike/v2/settings.ts";
@@ -14,6 +15,7 @@ import { parseProposal } from "../../src/registry/index.ts";
 export type Handshake = () => void;
 
 export function handshakes(ikeProposal: string): Handshake {
+  accelerate(nativeSymmetric());
   const initiator = endpoint("192.0.2.1", "192.0.2.2", ikeProposal);
   const responder = endpoint("192.0.2.2", "192.0.2.1", ikeProposal);
   // The endpoints' own clock: each handshake happens in its own second, so that no limit of half-open SAs is met.
@@ -65,7 +67,7 @@ function perform(output: IkeOutput): void {
 function endpoint(local: string, remote: string, ikeProposal: string) {
   let spi = 0xff;
   const machine = new IkeEndpoint({
-    random: systemRandom,
+    random: new RandomPool(systemRandom),
     keyPairs: { take: (group) => generateKeyPair(group, nativeCurves()) },
     allocateSpi: () => {
       spi = spi === 0xffffffff ? 0x100 : spi + 1;
@@ -83,6 +85,7 @@ function endpoint(local: string, remote: string, ikeProposal: string) {
     local: [IpAddress.parse(local)],
     remote: [IpAddress.parse(remote)],
     roaming: false,
+    pathMtu: 1500,
     psk: Secret.fromText("a benchmark's"),
     localId: undefined,
     remoteId: undefined,

@@ -33,7 +33,8 @@ engine::SaAddresses read_sa_addresses(Fields& fields) {
           .remote = fields.address("remote"),
           .udp = fields.boolean("udp"),
           .local_port = fields.u16("localPort"),
-          .remote_port = fields.u16("remotePort")};
+          .remote_port = fields.u16("remotePort"),
+          .path_mtu = fields.u16("pathMtu")};
 }
 
 route::Prefix read_prefix(Fields& fields, const char* address, const char* length) {
@@ -275,7 +276,7 @@ Napi::Value DataPlane::publish_connections(const Napi::CallbackInfo& info) {
   return env.Undefined();
 }
 
-// sendIke(localAddress, localPort, remoteAddress, remotePort, message)
+// sendIke(localAddress, localPort, remoteAddress, remotePort, message, unfragmented)
 Napi::Value DataPlane::send_ike(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (!is_open(env)) return env.Undefined();
@@ -284,7 +285,10 @@ Napi::Value DataPlane::send_ike(const Napi::CallbackInfo& info) {
   const net::Endpoint remote = read_endpoint(info, 2, "remote", problem);
   const std::span<const uint8_t> message = read_bytes(info[4], "message", problem);
   if (problem.throw_if_found(env)) return env.Undefined();
-  if (auto sent = engine_->send_ike(local, remote, message); !sent) throw_error(env, sent.error());
+  const bool unfragmented = info[5].ToBoolean();
+  const auto sent =
+      unfragmented ? engine_->send_unfragmented(local, remote, message) : engine_->send_ike(local, remote, message);
+  if (!sent) throw_error(env, sent.error());
   return env.Undefined();
 }
 

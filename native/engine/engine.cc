@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "net/icmp.h"
+#include "net/probe.h"
 #include "net/setup_error.h"
 
 namespace culvert::engine {
@@ -113,6 +114,12 @@ Result<Unit> Engine::open_sockets() {
       outer->esp.push_back(std::move(esp).value());
     }
     outer->sends_runs.store(outer->nat[0].sends_runs);
+    auto probe = net::open_probe_socket(address, options_.mark);
+    if (!probe) return Error{probe.error()};
+    outer->probe = std::move(probe).value();
+    auto too_big = net::open_too_big_socket(address);
+    if (!too_big) return Error{too_big.error()};
+    outer->too_big = std::move(too_big).value();
     if (socket.reuse_port) {
       if (auto steered = net::steer_by_spi(outer->nat[0].fd.get(), shared_.workers); !steered) return steered;
     }
@@ -299,8 +306,9 @@ uint32_t Engine::inner_mtu(uint32_t spi, const IpAddress& remote) const {
 
 uint32_t Engine::inner_mtu_of(const esp::EspGeometry& geometry, const SaAddresses& addresses) const {
   const uint32_t outside = outer_bytes(addresses);
-  if (options_.path_mtu <= outside) return 0;
-  return static_cast<uint32_t>(geometry.max_inner(options_.path_mtu - outside));
+  const uint32_t path_mtu = addresses.path_mtu != 0 ? addresses.path_mtu : options_.path_mtu;
+  if (path_mtu <= outside) return 0;
+  return static_cast<uint32_t>(geometry.max_inner(path_mtu - outside));
 }
 
 // --- Snapshots ---
@@ -416,6 +424,23 @@ Result<Unit> Engine::send_ike(const net::Endpoint& local, const net::Endpoint& r
   iovec pieces[] = {{const_cast<uint8_t*>(kNonEspMarker), sizeof kNonEspMarker},
                     {const_cast<uint8_t*>(message.data()), message.size()}};
   return send_udp(local, remote, std::span(pieces).subspan(local.port == shared_.nat_port ? 0 : 1));
+}
+
+Result<Unit> Engine::send_unfragmented(const net::Endpoint& local, const net::Endpoint& remote,
+                                       std::span<const uint8_t> message) {
+  const std::string what = "path-MTU probe to " + net::to_text(remote.address);
+  static constexpr uint8_t kNonEspMarker[4] = {};
+  if (local.address.family != remote.address.family)
+    return net::setup_error(EINVAL, what, "local and remote are of one family");
+  for (const auto& outer : shared_.outers) {
+    if (outer->address != local.address) continue;
+    const std::span<const uint8_t> marker(kNonEspMarker, local.port == shared_.nat_port ? sizeof kNonEspMarker : 0);
+    const int error = net::send_unfragmented(outer->probe.get(), local, remote, marker, message);
+    // Too big for our own interface is as lost as too big for another one on the way.
+    if (error != 0 && error != EMSGSIZE) return net::setup_error(error, what);
+    return Unit{};
+  }
+  return net::setup_error(EADDRNOTAVAIL, what + " from " + net::to_text(local.address), "use a gateway address");
 }
 
 Result<Unit> Engine::send_keepalive(const net::Endpoint& local, const net::Endpoint& remote) {

@@ -48,6 +48,7 @@ struct SaAddresses {
   bool udp = false;  // RFC 3948
   uint16_t local_port = 0;
   uint16_t remote_port = 0;
+  uint32_t path_mtu = 0;  // bytes of outer packet that the path carries, as found by probes; 0: the engine's own
 };
 
 /** The order in which a connection's outbound SAs are asked. */
@@ -109,6 +110,9 @@ class Engine {
 
   /** Sends an IKE message; behind the non-ESP marker when `local` is the NAT-T port (RFC 3948 §2.2). */
   Result<Unit> send_ike(const net::Endpoint& local, const net::Endpoint& remote, std::span<const uint8_t> message);
+  /** The same, as one packet that nobody on the way may fragment: a probe of the path MTU. Lost if it is too big. */
+  Result<Unit> send_unfragmented(const net::Endpoint& local, const net::Endpoint& remote,
+                                 std::span<const uint8_t> message);
   /** RFC 3948 §2.3: one byte that keeps a NAT's mapping alive. */
   Result<Unit> send_keepalive(const net::Endpoint& local, const net::Endpoint& remote);
   /** An echo request through the connection's own SA, whatever the routes say; the reply becomes an event. */

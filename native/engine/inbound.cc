@@ -4,6 +4,7 @@
 
 #include "net/ecn.h"
 #include "net/icmp.h"
+#include "net/probe.h"
 #include "net/tcp.h"
 
 namespace culvert::engine {
@@ -108,6 +109,16 @@ bool Inbound::run_inherited(size_t socket) {
   const std::span<net::Received> messages = slots_->receive(shared_.inherited[socket].fd.get(), 0, kIkeBatch);
   for (const net::Received& message : messages)
     take_ike({message.data, message.length}, {message.local, shared_.ike_port}, message.from);
+  return messages.size() == kIkeBatch;
+}
+
+bool Inbound::run_too_big(size_t outer) {
+  const OuterAddress& address = *shared_.outers[outer];
+  const std::span<net::Received> messages = slots_->receive(address.too_big.get(), 0, kIkeBatch);
+  for (const net::Received& message : messages) {
+    const auto claim = net::read_too_big({message.data, message.length}, address.address, shared_.nat_port);
+    if (claim) reporter_.path_mtu_claimed(claim->remote, claim->mtu);
+  }
   return messages.size() == kIkeBatch;
 }
 

@@ -27,6 +27,7 @@ class Inbound final : net::PacketSink {
   /** The IKE socket of outer address `outer`. */
   bool run_ike(size_t outer);
   bool run_inherited(size_t socket);
+  bool run_too_big(size_t outer);
   /** ESP packets that other workers received for SAs of this one. */
   bool run_strays(const Snapshot& snapshot);
   /** True while fragments wait for the first one of their packet: `expire_fragments` wants to be called. */

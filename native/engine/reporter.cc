@@ -122,4 +122,18 @@ void Reporter::path_mtu(const IpAddress& from, const net::SocketAddress& to) {
   if (event.mtu != 0) push(event);
 }
 
+void Reporter::path_mtu_claimed(const IpAddress& remote, uint32_t mtu) {
+  if (now_ms() - claims_since_ms_ >= kMtuIntervalMs) {
+    claims_since_ms_ = now_ms();
+    claims_ = 0;
+  }
+  if (claims_ == kClaimsPerInterval) return;
+  claims_++;
+  Event event;
+  event.kind = EventKind::path_mtu;
+  event.remote.address = remote;
+  event.mtu = mtu;
+  push(event);
+}
+
 }  // namespace culvert::engine

@@ -32,6 +32,8 @@ class Reporter {
   void probe_reply(const ProbeKey& key, uint16_t sequence);
   /** Asks the kernel for the path MTU to `to`; at most once in kMtuIntervalMs. */
   void path_mtu(const IpAddress& from, const net::SocketAddress& to);
+  /** An ICMP error says that the path to `remote` carries only `mtu`; at most kClaimsPerInterval in kMtuIntervalMs. */
+  void path_mtu_claimed(const IpAddress& remote, uint32_t mtu);
 
   /** Tells control that events wait, when some were pushed since the last call. */
   void flush();
@@ -41,6 +43,7 @@ class Reporter {
   static constexpr unsigned kAcquiresPerInterval = 16;
   static constexpr uint64_t kMovedIntervalMs = 1000;
   static constexpr uint64_t kMtuIntervalMs = 1000;
+  static constexpr unsigned kClaimsPerInterval = 32;
 
   void push(Event& event, std::span<const uint8_t> data = {});
 
@@ -48,6 +51,8 @@ class Reporter {
   WorkerShared& own_;
   uint64_t now_ns_ = 0;
   uint64_t last_mtu_ms_ = 0;
+  uint64_t claims_since_ms_ = 0;
+  unsigned claims_ = 0;
   bool pushed_ = false;
   // What was reported lately, by the low bits of its hash; something else in the same place only means that one more
   // event is sent, within what the connection still has.

@@ -24,6 +24,8 @@ struct OuterAddress {
   std::vector<net::UdpSocket> nat;      // NAT-T port, one for each worker
   net::UdpSocket ike;                   // IKE port; may be absent when inherited sockets serve it
   std::vector<net::Fd> esp;             // protocol 50, one for each worker
+  net::Fd probe;                        // control sends path-MTU probes here
+  net::Fd too_big;                      // ICMP errors, read by worker 0
   std::atomic<bool> sends_runs{false};  // UDP_SEGMENT works on the way to the peers; any worker clears it
 };
 

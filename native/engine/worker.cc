@@ -42,6 +42,7 @@ Result<std::unique_ptr<Worker>> Worker::create(Shared& shared, unsigned index) {
     all.push_back({outer.nat[index].fd.get(), Source::nat, i});
     all.push_back({outer.esp[index].get(), Source::esp, i});
     if (index == 0 && outer.ike.fd.valid()) all.push_back({outer.ike.fd.get(), Source::ike, i});
+    if (index == 0) all.push_back({outer.too_big.get(), Source::too_big, i});
   }
   if (index == 0) {
     for (size_t i = 0; i < shared.inherited.size(); i++)
@@ -117,6 +118,8 @@ bool Worker::serve(Ready& ready, const Snapshot& snapshot) {
       return inbound_.run_ike(ready.which);
     case Source::inherited:
       return inbound_.run_inherited(ready.which);
+    case Source::too_big:
+      return inbound_.run_too_big(ready.which);
   }
   return false;
 }

@@ -22,7 +22,7 @@ class Worker {
   void run();
 
  private:
-  enum class Source : uint8_t { wake, tun, nat, esp, ike, inherited };
+  enum class Source : uint8_t { wake, tun, nat, esp, ike, inherited, too_big };
   struct Ready {
     Source source;
     bool waiting = false;  // it may have something: edge-triggered epoll says so once

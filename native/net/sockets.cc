@@ -37,11 +37,12 @@ Result<Unit> set_common(int fd, int family, uint32_t mark) {
     return setup_error(errno, "socket mark", "run with CAP_NET_ADMIN");
   if (family == AF_INET) {
     // DF stays clear: a path narrower than we know then fragments instead of losing everything. The tunnel's MTU is
-    // what keeps packets whole.
-    set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+    // what keeps packets whole, and our own probes find it: what ICMP says to the kernel of a path, anybody could have
+    // said, and is not heard here.
+    set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT);
     set(fd, IPPROTO_IP, IP_RECVTOS, 1);
   } else {
-    set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
+    set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_OMIT);
     set(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1);
   }
   return Unit{};
@@ -134,8 +135,11 @@ Result<Fd> open_esp_socket(const SocketOptions& options, unsigned worker, unsign
   sock_filter filter[] = {
       BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0),  // X = 4 * (byte 0 & 15): the IPv4 header's length
       BPF_STMT(BPF_LD | BPF_W | BPF_IND, 0),   // A = SPI; a packet without one is dropped here
-      BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, workers), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, worker, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, 0xffffffff),        BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_ALU | BPF_AND | BPF_K, worker_mask(workers)),
+      BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, workers),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, worker, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+      BPF_STMT(BPF_RET | BPF_K, 0),
   };
   if (family == AF_INET6) filter[0] = BPF_STMT(BPF_LDX | BPF_IMM, 0);
   const sock_fprog program{static_cast<unsigned short>(std::size(filter)), filter};

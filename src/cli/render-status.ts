@@ -137,6 +137,7 @@ function renderTunnel(tunnel: TunnelStatus, status: DaemonStatus, width: number)
       ["NAT", ike.nat],
     );
   }
+  if (tunnel.pathMtu) rows.push(["path MTU", `${tunnel.pathMtu.bytes} bytes, ${tunnel.pathMtu.state}`]);
   if (tunnel.pairs) rows.push(...pairRows(tunnel.pairs));
   const many = tunnel.children.length > fewChildren;
   if (many) rows.push(["IPsec SAs", String(tunnel.children.length)]);
@@ -150,6 +151,7 @@ function renderTunnel(tunnel: TunnelStatus, status: DaemonStatus, width: number)
       ],
       ["IPsec suite", child.suite],
       ["selectors", selectorText(child)],
+      ["inner MTU", `${child.innerMtu} bytes`],
       ["age", age(child.ageMs, child.rekeyInMs)],
       ["in", totals(inbound)],
       ["out", totals(outbound)],

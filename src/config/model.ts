@@ -107,6 +107,8 @@ export interface ConnectionConfig {
     readonly lifetimePackets: number;
     readonly rehearseRekey: boolean;
     readonly perSubnetPair: boolean | "auto";
+    /** Bytes of outer packet. */
+    readonly pathMtu: number | "auto";
   };
   readonly dpd: {
     readonly enabled: boolean;

@@ -141,6 +141,8 @@ export const connectionSchema = z.strictObject({
       lifetimePackets: integer([0, Number.MAX_SAFE_INTEGER]).prefault(0),
       rehearseRekey: flag().prefault(true),
       perSubnetPair: pairing().prefault("auto"),
+      // From what every IPv4 host must take (RFC 791) to Ethernet's usual jumbo frames.
+      pathMtu: autoOr(576, 9216).prefault("auto"),
     })
     .prefault({}),
   dpd: z

@@ -6,6 +6,9 @@ import type { Endpoint, IpAddress, Prefix } from "./address.ts";
 import type { Secret } from "./secret.ts";
 import type { TrafficSelector } from "./traffic-selector.ts";
 
+/** Bytes; Ethernet's. What every path is taken to carry until more is known of it. */
+export const assumedPathMtu = 1500;
+
 /** How ESP travels: raw IP protocol 50, or in UDP (RFC 3948). */
 export type Encapsulation =
   | { readonly kind: "esp" }
@@ -16,6 +19,8 @@ export interface SaPath {
   readonly local: IpAddress;
   readonly remote: IpAddress;
   readonly encapsulation: Encapsulation;
+  /** Bytes of outer packet that the path is known to carry; undefined: what the data plane assumes of every path. */
+  readonly pathMtu?: number | undefined;
 }
 
 /** One direction of one IPsec SA (RFC 4301 §4.4.2), complete: everything a packet needs. */
@@ -114,4 +119,5 @@ export type DataPlaneEvent =
       readonly sequence: number;
       readonly roundTripMs: number;
     }
+  /** The kernel or an ICMP error says that the path to `remote` carries only `mtu` bytes: nothing proves it. */
   | { readonly kind: "pathMtu"; readonly remote: IpAddress; readonly mtu: number };

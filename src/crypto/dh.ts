@@ -15,7 +15,8 @@ export interface KeyPair {
   readonly publicValue: Uint8Array;
   /**
    * g^ir, of the group's fixed length. Throws PeerMisbehaved when `peerPublic` is not a public value of the group:
-   * wrong length, out of range, not on the curve, or one that makes the secret predictable.
+   * wrong length, out of range, not on the curve, or one that makes the secret predictable. Once only: in a group with
+   * small subgroups the private key is gone with the first secret.
    */
   computeSharedSecret(peerPublic: Uint8Array): Secret;
   /** Forgets the private key; the pair computes nothing any more. */

@@ -1,5 +1,5 @@
 /** The key schedule of an IKE SA (RFC 7296 §2.14, §2.18). */
-import { Secret } from "../core/secret.ts";
+import type { Secret } from "../core/secret.ts";
 import {
   EncryptionAlgorithm,
   encrById,
@@ -8,7 +8,7 @@ import {
   IntegrityAlgorithm,
   integById,
 } from "../registry/index.ts";
-import { cut, prf, prfPlus, prfRow } from "./prf.ts";
+import { cut, prfPlus, prfRow, secretPrf } from "./prf.ts";
 
 /** The seven secrets, under the RFC's names. The owner of the IKE SA wipes them with it. */
 export interface IkeKeys {
@@ -32,7 +32,7 @@ export interface KeyInputs {
 
 /** SKEYSEED = prf(Ni | Nr, g^ir). `prfId` is the negotiated PRF. */
 export function skeyseed(prfId: number, Ni: Uint8Array, Nr: Uint8Array, gir: Secret): Secret {
-  return new Secret(prf(prfId, concat(Ni, Nr), gir.reveal()));
+  return secretPrf(prfId, concat(Ni, Nr), gir.reveal());
 }
 
 /**
@@ -52,7 +52,7 @@ export function rekeySkeyseed(
   additional: readonly Secret[] = [],
 ): Secret {
   const more = additional.map((secret) => secret.reveal());
-  return new Secret(prf(oldPrf, SK_d.reveal(), gir.reveal(), Ni, Nr, ...more));
+  return secretPrf(oldPrf, SK_d.reveal(), gir.reveal(), Ni, Nr, ...more);
 }
 
 /**

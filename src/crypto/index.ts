@@ -1,3 +1,4 @@
+export { type Accelerator, accelerate } from "./accelerator.ts";
 export * from "./child-keys.ts";
 export { generateKeyPair, type KeyPair, keyPairFromPrivate } from "./dh.ts";
 export type { CurveArithmetic } from "./dh-curves.ts";

@@ -96,7 +96,7 @@ export const modpPrimes: ReadonlyMap<number, Uint8Array> = new Map([
 
 export interface Subgroup {
   readonly generator: Uint8Array;
-  /** A prime: of public values, only those y with y^order = 1 belong to the group. */
+  /** A prime: y^order = 1 for every public value y that is the generator's. */
   readonly order: Uint8Array;
 }
 

@@ -1,6 +1,7 @@
-import { Secret } from "../core/secret.ts";
+import { Secret, secretMemory } from "../core/secret.ts";
 import { PRF, type PrfRow, prfById } from "../registry/index.ts";
-import { hmac } from "./hmac.ts";
+import { acceleratedPrfPlus } from "./accelerator.ts";
+import { hmac, hmacInto } from "./hmac.ts";
 
 /** The row of a PRF that this build can run. RangeError otherwise: negotiation must not have chosen it. */
 export function prfRow(prf: number): PrfRow {
@@ -12,6 +13,14 @@ export function prfRow(prf: number): PrfRow {
 /** prf(key, parts...): the negotiated pseudorandom function (RFC 7296 §2.13). */
 export function prf(id: number, key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
   return hmac(prfRow(id).hash, key, ...parts);
+}
+
+/** The same where the result is a key. */
+export function secretPrf(id: number, key: Uint8Array, ...parts: readonly Uint8Array[]): Secret {
+  const row = prfRow(id);
+  const out = secretMemory(row.keyBytes);
+  hmacInto(out, row.hash, key, parts);
+  return new Secret(out);
 }
 
 /**
@@ -26,28 +35,30 @@ export function prf(id: number, key: Uint8Array, ...parts: readonly Uint8Array[]
 export function prfPlus(id: number, key: Uint8Array, seed: readonly Uint8Array[], length: number): Secret {
   const row = prfRow(id);
   if (length > 255 * row.keyBytes) throw new RangeError(`prf+ cannot give ${length} octets`);
-  const out = new Uint8Array(length);
-  let previous: Uint8Array = new Uint8Array(0);
-  for (let at = 0, counter = 1; at < length; counter++) {
-    const block = hmac(row.hash, key, previous, ...seed, Uint8Array.of(counter));
-    out.set(block.subarray(0, length - at), at);
-    previous.fill(0);
-    previous = block;
-    at += block.length;
-  }
-  previous.fill(0);
+  const out = secretMemory(length);
+  if (!acceleratedPrfPlus(row.hash, out, key, seed)) prfPlusByBlocks(row, out, key, seed);
   return new Secret(out);
 }
 
-/** Cuts key material into consecutive secrets of the given lengths, each in memory of its own, and wipes it. */
+function prfPlusByBlocks(row: PrfRow, out: Uint8Array, key: Uint8Array, seed: readonly Uint8Array[]): void {
+  let previous: Uint8Array = new Uint8Array(0);
+  const block = secretMemory(row.keyBytes);
+  for (let at = 0, counter = 1; at < out.length; counter++) {
+    hmacInto(block, row.hash, key, [previous, ...seed, Uint8Array.of(counter)]);
+    out.set(block.subarray(0, out.length - at), at);
+    previous = block;
+    at += block.length;
+  }
+  block.fill(0);
+}
+
+/** Key material as consecutive secrets of the given lengths. They are its memory, and wiped each for itself. */
 export function cut(keymat: Secret, lengths: readonly number[]): Secret[] {
   const bytes = keymat.reveal();
   let at = 0;
-  const keys = lengths.map((length) => {
-    const key = new Secret(bytes.slice(at, at + length));
+  return lengths.map((length) => {
+    const from = at;
     at += length;
-    return key;
+    return new Secret(bytes.subarray(from, at));
   });
-  keymat.wipe();
-  return keys;
 }

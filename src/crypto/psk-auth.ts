@@ -1,7 +1,7 @@
 /** Authentication with a pre-shared key (RFC 7296 §2.15). */
 import type { Secret } from "../core/secret.ts";
 import { constantTimeEqual } from "./equal.ts";
-import { prf } from "./prf.ts";
+import { prf, secretPrf } from "./prf.ts";
 
 /** What one side signs, from that side's point of view. */
 export interface SignedOctets {
@@ -26,11 +26,11 @@ const KEY_PAD = new TextEncoder().encode("Key Pad for IKEv2");
  */
 export function pskAuth(prfId: number, psk: Secret, signed: SignedOctets): Uint8Array {
   const macedId = prf(prfId, signed.SK_p.reveal(), signed.restOfIdPayload);
-  const key = prf(prfId, psk.reveal(), KEY_PAD);
+  const key = secretPrf(prfId, psk.reveal(), KEY_PAD);
   const octets = [signed.message, signed.peerNonce, macedId];
   if (signed.intAuth) octets.push(signed.intAuth);
-  const auth = prf(prfId, key, ...octets);
-  key.fill(0);
+  const auth = prf(prfId, key.reveal(), ...octets);
+  key.wipe();
   return auth;
 }
 

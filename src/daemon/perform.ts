@@ -34,7 +34,7 @@ export function perform(output: GatewayOutput, to: Performer): void {
   switch (output.kind) {
     case "sendIke":
       to.sendTrouble.watch(output.remote, () =>
-        to.dataPlane.sendIke(output.local, output.remote, output.datagram),
+        to.dataPlane.sendIke(output.local, output.remote, output.datagram, output.unfragmented),
       );
       break;
     case "sendKeepalive":

@@ -11,7 +11,7 @@ export interface DataPlanePort {
   /** False when there is no such SA; throws when it cannot take that path. */
   updateSa(direction: "inbound" | "outbound", spi: number, remote: IpAddress, path: SaPath): boolean;
   publish(plan: ForwardingPlan): void;
-  sendIke(local: Endpoint, remote: Endpoint, datagram: Uint8Array): void;
+  sendIke(local: Endpoint, remote: Endpoint, datagram: Uint8Array, unfragmented?: boolean): void;
   sendKeepalive(local: Endpoint, remote: Endpoint): void;
   traffic(): (SaTraffic & { readonly remote: IpAddress })[];
   counters(): Record<string, number>;

@@ -194,9 +194,13 @@ export class DataPlane {
     });
   }
 
-  /** Sends one IKE message; the non-ESP marker is added when `local` is the NAT-T port, never by the caller. */
-  sendIke(local: Endpoint, remote: Endpoint, datagram: Uint8Array): void {
-    this.#native.sendIke(local.address.bytes, local.port, remote.address.bytes, remote.port, datagram);
+  /**
+   * Sends one IKE message; the non-ESP marker is added when `local` is the NAT-T port, never by the caller.
+   * `unfragmented`: nobody on the way may fragment it, and it is lost where it is too big.
+   */
+  sendIke(local: Endpoint, remote: Endpoint, datagram: Uint8Array, unfragmented = false): void {
+    const [from, to] = [local.address.bytes, remote.address.bytes];
+    this.#native.sendIke(from, local.port, to, remote.port, datagram, unfragmented);
   }
 
   /** RFC 3948 §2.3: keeps the mapping of a NAT in front of us alive. */
@@ -300,7 +304,7 @@ const nativeConnection = (row: ForwardingPlan["connections"][number]): NativePla
   outbound: row.outbound.map((sa) => ({ spi: sa.spi, remote: sa.remote.bytes })),
 });
 
-function nativePath({ local, remote, encapsulation }: SaPath): NativePath {
+function nativePath({ local, remote, encapsulation, pathMtu }: SaPath): NativePath {
   const udp = encapsulation.kind === "udp" ? encapsulation : undefined;
   return {
     local: local.bytes,
@@ -308,6 +312,7 @@ function nativePath({ local, remote, encapsulation }: SaPath): NativePath {
     udp: udp !== undefined,
     localPort: udp?.localPort ?? 0,
     remotePort: udp?.remotePort ?? 0,
+    pathMtu: pathMtu ?? 0,
   };
 }
 

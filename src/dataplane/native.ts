@@ -17,6 +17,7 @@ export interface NativeAddon {
   readonly tables: NativeTables;
   readonly kernel: Kernel;
   readonly curves: NativeCurves;
+  readonly symmetric: NativeSymmetric;
 }
 
 /** Groups of curves by their transform IDs; private keys and values in IKE's lengths (native/crypto/curves.h). */
@@ -25,6 +26,26 @@ export interface NativeCurves {
   publicValue(group: number, privateKey: Uint8Array): Uint8Array | undefined;
   /** Undefined when that is not a public value of the group. */
   sharedSecret(group: number, privateKey: Uint8Array, publicValue: Uint8Array): Uint8Array | undefined;
+}
+
+/**
+ * IKE's hashes, prf+ and Encrypted payload (native/crypto/ike_symmetric.h). What goes in and comes out lies in `block`,
+ * from its start, one part after the other; the arguments count octets. They throw a TypeError when that does not fit.
+ * Keys, and what an HMAC covers, are wiped from the block; what comes out is the caller's to wipe. `hash` is an index of
+ * native/crypto/algorithms.h, the others are transform IDs and key lengths.
+ */
+export interface NativeSymmetric {
+  readonly block: Uint8Array;
+  /** text → digest, at the start. */
+  digest(hash: number, textBytes: number): void;
+  /** key, text → the same, HMAC. */
+  hmac(hash: number, keyBytes: number, textBytes: number): void;
+  /** key, seed → the same, key stream of `bytes`. */
+  prfPlus(hash: number, keyBytes: number, seedBytes: number, bytes: number): void;
+  /** message with its IV, key and salt, integrity key → message. False when the layout is impossible. */
+  seal(encr: number, keyBits: number, integ: number, bodyOffset: number, messageBytes: number): boolean;
+  /** The same; false also when the ICV is wrong. */
+  open(encr: number, keyBits: number, integ: number, bodyOffset: number, messageBytes: number): boolean;
 }
 
 export interface NativeOptions {
@@ -56,6 +77,7 @@ export interface NativeDataPlane {
     remote: Uint8Array,
     remotePort: number,
     message: Uint8Array,
+    unfragmented: boolean,
   ): void;
   sendKeepalive(local: Uint8Array, localPort: number, remote: Uint8Array, remotePort: number): void;
   sendProbe(
@@ -109,6 +131,8 @@ export interface NativePath {
   readonly udp: boolean;
   readonly localPort: number;
   readonly remotePort: number;
+  /** 0: the data plane's own. */
+  readonly pathMtu: number;
 }
 
 export interface NativeTotals {
@@ -195,6 +219,11 @@ export interface NativeTables {
 /** nettle's curves, for key exchange. */
 export function nativeCurves(): NativeCurves {
   return addon().curves;
+}
+
+/** nettle's hashes and ciphers, for IKE. */
+export function nativeSymmetric(): NativeSymmetric {
+  return addon().symmetric;
 }
 
 let loaded: NativeAddon | undefined;

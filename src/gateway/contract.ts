@@ -13,6 +13,7 @@ import type { Random } from "../core/random.ts";
 import type { Secret } from "../core/secret.ts";
 import type { Instant } from "../core/time.ts";
 import type { KeyPairs } from "../ike/v2/key-material.ts";
+import type { PathMtuStatus } from "../ike/v2/path-mtu.ts";
 import type { EndpointLimits } from "../ike/v2/settings.ts";
 import type { InstalledSa } from "./audit.ts";
 import type { GatewayEvent } from "./gateway-events.ts";
@@ -50,6 +51,8 @@ export type GatewayOutput =
       readonly local: Endpoint;
       readonly remote: Endpoint;
       readonly datagram: Uint8Array;
+      /** Nobody on the way may fragment it: a probe of the path MTU, which is lost where it is too big. */
+      readonly unfragmented?: true;
     }
   /** A NAT keepalive: one octet 0xff, without marker (RFC 3948 §2.3). */
   | { readonly kind: "sendKeepalive"; readonly local: Endpoint; readonly remote: Endpoint }
@@ -187,6 +190,13 @@ export interface TunnelStatus {
         readonly handshakeMs: number;
       }
     | undefined;
+  /** What the path carries, bytes of outer packet, and how that is known; see `docs/operations.md`. */
+  readonly pathMtu:
+    | {
+        readonly bytes: number;
+        readonly state: PathMtuStatus;
+      }
+    | undefined;
   /** The (local, remote) pairs of subnets that should be able to talk, when there is more than one. */
   readonly pairs:
     | {
@@ -206,6 +216,8 @@ export interface TunnelStatus {
     readonly spiOut: number;
     readonly suite: string;
     readonly encapsulation: "esp" | "udp";
+    /** The largest inner packet that its outer packets carry whole, bytes. */
+    readonly innerMtu: number;
     readonly localSelectors: readonly string[];
     readonly remoteSelectors: readonly string[];
     readonly ageMs: number;

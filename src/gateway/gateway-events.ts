@@ -7,6 +7,7 @@ import { formatSelector } from "../core/traffic-selector.ts";
 import type { ChildSa } from "../ike/v2/child-sa.ts";
 import type { EndReason } from "../ike/v2/events.ts";
 import type { IkeSa } from "../ike/v2/ike-sa.ts";
+import { type PathMtuStatus, pathMtuOf } from "../ike/v2/path-mtu.ts";
 import { formatSuite } from "../registry/index.ts";
 import { formatEspSpi, formatIkeSpi } from "../wire/index.ts";
 
@@ -15,6 +16,7 @@ export const eventTypes = {
   tunnel: "a tunnel changed its state",
   ikeSa: "an IKE SA is up, was rekeyed or is down",
   childSa: "a CHILD_SA is up, was rekeyed or is down",
+  pathMtu: "the path to a peer carries outer packets of another size than before",
   failure: "an attempt failed",
 } as const satisfies Record<GatewayEvent["type"], string>;
 
@@ -54,6 +56,15 @@ export type GatewayEvent =
       /** Of `down`. */
       readonly why?: EndReason;
     }
+  | {
+      readonly type: "pathMtu";
+      readonly connection: string | undefined;
+      readonly peer: string;
+      /** Bytes of outer packet. */
+      readonly before: number;
+      readonly bytes: number;
+      readonly state: PathMtuStatus;
+    }
   | { readonly type: "failure"; readonly failure: FailureRecord };
 
 export function ikeSaEvent(sa: IkeSa, change: "up" | "rekeyed" | "down", why?: EndReason): GatewayEvent {
@@ -68,6 +79,11 @@ export function ikeSaEvent(sa: IkeSa, change: "up" | "rekeyed" | "down", why?: E
     ...(sa.secured && { suite: formatSuite(sa.secured.suite) }),
     ...(why && { why }),
   };
+}
+
+export function pathMtuEvent(sa: IkeSa, before: number): GatewayEvent {
+  const { connection } = sa.peer ?? {};
+  return { type: "pathMtu", connection, peer: `${sa.remote.address}`, before, ...pathMtuOf(sa) };
 }
 
 export function childSaEvent(

@@ -205,9 +205,11 @@ export class Gateway implements GatewayMachine {
       case "peerMoved":
         this.#endpoint.handlePeerMoved(now, event.spi, event.remote);
         break;
-      // Health checks and path MTU have no reader yet.
-      case "probeReply":
       case "pathMtu":
+        this.#endpoint.handlePathMtuHint(now, event.remote, event.mtu);
+        break;
+      // Health checks have no reader yet.
+      case "probeReply":
         break;
     }
   }

@@ -41,6 +41,7 @@ export function peerSettings(
     childLifetimeBytes: ipsec.lifetimeKilobytes * 1024,
     childLifetimePackets: ipsec.lifetimePackets,
     rehearseRekey: ipsec.rehearseRekey,
+    pathMtu: ipsec.pathMtu,
     replayWindow: config.gateway.replayWindow,
     answerTimeoutMs: dpd.timeoutSeconds * 1000,
     livenessIntervalMs: dpd.enabled ? dpd.intervalSeconds * 1000 : undefined,

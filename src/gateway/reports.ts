@@ -8,11 +8,12 @@ import type { Instant } from "../core/time.ts";
 import type { IkeOutput } from "../ike/v2/events.ts";
 import { failureOf } from "../ike/v2/failures.ts";
 import type { IkeSa } from "../ike/v2/ike-sa.ts";
+import { pathMtuOf } from "../ike/v2/path-mtu.ts";
 import { formatSuite } from "../registry/index.ts";
 import { formatEspSpi } from "../wire/index.ts";
 import type { InstalledSa, MissingSa } from "./audit.ts";
 import type { GatewayOutput } from "./contract.ts";
-import { childSaEvent, type GatewayEvent, ikeSaEvent } from "./gateway-events.ts";
+import { childSaEvent, type GatewayEvent, ikeSaEvent, pathMtuEvent } from "./gateway-events.ts";
 import type { ConnectionHistory } from "./history.ts";
 import { espKeyLine, ikeKeyLine } from "./keylog-lines.ts";
 import { about, spis, suiteOf } from "./log-fields.ts";
@@ -52,6 +53,9 @@ export class Reports {
         break;
       case "moved":
         this.#onMoved(output);
+        break;
+      case "pathMtu":
+        this.#onPathMtu(output);
         break;
       case "ended":
         this.#onEnded(output);
@@ -153,6 +157,11 @@ export class Reports {
   #onMoved({ sa, why }: Reported<"moved">): void {
     const [local, remote] = [formatEndpoint(sa.local), formatEndpoint(sa.remote)];
     this.log("info", "IKE SA moved", { ...about(sa), local, remote, why });
+  }
+
+  #onPathMtu({ sa, before }: Reported<"pathMtu">): void {
+    this.log("info", "path MTU changed", { ...about(sa), before, ...pathMtuOf(sa) });
+    this.#tell(pathMtuEvent(sa, before));
   }
 
   #onEnded({ sa, why }: Reported<"ended">): void {

@@ -1,12 +1,14 @@
 /** The gateway's state for an operator: plain JSON, no secrets, every configured connection, up or not. */
 import type { ConnectionConfig } from "../config/model.ts";
 import { formatEndpoint } from "../core/address.ts";
+import { assumedPathMtu } from "../core/dataplane.ts";
 import { earlier, type Instant } from "../core/time.ts";
 import { formatSelector } from "../core/traffic-selector.ts";
 import { type ChildSa, outboundOrder } from "../ike/v2/child-sa.ts";
 import { formatIdentity } from "../ike/v2/identity.ts";
 import type { IkeSa } from "../ike/v2/ike-sa.ts";
-import { formatSuite, parseProposal } from "../registry/index.ts";
+import { pathMtuOf } from "../ike/v2/path-mtu.ts";
+import { formatSuite, innerMtu, parseProposal } from "../registry/index.ts";
 import { formatIkeSpi } from "../wire/index.ts";
 import type { ConnectionStatus, TunnelStatus } from "./contract.ts";
 import type { ConnectionHistory } from "./history.ts";
@@ -58,6 +60,7 @@ function tunnelStatus(tunnel: Tunnel, now: Instant, own: readonly IkeSa[]): Tunn
     remoteId: sa?.remoteId ?? (remoteId && formatIdentity(remoteId)),
     state: shown[tunnel.state.name],
     ike: sa?.established ? ikeStatus(sa, now) : undefined,
+    pathMtu: sa?.established && sa.children.size > 0 ? pathMtuOf(sa) : undefined,
     pairs: sa?.established ? pairsStatus(sa) : undefined,
     children: own.flatMap(outboundOrder).map((child) => childStatus(child, now)),
   };
@@ -97,11 +100,22 @@ function childStatus(child: ChildSa, now: Instant): TunnelStatus["children"][num
     spiOut: child.spiOut,
     suite: formatSuite(child.suite),
     encapsulation: child.encapsulation.kind,
+    innerMtu: innerMtuOf(child),
     localSelectors: child.localSelectors.map(formatSelector),
     remoteSelectors: child.remoteSelectors.map(formatSelector),
     ageMs: now - child.installedAt,
     rekeyInMs: until(child.rekeyAt, now),
   };
+}
+
+function innerMtuOf({ remote, encapsulation, suite, pathMtu }: ChildSa): number {
+  const outerBytes = (remote.family === 4 ? 20 : 40) + (encapsulation.kind === "udp" ? 8 : 0);
+  return innerMtu(
+    pathMtu ?? assumedPathMtu,
+    outerBytes,
+    suite.encr,
+    suite.integ === 0 ? undefined : suite.integ,
+  );
 }
 
 function natWord({ nat }: IkeSa): NonNullable<TunnelStatus["ike"]>["nat"] {

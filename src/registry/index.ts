@@ -13,6 +13,7 @@ export { dh } from "./dh-rows.ts";
 export { encr } from "./encryption-rows.ts";
 export { integ, prf } from "./hmac-rows.ts";
 export * from "./ikev2.ts";
+export { innerMtu } from "./inner-mtu.ts";
 export { kem } from "./kem-rows.ts";
 export * from "./notify.ts";
 export * from "./proposal.ts";

@@ -87,6 +87,8 @@ export const NotifyType = registry("NotifyType", "RFC 7296 §3.10.1", {
   SA_RESOURCE_INFO: 16444, // RFC 9611
   USE_PPK_INT: 16445, // RFC 9867
   PPK_IDENTITY_KEY: 16446, // RFC 9867
+  // Private use: 40960 to 65535.
+  CULVERT_PADDING: 43085, // octets that mean nothing, in probes of the path MTU
 });
 
 /** RFC 7296 §3.10.1: types below 16384 report errors, the others status. */

@@ -109,6 +109,17 @@ export const metricRows: readonly MetricRow[] = [
       { labels: { connection: name, sa: "child" }, value: counts.childRekeys },
     ]),
   ),
+  gauge(
+    "culvert_tunnel_path_mtu_bytes",
+    ["connection", "tunnel"],
+    "the largest outer packet on the way to the peer; only while the tunnel is up",
+    ({ gateway }) =>
+      gateway.connections.flatMap(({ name, tunnels }) =>
+        tunnels.flatMap(({ customerGateway, pathMtu }) =>
+          pathMtu ? [{ labels: { connection: name, tunnel: customerGateway }, value: pathMtu.bytes }] : [],
+        ),
+      ),
+  ),
   traffic("culvert_connection_bytes_total", "inner bytes carried", (amount) => amount.bytes),
   traffic("culvert_connection_packets_total", "packets carried", (amount) => amount.packets),
 ];

@@ -45,6 +45,11 @@ export function sealFragmented(
   });
 }
 
+/** Octets of content with which a message in one piece has at most `maxBytes`; negative when none has. */
+export function contentCapacity(maxBytes: number, layout: SkLayout): number {
+  return capacity(maxBytes, SK_HEADER_BYTES, layout);
+}
+
 /** One fragment: `HDR, SKF(Frag# = number, TotalFrags = total) {chunk}`. */
 export function sealFragment(
   header: IkeHeader,

@@ -65,7 +65,8 @@ const calls = {
   },
   removeSa: (direction, spi, remote) => plane.removeSa(direction, spi, address(remote)),
   saTotals: (direction, spi, remote) => plane.saTotals(direction, spi, address(remote)),
-  sendIke: (local, remote, bytes) => plane.sendIke(endpoint(local), endpoint(remote), fromHex(bytes)),
+  sendIke: (local, remote, bytes, unfragmented) =>
+    plane.sendIke(endpoint(local), endpoint(remote), fromHex(bytes), unfragmented),
   sendKeepalive: (local, remote) => plane.sendKeepalive(endpoint(local), endpoint(remote)),
   sendProbe: (connection, source, destination, id, sequence) =>
     plane.sendProbe(connection, address(source), address(destination), id, sequence),
@@ -74,6 +75,7 @@ const calls = {
       local: address(path.local),
       remote: address(path.remote),
       encapsulation: path.encapsulation,
+      pathMtu: path.pathMtu,
     }),
   traffic: () => plane.traffic(),
   counters: () => plane.counters(),

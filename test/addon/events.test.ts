@@ -54,6 +54,32 @@ describeWithKernel("what a data plane reports", {}, () => {
     expect(drops["bad_ike"]).toBeLessThanOrEqual(1);
   });
 
+  it("sends a probe from the same ports whole or not at all, and hears what ICMP claims of it", async () => {
+    const { bed, a, b, nat } = await network({ nat: true });
+    const [left, right] = await Promise.all([
+      openPlane(bed, a.gateway, "plane A", { addresses: [a.outerAddress], workers: 2 }),
+      openPlane(bed, b.gateway, "plane B", { addresses: [b.outerAddress], workers: 2 }),
+    ]);
+    await must(["ip", "-n", nat!, "link", "set", "right", "mtu", "1400"]);
+    for (const port of [500, 4500]) {
+      const sized = (bytes: number) =>
+        ikeMessage + "5a".repeat(bytes - 28 - (port === 4500 ? 4 : 0) - ikeMessage.length / 2);
+      const send = (bytes: number) =>
+        left.call("sendIke", `${a.outerAddress}|${port}`, `${b.outerAddress}|${port}`, sized(bytes), true);
+      await send(1401);
+      await send(1501);
+      await send(1400);
+      const [event, ...others] = await right.events("ike");
+      expect(others).toEqual([]);
+      expect(event).toMatchObject({ local: `${b.outerAddress}|${port}`, datagram: sized(1400) });
+    }
+    // Only what left from the port of ESP is ours to hear of.
+    expect(await left.events("pathMtu")).toEqual([{ kind: "pathMtu", remote: b.outerAddress, mtu: 1400 }]);
+    await expect(
+      left.call("sendIke", "192.0.2.99|500", `${b.outerAddress}|500`, ikeMessage, true),
+    ).rejects.toMatchObject({ code: "EADDRNOTAVAIL" });
+  });
+
   it("asks for an SA once a second, however many packets want one", async () => {
     const { bed, a, b } = await network();
     const plane = await openPlane(bed, a.gateway, "plane A", { addresses: [a.outerAddress] });

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, describe } from "vitest";
 import { delay, must, type Program, run } from "../../testbed/exec.ts";
 import { obstacleToNamespaces, Testbed } from "../../testbed/testbed.ts";
-import { buildTopology, type Topology } from "../../testbed/topology.ts";
+import { buildTopology, type Topology, type TopologyOptions } from "../../testbed/topology.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const built = join(here, "../../dist/src/dataplane/index.js");
@@ -31,11 +31,11 @@ export function describeWithKernel(title: string, needs: { scapy?: boolean }, bo
 
 const beds: Testbed[] = [];
 
-export async function network(): Promise<{ bed: Testbed } & Topology> {
+export async function network(options: TopologyOptions = {}): Promise<{ bed: Testbed } & Topology> {
   if (!existsSync(built)) throw new Error("dist/ is missing: run `npm run build:ts`");
   const bed = await Testbed.open();
   beds.push(bed);
-  return { bed, ...(await buildTopology(bed)) };
+  return { bed, ...(await buildTopology(bed, options)) };
 }
 
 /** A failed call into a data plane, with the code that the facade promises. */

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { must } from "../../testbed/exec.ts";
+import { must, run } from "../../testbed/exec.ts";
 import type { Testbed } from "../../testbed/testbed.ts";
 import type { Topology } from "../../testbed/topology.ts";
 import { iperfServer, iperfTcp, ping, waitForPing } from "../../testbed/traffic.ts";
@@ -169,6 +169,23 @@ describeWithKernel("two data planes with manual keys", {}, () => {
     const [event] = await planeA.events("pathMtu");
     expect(event).toEqual({ kind: "pathMtu", remote: b.outerAddress, mtu: 1300 });
     expect((await planeA.call("drops"))["send_failed"]).toBe(0);
+  });
+
+  it("tell the sender of what exceeds the path MTU that an SA was given", async () => {
+    const { bed, ...topology } = await network();
+    const { a, b } = topology;
+    const { planeA } = await tunnel(bed, topology, { encapsulation: "udp", outer: 4, workers: 1 });
+    await waitForPing(a.host, b.hostAddress);
+    const path = {
+      local: a.outerAddress,
+      remote: b.outerAddress,
+      encapsulation: { kind: "udp", localPort: 4500, remotePort: 4500 },
+      pathMtu: 1400,
+    };
+    expect(await planeA.call("updateSa", "outbound", 0x1001, b.outerAddress, path)).toBe(true);
+    await run(["ping", "-c1", "-W1", "-M", "do", "-s", "1360", b.hostAddress], { netns: a.host });
+    expect(await must(["ip", "-n", a.host, "route", "get", b.hostAddress])).toContain("mtu 1338");
+    expect(await ping(a.host, b.hostAddress, { size: 1338 - 28 })).toMatchObject({ lossPercent: 0 });
   });
 
   it("carry the DSCP outside and the congestion mark inside (RFC 6040)", async () => {

@@ -28,6 +28,7 @@ export interface SiteOptions {
   readonly lifetimeSeconds?: number;
   readonly rehearseRekey?: boolean;
   readonly perSubnetPair?: boolean | "auto";
+  readonly pathMtu?: number | "auto";
   readonly lifetimeKilobytes?: number;
   readonly lifetimePackets?: number;
 }
@@ -91,6 +92,8 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       // The other scenarios count messages: those about rehearsals ask for one.
       rehearseRekey: options.rehearseRekey ?? false,
       perSubnetPair: options.perSubnetPair ?? "auto",
+      // As with rehearsals: probes are messages.
+      pathMtu: options.pathMtu ?? 1500,
     },
     dpd: { enabled: true, intervalSeconds: 10, timeoutSeconds: 30, action: "restart", ...options.dpd },
     natTraversal: { enabled: true, forceEncapsulation: false, keepaliveSeconds: 20, ...options.natTraversal },

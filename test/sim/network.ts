@@ -9,6 +9,8 @@ export interface Packet {
   readonly source: Endpoint;
   readonly destination: Endpoint;
   readonly datagram: Uint8Array;
+  /** DF: no router may fragment it. */
+  readonly unfragmented?: boolean;
 }
 
 /** Settings of the whole network; each chance is 0 to 1. */
@@ -68,6 +70,10 @@ export class Nat {
 
 export class Network {
   weather: Weather = fair;
+  /** Bytes that an IP packet may have on the way, by the name of who sends it; without: any. */
+  readonly mtus = new Map<string, number>();
+  /** What is too big and may be fragmented is not: firewalls drop fragments. */
+  dropsFragments = false;
   readonly nats: Nat[] = [];
   readonly faults: Fault[] = [];
   /** What was sent, as `gatewayName: message name`, for assertions in exchange notation. */
@@ -93,7 +99,15 @@ export class Network {
     return arriving;
   }
 
+  #isTooBig({ from, datagram, source, destination, unfragmented }: Packet): boolean {
+    const marker = source.port === 4500 ? 4 : 0;
+    const bytes = (destination.address.family === 4 ? 20 : 40) + 8 + marker + datagram.length;
+    const mtu = this.mtus.get(from) ?? Number.POSITIVE_INFINITY;
+    return bytes > mtu && (unfragmented === true || this.dropsFragments);
+  }
+
   #impair(packet: Packet, name: string): { packet: Packet; delayMs: number }[] {
+    if (this.#isTooBig(packet)) return [];
     let packets: readonly Packet[] = [packet];
     let extraMs = 0;
     for (const fault of this.faults) {

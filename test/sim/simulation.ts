@@ -274,8 +274,8 @@ export class Simulation {
     switch (output.kind) {
       case "sendIke":
         if (!node.dead && node.addresses.some((a) => a.equals(output.local.address))) {
-          const { local, remote, datagram } = output;
-          this.#transmit({ from: node.name, source: local, destination: remote, datagram });
+          const { local, remote, datagram, unfragmented = false } = output;
+          this.#transmit({ from: node.name, source: local, destination: remote, datagram, unfragmented });
         }
         break;
       case "sendKeepalive":

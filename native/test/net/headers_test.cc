@@ -5,6 +5,7 @@
 #include "base/checksum.h"
 #include "net/ecn.h"
 #include "net/icmp.h"
+#include "net/probe.h"
 #include "net/tcp.h"
 #include "test/check.h"
 #include "test/net/packets.h"
@@ -174,6 +175,50 @@ TEST("builds echo requests whose replies it recognises") {
     CHECK_EQ(reply.sequence, 7);
     ip.is_fragment = true;
     CHECK(!net::read_echo_reply({packet, length}, ip, reply));
+  }
+}
+
+// An error from some router about a packet of ours, as the raw socket hands it over.
+Bytes too_big_error(Family family, uint8_t protocol, uint16_t source_port, uint32_t mtu) {
+  const bool v4 = family == Family::ipv4;
+  const size_t ip = v4 ? 20 : 40;
+  Bytes quoted(ip + 8, 0);
+  quoted[0] = v4 ? 0x45 : 0x60;
+  quoted[v4 ? 9 : 6] = protocol;
+  quoted[v4 ? 15 : 23] = 1;  // source: …1
+  quoted[v4 ? 19 : 39] = 2;  // destination: …2
+  quoted[ip] = static_cast<uint8_t>(source_port >> 8);
+  quoted[ip + 1] = static_cast<uint8_t>(source_port);
+  Bytes error(v4 ? 20 : 0, 0);
+  if (v4) error[0] = 0x45;
+  const Bytes icmp = v4 ? Bytes{3, 4, 0, 0, 0, 0, static_cast<uint8_t>(mtu >> 8), static_cast<uint8_t>(mtu)}
+                        : Bytes{2, 0, 0, 0, 0, 0, static_cast<uint8_t>(mtu >> 8), static_cast<uint8_t>(mtu)};
+  error.insert(error.end(), icmp.begin(), icmp.end());
+  error.insert(error.end(), quoted.begin(), quoted.end());
+  return error;
+}
+
+TEST("reads what an ICMP error claims of a packet of ours, and of no other, whatever is cut off or changed") {
+  for (const Family family : {Family::ipv4, Family::ipv6}) {
+    const IpAddress local{0, 1, family};
+    const IpAddress remote{0, 2, family};
+    const uint8_t icmp = family == Family::ipv4 ? 20 : 0;
+    for (const Bytes& error : {too_big_error(family, 17, 4500, 1400), too_big_error(family, 50, 0, 1400)}) {
+      const auto claim = net::read_too_big(error, local, 4500);
+      REQUIRE(claim.has_value());
+      CHECK(claim->remote == remote && claim->mtu == 1400);
+      CHECK(!net::read_too_big(error, remote, 4500).has_value());
+      // The ports, or an SPI, must be there: two bytes of them.
+      for (size_t length = 0; length + 6 < error.size(); length++)
+        CHECK(!net::read_too_big(std::span(error).first(length), local, 4500).has_value());
+      for (const size_t at : {size_t{icmp}, size_t{icmp} + 1, size_t{icmp} + 8}) {
+        Bytes changed = error;
+        changed[at] ^= 0xff;
+        CHECK(!net::read_too_big(changed, local, 4500).has_value());
+      }
+    }
+    CHECK(!net::read_too_big(too_big_error(family, 17, 4501, 1400), local, 4500).has_value());
+    CHECK(!net::read_too_big(too_big_error(family, 6, 4500, 1400), local, 4500).has_value());
   }
 }
 

@@ -15,6 +15,7 @@ import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import type { DirectionKeys } from "./key-material.ts";
 import { outerPath } from "./nat.ts";
+import { startPathMtu } from "./path-mtu.ts";
 
 export type ChildState =
   | { readonly name: "INSTALLED" }
@@ -49,6 +50,7 @@ export interface ChildSa {
   encapsulation: Encapsulation;
   local: IpAddress;
   remote: IpAddress;
+  pathMtu?: number | undefined;
   readonly installedAt: Instant;
   /** Directions that the data plane refused or lost: there is nothing to use or remove. */
   readonly refused: Set<SaSpec["direction"]>;
@@ -79,6 +81,7 @@ export interface ChildTerms {
 export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
   const peer = sa.peer!;
   const soft = softFraction(sa);
+  if (!sa.pathMtu && !sa.successor) startPathMtu(sa, now);
   const path = outerPath(sa);
   const row = encrById.get(terms.suite.encr)!;
   const limit = (hard: number) => ({ hard, soft: hard === 0 ? 0 : Math.floor(hard * soft) });

@@ -32,6 +32,7 @@ import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
 import { type KeyPairs, ReturnableKeyPairs } from "./key-material.ts";
 import { checkPeer } from "./liveness.ts";
+import { HintGate, onPathMtuHint } from "./path-mtu.ts";
 import { AskPacer } from "./patience.ts";
 import { PeerTable } from "./peer-table.ts";
 import { reauthenticate } from "./reauthentication.ts";
@@ -65,6 +66,7 @@ export class IkeEndpoint {
   readonly #door: FrontDoor;
   readonly #outputs = new Queue<IkeOutput>();
   readonly #deadlines = new Deadlines<IkeSa>();
+  readonly #hints = new HintGate();
   /** An IKE SA may be in it several times. */
   #touched: IkeSa[] = [];
   #peers = new PeerTable();
@@ -233,6 +235,13 @@ export class IkeEndpoint {
     this.#settle();
   }
 
+  /** Somebody says that the path to `remote` carries only `mtu` bytes. */
+  handlePathMtuHint(now: Instant, remote: IpAddress, mtu: number): void {
+    if (!this.#hints.take(now)) return;
+    for (const sa of this.#sas.all()) if (sa.remote.address.equals(remote)) onPathMtuHint(sa, now, mtu);
+    this.#settle();
+  }
+
   /** Those of our outer addresses that this host has now. */
   handleLocalAddresses(now: Instant, addresses: readonly IpAddress[]): void {
     this.#localAddresses = addresses;
@@ -330,6 +339,8 @@ export class IkeEndpoint {
       exportKeys: deps.exportKeys,
       nattPort: deps.nattPort ?? 4500,
       pairings: new Map(),
+      pathMtus: new Map(),
+      unpaddable: new Set(),
       asks: new AskPacer(),
       children: new ChildTable(),
       keepsUp: (peerId) => deps.keepsUp(peerId),

@@ -39,6 +39,8 @@ export type IkeOutput =
       readonly local: Endpoint;
       readonly remote: Endpoint;
       readonly datagram: Uint8Array;
+      /** Nobody on the way may fragment it: a probe of the path MTU. */
+      readonly unfragmented?: true;
     }
   | { readonly kind: "sendKeepalive"; readonly local: Endpoint; readonly remote: Endpoint }
   | { readonly kind: "installSa"; readonly sa: SaSpec }
@@ -57,6 +59,8 @@ export type IkeOutput =
     }
   /** The addresses of `sa`, or of its peer, are others than before. */
   | { readonly kind: "moved"; readonly sa: IkeSa; readonly why: string }
+  /** The path of `sa` carries outer packets of another size than `before`, in bytes; its SAs know. */
+  | { readonly kind: "pathMtu"; readonly sa: IkeSa; readonly before: number }
   /** Nobody answers on the path of `sa`: a peer's name may lead elsewhere by now. */
   | { readonly kind: "pathSuspect"; readonly sa: IkeSa }
   | {

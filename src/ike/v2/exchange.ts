@@ -51,6 +51,8 @@ export interface InitiatedExchange {
   readonly response: PayloadRules;
   /** Its answer is to prove a path: it is never tried on another one. */
   readonly onePath?: true;
+  /** The request probes the path MTU: its first copy is one datagram that nobody may fragment. */
+  readonly probe?: Probe;
   /** The request was sent on other paths than ours, too. */
   onSpread?(): void;
   /** The request's payloads; undefined when the reason for the exchange is gone. */
@@ -63,6 +65,15 @@ export interface InitiatedExchange {
   onTimeout(sa: IkeSa, now: Instant): void;
   /** The IKE SA ended while the exchange waited or was under way: give back what it holds. */
   onAbandon?(sa: IkeSa): void;
+}
+
+export interface Probe {
+  /** How long the first copy may take to be answered. */
+  readonly waitMs: number;
+  /** The same request without its padding: how it is repeated. */
+  buildPlain(sa: IkeSa, now: Instant): readonly PlainPayload[];
+  /** The first copy was not answered in time. `inconclusive`: we were late ourselves, or the path has changed. */
+  onRepeated(inconclusive: boolean): void;
 }
 
 /** What goes first when more than one exchange waits for the window of one. */

@@ -5,6 +5,7 @@ import { type ChildSa, requestChildDelete } from "./child-sa.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { type Path, sameEndpoint } from "./mobike.ts";
 import { type Nat, outerPath } from "./nat.ts";
+import { startPathMtu } from "./path-mtu.ts";
 
 /** Brings every SA of `sa` onto its path; does nothing for those that are there. */
 export function moveSas(sa: IkeSa, now: Instant): void {
@@ -20,10 +21,11 @@ export function moveSas(sa: IkeSa, now: Instant): void {
     update(sa, child, "inbound", child.spiIn, path);
     // Of one that was replaced only the inbound half is left.
     if (child.state.name !== "LINGERING") update(sa, child, "outbound", child.spiOut, path);
+    moved ||= !isOn({ ...child, pathMtu: path.pathMtu }, path);
     child.local = path.local;
     child.remote = path.remote;
     child.encapsulation = path.encapsulation;
-    moved = true;
+    child.pathMtu = path.pathMtu;
   }
   if (moved) sa.host.emit({ kind: "outboundChanged", sa });
 }
@@ -35,6 +37,9 @@ export function setPath(sa: IkeSa, now: Instant, path: Path, why: string): void 
   sa.local = path.local;
   sa.remote = path.remote;
   sa.moves++;
+  const sameHosts =
+    before.local.address.equals(path.local.address) && before.remote.address.equals(path.remote.address);
+  if (sa.pathMtu && !sameHosts) startPathMtu(sa, now);
   if (sa.mobike) sa.mobike.left = { path: before, until: now + sa.host.limits.inboundLingerMs };
   sa.host.emit({ kind: "moved", sa, why });
 }
@@ -52,7 +57,8 @@ function update(sa: IkeSa, child: ChildSa, direction: SaSpec["direction"], spi: 
   sa.host.emit({ kind: "updateSa", direction, spi, remote: child.remote, path });
 }
 
-function isOn({ local, remote, encapsulation }: ChildSa, path: SaPath): boolean {
+function isOn({ local, remote, encapsulation, pathMtu }: SaPath, path: SaPath): boolean {
+  if (pathMtu !== path.pathMtu) return false;
   if (!local.equals(path.local) || !remote.equals(path.remote)) return false;
   if (encapsulation.kind === "esp" || path.encapsulation.kind === "esp")
     return encapsulation.kind === path.encapsulation.kind;

@@ -22,6 +22,13 @@ export interface Host {
   readonly nattPort: number;
   /** What was learned about a peer, by its id: that it takes one pair in a CHILD_SA. Outlives its IKE SAs. */
   readonly pairings: Map<string, "each">;
+  /** What the path to a peer carried when it was last used, by the peer's id. Outlives its IKE SAs. */
+  readonly pathMtus: Map<
+    string,
+    { readonly local: IpAddress; readonly remote: IpAddress; readonly mtu: number }
+  >;
+  /** Ids of peers that do not answer a padded request. */
+  readonly unpaddable: Set<string>;
   /** Turns for liveness checks, so that not all peers are asked at once. */
   readonly asks: AskPacer;
   /** Every CHILD_SA of every IKE SA. */

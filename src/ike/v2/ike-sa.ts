@@ -23,6 +23,7 @@ import type { Secured } from "./key-material.ts";
 import { type Mobility, type Path, sameEndpoint } from "./mobike.ts";
 import { type Nat, unencapsulated } from "./nat.ts";
 import type { Pairs } from "./pairs.ts";
+import type { PathMtuSearch } from "./path-mtu-search.ts";
 import type { PeerSettings } from "./settings.ts";
 import type { FirstOfLine } from "./siblings.ts";
 import type { IkeSaState, Role, StateName } from "./states.ts";
@@ -116,6 +117,10 @@ export class IkeSa {
   /** What proves that it has (RFC 6290). */
   peerToken: Secret | undefined;
   keepaliveAt: Instant | undefined;
+  /** What the path carries, while that is to be found out; a successor goes on with it. */
+  pathMtu: PathMtuSearch | undefined;
+  /** How long the peer took for its last answer to a request that was sent once. */
+  roundTripMs: number | undefined;
 
   #state: IkeSaState;
   readonly #transport: Transport;

@@ -6,6 +6,7 @@
 import type { Instant } from "../../core/time.ts";
 import { liveness, livenessName } from "./exchanges/informational.ts";
 import type { IkeSa } from "./ike-sa.ts";
+import { sizedLiveness } from "./path-mtu.ts";
 
 /** Anybody can send a hint: within this time a second one asks nothing. */
 const hintsMs = 5_000;
@@ -36,7 +37,7 @@ export function onLivenessDue(sa: IkeSa, now: Instant): void {
     if (sa.askAt > now) return;
   }
   sa.askAt = undefined;
-  sa.initiate(now, liveness());
+  sa.initiate(now, sizedLiveness(sa));
 }
 
 /** Asks now, unless a request is under way: its repetitions are as good a question. */

@@ -7,12 +7,18 @@ const udpHeaderBytes = 8;
 /** RFC 3948 §2.2: before every IKE message on the NAT traversal port. */
 const nonEspMarkerBytes = 4;
 
-/** Octets of IKE message with which an IP datagram from `local` to `remote` has just the size that we allow. */
-export function maxMessageBytes(
-  { limits, nattPort }: Pick<Host, "limits" | "nattPort">,
-  { local, remote }: { readonly local: Endpoint; readonly remote: Endpoint },
-): number {
+interface Path {
+  readonly local: Endpoint;
+  readonly remote: Endpoint;
+}
+
+/** Octets of an IP datagram from `local` to `remote` beside the IKE message in it. */
+export function messageOverhead({ nattPort }: Pick<Host, "nattPort">, { local, remote }: Path): number {
   const ip = remote.address.family === 4 ? ipv4HeaderBytes : ipv6HeaderBytes;
-  const marker = local.port === nattPort ? nonEspMarkerBytes : 0;
-  return limits.fragmentIpBytes - ip - udpHeaderBytes - marker;
+  return ip + udpHeaderBytes + (local.port === nattPort ? nonEspMarkerBytes : 0);
+}
+
+/** Octets of IKE message with which an IP datagram from `local` to `remote` has just the size that we allow. */
+export function maxMessageBytes(host: Pick<Host, "limits" | "nattPort">, path: Path): number {
+  return host.limits.fragmentIpBytes - messageOverhead(host, path);
 }

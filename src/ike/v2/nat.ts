@@ -84,6 +84,7 @@ export function outerPath(sa: IkeSa): SaPath {
     local: local.address,
     remote: remote.address,
     encapsulation: encapsulationOf(sa, { local, remote }),
+    pathMtu: sa.pathMtu?.effective ?? (sa.peer?.pathMtu === "auto" ? undefined : sa.peer?.pathMtu),
   };
 }
 

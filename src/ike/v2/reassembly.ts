@@ -164,3 +164,9 @@ export function isFirstFragment(datagram: Uint8Array, message: DecodedMessage, o
   if (fragment?.fragmentNumber !== 1) return false;
   return attemptDecode(() => openFragment(datagram, fragment, opener)) !== undefined;
 }
+
+/** True for an authentic message in one piece. */
+export function isAuthentic(datagram: Uint8Array, message: DecodedMessage, opener: SkOpener): boolean {
+  const sk = findPayload(message.payloads, "SK");
+  return sk !== undefined && attemptDecode(() => openBody(datagram, sk, opener)) !== undefined;
+}

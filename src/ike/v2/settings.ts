@@ -3,6 +3,7 @@
  * folder may not import); one connection with two tunnels yields two of them.
  */
 import type { IpAddress } from "../../core/address.ts";
+import { assumedPathMtu } from "../../core/dataplane.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { SelectorPair, TrafficSelector } from "../../core/traffic-selector.ts";
 
@@ -75,6 +76,8 @@ export interface PeerSettings {
   readonly rehearseRekey: boolean;
   /** Packets. */
   readonly replayWindow: number;
+  /** Bytes of outer packet that the path carries; `auto`: found out (`path-mtu.ts`). */
+  readonly pathMtu: number | "auto";
   /** RFC 4555, when the peer supports it too. */
   readonly mobike: boolean;
   /** undefined: no liveness checks. */
@@ -124,6 +127,8 @@ export interface EndpointLimits {
   readonly pairGraceMs: number;
   /** Octets of an IP datagram above which an encrypted message is sent in fragments (RFC 7383 §2.5.1). */
   readonly fragmentIpBytes: number;
+  /** The largest outer packet that is looked for, bytes. */
+  readonly pathMtuCeiling: number;
   /** Octets of one message in fragments that are collected at most, and how long, from its first fragment. */
   readonly reassemblyBytes: number;
   readonly reassemblyMs: number;
@@ -164,6 +169,7 @@ export const defaultLimits: EndpointLimits = {
   // What every IPv6 path carries (RFC 8200 §5), and in practice every IPv4 path.
   // DEVIATION: RFC 7383 §2.5.1 recommends 576 over IPv4; paths below 1280 are rarer than a lost fragment of three.
   fragmentIpBytes: 1280,
+  pathMtuCeiling: assumedPathMtu,
   reassemblyBytes: 32_768,
   reassemblyMs: 30_000,
   rekeyFraction: 0.8,

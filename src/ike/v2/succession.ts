@@ -57,6 +57,9 @@ export function inherit(old: IkeSa, successor: IkeSa, now: Instant): void {
   successor.reauthAt = old.reauthAt;
   successor.supersededAt = old.supersededAt;
   successor.survivor = old.survivor;
+  successor.pathMtu = old.pathMtu;
+  successor.roundTripMs = old.roundTripMs;
+  old.pathMtu = undefined;
   old.successor = successor;
   startLifetime(successor, now);
   successor.host.touch(successor);

@@ -7,6 +7,7 @@ import { childDeadline, onChildTimeout } from "./child-sa.ts";
 import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { livenessAt, onLivenessDue } from "./liveness.ts";
+import { pathMtuAt, sizedLiveness } from "./path-mtu.ts";
 import { onSuperseded } from "./reauthentication.ts";
 import type { StateName } from "./states.ts";
 
@@ -16,7 +17,7 @@ export function timersDeadline(sa: IkeSa): Instant | undefined {
   let at: Instant | undefined = "until" in state ? state.until : undefined;
   if (state.name !== "ESTABLISHED") return at;
   for (const child of sa.children.values()) at = earlier(at, childDeadline(child));
-  at = earlier(at, livenessAt(sa));
+  at = earlier(at, earlier(livenessAt(sa), pathMtuAt(sa)));
   at = earlier(at, sa.followUps.deadline);
   at = earlier(at, sa.rekeyAt);
   at = earlier(at, sa.reauthAt);
@@ -66,6 +67,7 @@ export function onTimers(sa: IkeSa, now: Instant): void {
     sa.keepaliveAt = now + sa.peer!.natTraversal!.keepaliveMs;
     sa.host.emit({ kind: "sendKeepalive", local: sa.local, remote: sa.remote });
   }
+  if (due(pathMtuAt(sa), now)) sa.initiate(now, sizedLiveness(sa));
   if (due(livenessAt(sa), now)) onLivenessDue(sa, now);
 }
 

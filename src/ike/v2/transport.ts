@@ -31,7 +31,7 @@ import { otherPaths } from "./mobike.ts";
 import { notify } from "./notify.ts";
 import { excuseLateness, type Patience } from "./patience.ts";
 import { violation } from "./payload-rules.ts";
-import { isFirstFragment, type Opened, Reassembly } from "./reassembly.ts";
+import { isAuthentic, isFirstFragment, type Opened, Reassembly } from "./reassembly.ts";
 import { prove } from "./siblings.ts";
 
 interface Outstanding extends Patience {
@@ -41,6 +41,14 @@ interface Outstanding extends Patience {
   datagrams: readonly Uint8Array[];
   /** How often it was sent, the first time included. */
   sent: number;
+  /** When it was sent last. */
+  sentAt: Instant;
+  /** A probe of the path MTU that nothing has been repeated of. */
+  probing: boolean;
+  /** What a probe is repeated as in turn with `datagrams`. */
+  inTurn?: readonly Uint8Array[];
+  /** When it was sent first. */
+  readonly sentFirstAt: Instant;
 }
 
 export class Transport {
@@ -53,6 +61,8 @@ export class Transport {
   readonly #responsesIn: Reassembly;
   #outstanding: Outstanding | undefined;
   #queue: InitiatedExchange[] = [];
+  /** The last probe that was not answered in time. */
+  #repeatedProbe: Outstanding | undefined;
 
   constructor(sa: IkeSa) {
     this.#sa = sa;
@@ -95,7 +105,7 @@ export class Transport {
     const { header } = message;
     const out = this.#outstanding;
     if (!out || header.messageId !== out.messageId || header.exchangeType !== out.exchange.type) {
-      this.#sa.host.count("message_id");
+      this.#onStrayResponse(now, header.messageId);
       return;
     }
     if (out.exchange.type === ExchangeType.code.IKE_SA_INIT) {
@@ -109,6 +119,8 @@ export class Transport {
     if (!opened) return;
     const { payloads, content } = opened;
     this.#sa.lastHeardAt = now;
+    // Of a request that was repeated it is unknown which copy was answered.
+    if (out.sent === 1 || this.#sa.roundTripMs === undefined) this.#sa.roundTripMs = now - out.sentAt;
     this.#outstanding = undefined;
     const critical = payloads === "malformed" ? undefined : findUnknownCritical(payloads);
     const problem =
@@ -131,6 +143,18 @@ export class Transport {
     this.#sa.deletedEarly.clear();
     onAnswerFrom(this.#sa, now, { local, remote });
     this.#pump(now);
+  }
+
+  /**
+   * The peer answers every copy that it gets. Two answers to a probe that was sent twice: the first copy was not lost,
+   * the path is slower than we thought. Nothing proves the second one, and all it does is that we wait longer.
+   */
+  #onStrayResponse(now: Instant, messageId: number): void {
+    this.#sa.host.count("message_id");
+    const probe = this.#repeatedProbe;
+    if (probe?.messageId !== messageId) return;
+    this.#repeatedProbe = undefined;
+    this.#sa.roundTripMs = now - probe.sentFirstAt;
   }
 
   #handleRequest(
@@ -206,19 +230,25 @@ export class Transport {
 
   /**
    * §2.1: a request seen before gets the very answer it got, and changes nothing. Of one in fragments, only the first
-   * asks for that, and the others are ignored (RFC 7383 §2.6.1). True when the datagram was such a repetition.
+   * asks for that, and the others are ignored (RFC 7383 §2.6.1). One that is authentic and has other octets, such as the
+   * other form of a probe (`#endProbe`), is one, too. True when the datagram was such a repetition.
    */
   #repeatAnswer(local: Endpoint, remote: Endpoint, message: DecodedMessage, datagram: Uint8Array): boolean {
     const last = this.#lastAnswer;
     if (!last) return false;
     if (compareBytes(last.request, datagram) !== 0) {
       const answered = message.header.messageId === this.#nextIn - 1;
-      if (!answered || !this.#sa.fragmentation || !findPayload(message.payloads, "SKF")) return false;
-      // The peer may have cut the same request anew, after losses on the way.
-      if (!this.#sa.secured || !isFirstFragment(datagram, message, this.#sa.secured.opener)) {
-        this.#sa.host.count("fragment_repeated");
-        return true;
-      }
+      if (!answered || !this.#sa.secured || message.header.exchangeType !== last.request[exchangeTypeAt])
+        return false;
+      const { opener } = this.#sa.secured;
+      if (findPayload(message.payloads, "SKF")) {
+        if (!this.#sa.fragmentation) return false;
+        // The peer may have cut the same request anew, after losses on the way.
+        if (!isFirstFragment(datagram, message, opener)) {
+          this.#sa.host.count("fragment_repeated");
+          return true;
+        }
+      } else if (!isAuthentic(datagram, message, opener)) return false;
     }
     this.#send(local, remote, last.datagrams);
     return true;
@@ -291,7 +321,9 @@ export class Transport {
     out.delayMs = this.#sa.host.limits.retransmitMs;
     out.nextAt = now + out.delayMs;
     out.giveUpAt = now + this.#patienceMs(out.exchange);
+    this.#endProbe(out, now, true);
     out.sent = 1;
+    out.sentAt = now;
     this.#send(this.#sa.local, this.#sa.remote, out.datagrams);
   }
 
@@ -315,8 +347,10 @@ export class Transport {
         continue;
       }
       const messageId = this.#nextOut++;
-      const datagrams = this.#encode(this.#sa, exchange.type, messageId, false, payloads);
-      const delayMs = this.#sa.host.limits.retransmitMs;
+      const { probe } = exchange;
+      const maxBytes = probe ? Number.POSITIVE_INFINITY : this.#maxBytes(this.#sa);
+      const datagrams = this.#encode(this.#sa, exchange.type, messageId, false, payloads, maxBytes);
+      const delayMs = probe?.waitMs ?? this.#sa.host.limits.retransmitMs;
       const giveUpAt = now + this.#patienceMs(exchange);
       this.#outstanding = {
         exchange,
@@ -326,9 +360,12 @@ export class Transport {
         nextAt: now + delayMs,
         giveUpAt,
         sent: 1,
+        sentAt: now,
+        sentFirstAt: now,
+        probing: probe !== undefined,
       };
       exchange.onSent?.(this.#sa, { datagram: datagrams[0]!, payloads });
-      this.#send(this.#sa.local, this.#sa.remote, datagrams);
+      this.#send(this.#sa.local, this.#sa.remote, datagrams, probe !== undefined);
     }
   }
 
@@ -345,6 +382,7 @@ export class Transport {
     messageId: number,
     response: boolean,
     payloads: readonly PlainPayload[],
+    maxBytes = this.#maxBytes(path),
   ): readonly Uint8Array[] {
     const header: IkeHeader = {
       spiInitiator: this.#sa.spiInitiator,
@@ -355,12 +393,21 @@ export class Transport {
       messageId,
     };
     if (exchangeType === ExchangeType.code.IKE_SA_INIT) return [encodeMessage({ header, payloads })];
-    const maxBytes = this.#sa.fragmentation ? maxMessageBytes(this.#sa.host, path) : Number.POSITIVE_INFINITY;
     return sealFragmented(header, payloads, this.#sa.secured!.sealer, maxBytes);
   }
 
-  #send(local: Endpoint, remote: Endpoint, datagrams: readonly Uint8Array[]): void {
-    for (const datagram of datagrams) this.#sa.host.emit({ kind: "send", local, remote, datagram });
+  #maxBytes(path: { readonly local: Endpoint; readonly remote: Endpoint }): number {
+    return this.#sa.fragmentation ? maxMessageBytes(this.#sa.host, path) : Number.POSITIVE_INFINITY;
+  }
+
+  #send(
+    local: Endpoint,
+    remote: Endpoint,
+    datagrams: readonly Uint8Array[],
+    unfragmented: boolean = false,
+  ): void {
+    for (const datagram of datagrams)
+      this.#sa.host.emit({ kind: "send", local, remote, datagram, ...(unfragmented && { unfragmented }) });
   }
 
   // ── Time and the end ─────────────────────────────────────────────────────────────────────────────────────────
@@ -404,7 +451,7 @@ export class Transport {
   #retransmit(now: Instant): void {
     const out = this.#outstanding;
     if (!out) return;
-    excuseLateness(out, now);
+    const late = excuseLateness(out, now);
     if (out.giveUpAt <= now) {
       this.#outstanding = undefined;
       out.exchange.onTimeout(this.#sa, now);
@@ -412,11 +459,33 @@ export class Transport {
     } else if (out.nextAt <= now) {
       const { retransmitBackoff, retransmitMaxMs } = this.#sa.host.limits;
       out.delayMs = Math.min(out.delayMs * retransmitBackoff, retransmitMaxMs);
+      if (out.inTurn) [out.datagrams, out.inTurn] = [out.inTurn, out.datagrams];
+      this.#endProbe(out, now, late);
       out.nextAt = now + out.delayMs;
       out.sent++;
+      out.sentAt = now;
       this.#send(this.#sa.local, this.#sa.remote, out.datagrams);
       if (out.sent >= suspectAfter) this.#tryOtherPaths(out);
     }
+  }
+
+  /**
+   * A probe was not answered in time. What is too big for its path may be too big in fragments, too, because many drop
+   * those: it is repeated without its padding, and in turn with that as it was, but free to be fragmented.
+   *
+   * DEVIATION: RFC 7296 §2.1 has repetitions identical. A peer that never got the padded request sees one request; one
+   * that did get it sees another with the same ID, and answers it as a repetition, or waits for the identical one. IKE
+   * fragments would be regular, and strongSwan takes none in INFORMATIONAL.
+   */
+  #endProbe(out: Outstanding, now: Instant, inconclusive: boolean): void {
+    const { probe, type } = out.exchange;
+    if (!out.probing || !probe) return;
+    out.probing = false;
+    this.#repeatedProbe = out;
+    out.delayMs = this.#sa.host.limits.retransmitMs;
+    probe.onRepeated(inconclusive);
+    out.inTurn = out.datagrams;
+    out.datagrams = this.#encode(this.#sa, type, out.messageId, false, probe.buildPlain(this.#sa, now));
   }
 
   /** RFC 4555 §3.10: the same request on every other path; the first that brings an answer is taken. */
@@ -432,6 +501,8 @@ export class Transport {
 }
 
 const { IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH } = ExchangeType.code;
+/** §3.1: the octet of the header. */
+const exchangeTypeAt = 18;
 const setupTypes: readonly number[] = [IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH];
 /** So many unanswered copies of a request, after 1.4 seconds, mean that its path may be broken. */
 const suspectAfter = 3;

@@ -135,9 +135,11 @@ describe("culvert status", () => {
           IKE suite     ENCR_AES_GCM_16/256 PRF_HMAC_SHA2_384 Curve25519
           age           1h 6m, rekey in 22h 46m, handshake 12 ms
           NAT           remote
+          path MTU      1500 bytes, complete
           IPsec SA      in 00001001, out 00002002, ESP in UDP
           IPsec suite   ENCR_AES_GCM_16/256
           selectors     0.0.0.0/0 ::/0 === 0.0.0.0/0 ::/0
+          inner MTU     1438 bytes
           age           1h 6m
           in            4000000 packets, 5.2 GiB
           out           12 packets, 1008 B"

@@ -42,6 +42,7 @@ export const up: ConnectionStatus = {
         nat: "remote",
         handshakeMs: 12.4,
       },
+      pathMtu: { bytes: 1500, state: "complete" },
       pairs: undefined,
       children: [
         {
@@ -49,6 +50,7 @@ export const up: ConnectionStatus = {
           spiOut: 0x2002,
           suite: "ENCR_AES_GCM_16/256",
           encapsulation: "udp",
+          innerMtu: 1438,
           localSelectors: ["0.0.0.0/0", "::/0"],
           remoteSelectors: ["0.0.0.0/0", "::/0"],
           ageMs: 3_990_000,
@@ -99,6 +101,7 @@ export const failing: ConnectionStatus = {
       remoteId: undefined,
       state: "connecting",
       ike: undefined,
+      pathMtu: undefined,
       pairs: undefined,
       children: [],
     },

@@ -8,12 +8,13 @@ import { parseOptions } from "../../../src/daemon/options.ts";
 import { SendTrouble } from "../../../src/daemon/send-trouble.ts";
 import { startProblem } from "../../../src/daemon/start-problem.ts";
 import { listenDescriptors, serviceManager } from "../../../src/daemon/systemd.ts";
-import { innerMtu, tunMtu } from "../../../src/daemon/tun-mtu.ts";
+import { tunMtu } from "../../../src/daemon/tun-mtu.ts";
 import {
   DhGroup,
   EncryptionAlgorithm,
   encrById,
   IntegrityAlgorithm,
+  innerMtu,
   integById,
 } from "../../../src/registry/index.ts";
 import { configOf, exampleConfig, FakeKernel, fakeLog } from "./fakes.ts";
@@ -29,7 +30,7 @@ describe("TUN MTU (RFC 4303 §2.4)", () => {
     ["AES-CBC with SHA-256 over IPv4", 20, encr.ENCR_AES_CBC, auth.AUTH_HMAC_SHA2_256_128, 1422],
     ["AES-CBC with SHA-512 over IPv6", 40, encr.ENCR_AES_CBC, auth.AUTH_HMAC_SHA2_512_256, 1390],
   ] as const)("%s", (_name, outer, encryption, integrity, expected) => {
-    expect(innerMtu(1500, outer, encryption, integrity)).toBe(expected);
+    expect(innerMtu(1500, outer + 8, encryption, integrity)).toBe(expected);
   });
 
   it("fits the path exactly for every suite there is: one byte more does not", () => {
@@ -41,7 +42,7 @@ describe("TUN MTU (RFC 4303 §2.4)", () => {
     };
     for (const [id, cipher] of encrById) {
       for (const integrity of cipher.mode === "aead" ? [undefined] : integById.keys()) {
-        const mtu = innerMtu(1500, 20, id, integrity);
+        const mtu = innerMtu(1500, 28, id, integrity);
         expect(outerBytes(mtu, id, integrity)).toBeLessThanOrEqual(1500);
         expect(outerBytes(mtu + 1, id, integrity)).toBeGreaterThan(1500);
       }
@@ -59,7 +60,7 @@ describe("TUN MTU (RFC 4303 §2.4)", () => {
   });
 
   it("knows no algorithm outside the registry", () => {
-    expect(() => innerMtu(1500, 20, 9999, undefined)).toThrow(RangeError);
+    expect(() => innerMtu(1500, 28, 9999, undefined)).toThrow(RangeError);
     expect(DhGroup.nameOf(31)).not.toBe("");
   });
 });
