@@ -100,7 +100,7 @@ async function compare(bed: Testbed, options: ResponderOptions): Promise<Respond
 }
 
 /** Handshakes with each responder: after so many, just-in-time compilation has had its say. */
-const warmUp = 2000;
+const warmUp = 6000;
 
 type Responder = (typeof responders)[number];
 type Figures = Record<Responder, number[]>;

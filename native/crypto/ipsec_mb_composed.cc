@@ -11,6 +11,7 @@
 
 #include "crypto/backend.h"
 #include "crypto/nettle_primitives.h"
+#include "crypto/stitched_cbc.h"
 
 namespace culvert::crypto {
 namespace {
@@ -48,6 +49,7 @@ struct Composed {
   size_t hash_lanes;
   size_t hash_block_bytes;
   HashCosts costs;
+  stitched::Passes stitched;  // both passes at once, where there is such code
 
   alignas(64) uint8_t encrypt_keys[kMaxAesSchedule];
   alignas(64) uint8_t decrypt_keys[kMaxAesSchedule];
@@ -198,28 +200,104 @@ void hash_pass(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t cou
 
 // ---- both ----
 
-void seal(const void* context, CipherOp* ops, size_t count) {
-  const auto& composed = *static_cast<const Composed*>(context);
-  Lanes& lanes = ipsec_mb::lanes();
-  for (; count > 0; ops += std::min(count, kBurst), count -= std::min(count, kBurst)) {
-    const size_t burst = std::min(count, kBurst);
-    composed.encrypt(composed, lanes, ops, burst);
-    hash_pass(composed, lanes, ops, burst);
-    for (size_t i = 0; i < burst; i++) std::memcpy(ops[i].icv, lanes.macs[i], composed.icv_bytes);
+void seal_in_two_passes(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
+  composed.encrypt(composed, lanes, ops, count);
+  hash_pass(composed, lanes, ops, count);
+  for (size_t i = 0; i < count; i++) std::memcpy(ops[i].icv, lanes.macs[i], composed.icv_bytes);
+}
+
+void open_in_two_passes(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
+  hash_pass(composed, lanes, ops, count);
+  for (size_t i = 0; i < count; i++) {
+    ops[i].authentic = equal_icv(lanes.macs[i], ops[i].icv, composed.icv_bytes);
+  }
+  composed.decrypt(composed, lanes, ops, count);
+}
+
+stitched::Keys stitched_keys(const Composed& composed) {
+  return {composed.encrypt_keys, composed.decrypt_keys, composed.inner_state, composed.outer_state, composed.icv_bytes};
+}
+
+// Not inlined: their frames lie between that of stitch(), which wipes, and that of a pass.
+__attribute__((noinline)) void seal_stitched(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
+  composed.stitched.seal(stitched_keys(composed), ops, count, lanes.macs);
+  for (size_t i = 0; i < count; i++) std::memcpy(ops[i].icv, lanes.macs[i], composed.icv_bytes);
+}
+
+__attribute__((noinline)) void open_stitched(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count) {
+  composed.stitched.open(stitched_keys(composed), ops, count, lanes.macs);
+  for (size_t i = 0; i < count; i++) {
+    ops[i].authentic = equal_icv(lanes.macs[i], ops[i].icv, composed.icv_bytes);
   }
 }
 
-void open(const void* context, CipherOp* ops, size_t count) {
-  const auto& composed = *static_cast<const Composed*>(context);
-  Lanes& lanes = ipsec_mb::lanes();
-  for (; count > 0; ops += std::min(count, kBurst), count -= std::min(count, kBurst)) {
+/** How many of `ops` from the first on can share the lanes of the stitched code: those as long as the first. */
+size_t count_alike(const CipherOp* ops, size_t count) {
+  if (!stitched::can_take(ops[0])) return 0;
+  const size_t most = std::min(count, stitched::kLanes);
+  size_t alike = 1;
+  while (alike < most && ops[alike].text_bytes == ops[0].text_bytes && ops[alike].header_bytes == ops[0].header_bytes &&
+         ops[alike].additional_bytes == ops[0].additional_bytes)
+    alike++;
+  return alike;
+}
+
+using Whole = void (*)(const Composed&, Lanes&, CipherOp*, size_t);
+
+template <Whole kInTwoPasses>
+void in_two_passes(const void* context, CipherOp* ops, size_t count) {
+  while (count > 0) {
     const size_t burst = std::min(count, kBurst);
-    hash_pass(composed, lanes, ops, burst);
-    for (size_t i = 0; i < burst; i++) {
-      ops[i].authentic = equal_icv(lanes.macs[i], ops[i].icv, composed.icv_bytes);
-    }
-    composed.decrypt(composed, lanes, ops, burst);
+    kInTwoPasses(*static_cast<const Composed*>(context), ipsec_mb::lanes(), ops, burst);
+    ops += burst;
+    count -= burst;
   }
+}
+
+/**
+ * Neighbours alike that fill the lanes of the stitched code go through it; what is left of the burst goes together,
+ * through it as well if all are alike and enough, or else in two passes, whose lanes take packets of any length.
+ */
+template <Whole kStitched, Whole kInTwoPasses>
+bool stitch_burst(const Composed& composed, Lanes& lanes, CipherOp* ops, size_t count, size_t fewest) {
+  CipherOp rest[kBurst];
+  size_t place[kBurst];
+  size_t left = 0;
+  bool has_stitched = false;
+  for (size_t i = 0; i < count;) {
+    const size_t alike = count_alike(ops + i, count - i);
+    if (alike >= stitched::kFewestBesideOthers) {
+      kStitched(composed, lanes, ops + i, alike);
+      has_stitched = true;
+      i += alike;
+      continue;
+    }
+    for (const size_t end = i + std::max(alike, size_t{1}); i < end; i++, left++) {
+      rest[left] = ops[i];
+      place[left] = i;
+    }
+  }
+  if (left == 0) return has_stitched;
+  const bool is_enough = left >= fewest && count_alike(rest, left) == left;
+  (is_enough ? kStitched : kInTwoPasses)(composed, lanes, rest, left);
+  if constexpr (kStitched == open_stitched) {  // sealing says nothing of it
+    for (size_t i = 0; i < left; i++) ops[place[i]].authentic = rest[i].authentic;
+  }
+  return has_stitched || is_enough;
+}
+
+template <Whole kStitched, Whole kInTwoPasses, size_t stitched::Passes::*kFewest>
+void stitch(const void* context, CipherOp* ops, size_t count) {
+  const auto& composed = *static_cast<const Composed*>(context);
+  bool has_stitched = false;
+  while (count > 0) {
+    const size_t burst = std::min(count, kBurst);
+    has_stitched |=
+        stitch_burst<kStitched, kInTwoPasses>(composed, ipsec_mb::lanes(), ops, burst, composed.stitched.*kFewest);
+    ops += burst;
+    count -= burst;
+  }
+  if (has_stitched) stitched::wipe_scratch();
 }
 
 // ---- keys ----
@@ -322,6 +400,11 @@ void set_mac(Composed& composed, const IntegrityRow& row, std::span<const uint8_
   absorb(choice.one_block, choice.block_bytes, key, 0x5c, composed.outer_state);
 }
 
+bool cpu_can_stitch() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         (ipsec_mb::shared_manager()->features & IMB_FEATURE_VAES) != 0;
+}
+
 }  // namespace
 
 KeyedContext ipsec_mb_composed(const ComposedParams& params) {
@@ -329,7 +412,12 @@ KeyedContext ipsec_mb_composed(const ComposedParams& params) {
   auto& composed = *static_cast<Composed*>(memory.get());
   set_cipher(composed, params.cipher, params.key);
   set_mac(composed, params.integrity, params.integrity_key);
-  return {seal, open, std::move(memory)};
+  if (params.cipher.primitive == Primitive::aes && params.cipher.mode == CipherMode::cbc && cpu_can_stitch())
+    composed.stitched = stitched::passes(params.integrity.hash, params.cipher.key_bits);
+  if (composed.stitched.seal == nullptr)
+    return {in_two_passes<seal_in_two_passes>, in_two_passes<open_in_two_passes>, std::move(memory)};
+  return {stitch<seal_stitched, seal_in_two_passes, &stitched::Passes::fewest_to_seal>,
+          stitch<open_stitched, open_in_two_passes, &stitched::Passes::fewest_to_open>, std::move(memory)};
 }
 
 }  // namespace culvert::crypto

@@ -531,11 +531,12 @@ Result<Unit> Engine::send_probe(uint16_t connection, const IpAddress& source, co
     if (item.drop != Drop::none)
       return net::setup_error(EKEYEXPIRED, what, std::string(kDropNames[static_cast<size_t>(item.drop)]));
     const OuterAddress& outer = *shared_.outers[path.outer];
-    const net::Outgoing outgoing{.data = item.esp,
-                                 .length = item.esp_length,
-                                 .segment = item.esp_length,
-                                 .to = &path.remote,
-                                 .traffic_class = 0};
+    net::Outgoing outgoing{.data = item.esp,
+                           .length = item.esp_length,
+                           .segment = item.esp_length,
+                           .to = &path.remote,
+                           .traffic_class = 0,
+                           .failed = 0};
     const int fd = path.udp ? outer.nat[0].fd.get() : outer.esp[0].get();
     const net::SendReport report = sender_.send(fd, {&outgoing, 1}, false);
     if (report.sent != 1) return net::setup_error(EHOSTUNREACH, what);

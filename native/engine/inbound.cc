@@ -63,7 +63,7 @@ bool Inbound::run_nat(const Snapshot& snapshot, size_t outer) {
   }
   if (used == 0) return false;
   open_run(snapshot);
-  coalescer_.flush();
+  flush();
   counters_.add(Count::esp_receives, used);
   expects_trains_ = bytes / used >= kTrainBytes;
   return more;
@@ -92,7 +92,7 @@ bool Inbound::run_esp(const Snapshot& snapshot, size_t outer) {
     take_esp(snapshot, esp, message.from, traffic_class, false, false);
   }
   open_run(snapshot);
-  coalescer_.flush();
+  flush();
   counters_.add(Count::esp_receives, messages.size());
   return messages.size() == net::ReceiveSlots::kSlots;
 }
@@ -132,7 +132,7 @@ bool Inbound::run_strays(const Snapshot& snapshot) {
   }
   if (taken == 0) return false;
   open_run(snapshot);
-  coalescer_.flush();
+  flush();
   strays_.release(taken);
   return taken == net::ReceiveSlots::kSlots;
 }
@@ -197,6 +197,8 @@ void Inbound::open_run(const Snapshot& snapshot) {
   const uint64_t highest = moved_ ? sa.totals().sequence : 0;
   const std::span<esp::DecapItem> items = std::span(items_).first(item_count_);
   esp::decap_run(sa, items);
+  several_ = several_ || (owner_ != nullptr && owner_ != &sa);
+  owner_ = &sa;
   bool authentic = false;
   for (size_t i = 0; i < items.size(); i++) {
     esp::DecapItem& item = items[i];
@@ -244,13 +246,23 @@ bool Inbound::is_probe_reply(const Snapshot& snapshot, std::span<const uint8_t> 
     if (key.id != reply.id || key.source != ip.destination || key.destination != ip.source) continue;
     if (key.connection != path_->sa->connection()) continue;
     reporter_.probe_reply(key, reply.sequence);
+    counters_.add(Count::probe_replies, 1);
     return true;
   }
   return false;
 }
 
+void Inbound::flush() {
+  coalescer_.flush();
+  owner_ = nullptr;
+  several_ = false;
+}
+
 void Inbound::write(const net::VnetHeader& header, std::span<iovec> pieces, uint32_t packets) {
-  if (const Drop drop = tun_.write(header, pieces); drop != Drop::none) return counters_.drop(drop, packets);
+  if (const Drop drop = tun_.write(header, pieces); drop != Drop::none) [[unlikely]] {
+    if (owner_ != nullptr && !several_) owner_->note_drop(drop, packets);
+    return counters_.drop(drop, packets);
+  }
   uint64_t bytes = 0;
   for (const iovec& piece : pieces.subspan(1)) bytes += piece.iov_len;
   counters_.add(Count::tun_writes, 1);

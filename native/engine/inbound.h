@@ -51,6 +51,7 @@ class Inbound final : net::PacketSink {
                      const FragmentKey& key);
   void drop_accepted(esp::InboundSa& sa, Drop reason);
   bool is_probe_reply(const Snapshot& snapshot, std::span<const uint8_t> packet);
+  void flush();
   void write(const net::VnetHeader& header, std::span<iovec> pieces, uint32_t packets) override;
 
   Shared& shared_;
@@ -63,6 +64,9 @@ class Inbound final : net::PacketSink {
   net::Coalescer coalescer_;
   FragmentTable fragments_;
   bool expects_trains_ = false;
+  // Whose packets wait in the coalescer: one SA's, mostly, or `several_`.
+  esp::InboundSa* owner_ = nullptr;
+  bool several_ = false;
 
   // The run that is being gathered: packets of one SA from one peer address.
   const InboundPath* path_ = nullptr;

@@ -21,8 +21,11 @@ void Inbound::follow_fragment(const Snapshot& snapshot, std::span<uint8_t> packe
     // Read before it was held: it can be read again.
     if (path == nullptr || parse_ip(waiting, ip) != Drop::none || read_fragment(waiting, ip, fragment) != Drop::none)
       return counters_.drop(Drop::fragment_orphan);
+    flush();  // what waits there may be another SA's
+    owner_ = path->sa;
     deliver_later(waiting, *path, ip, fragment, key);
-    coalescer_.flush();  // the bytes are in a place that is used again
+    flush();  // the bytes are in a place that is used again
+    owner_ = path_->sa;
   });
 }
 

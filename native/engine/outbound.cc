@@ -12,6 +12,19 @@ namespace {
 // Runs begin on cache lines of their own.
 constexpr uint32_t kRunAlign = 64;
 
+// What every link carries, and so what is never refused: RFC 791 §3.2, RFC 8200 §5. A tunnel that is narrower sends
+// such packets in outer fragments.
+constexpr uint32_t kLeastIpv4Mtu = 68;
+constexpr uint32_t kLeastIpv6Mtu = 1280;
+
+// RFC 4007: what belongs to one link and asks for no route: the kernel's own group reports and solicitations.
+bool is_of_the_link(const IpPacket& ip) {
+  const IpAddress& to = ip.destination;
+  if (to.family == Family::ipv4) return (to.low >> 8) == 0xe00000;
+  const bool multicast = (to.high >> 56) == 0xff && ((to.high >> 48) & 0xf) <= 2;
+  return multicast || (to.high >> 54) == (0xfe80 >> 6) || (ip.source.high >> 54) == (0xfe80 >> 6);
+}
+
 uint32_t align_up(uint32_t n) { return (n + kRunAlign - 1) & ~(kRunAlign - 1); }
 
 }  // namespace
@@ -23,6 +36,7 @@ Outbound::Outbound(Shared& shared, unsigned worker, Reporter& reporter, net::Hug
       tun_(shared.tun.queues[worker]),
       worker_(worker),
       fragments_(shared.fragment_seed),
+      errors_(shared.fragment_seed),
       memory_(std::move(memory)),
       tun_buffer_(memory_.data() + kTunHeadroom),
       arena_(tun_buffer_ + kTunBytes) {
@@ -65,20 +79,23 @@ void Outbound::take(const net::VnetHeader& header, std::span<uint8_t> packet, co
   if (ip.is_fragment) [[unlikely]] {
     if (take_fragment(packet, ip, snapshot)) return;
   }
-  send_by(find_path(ip, snapshot), segmenter, packet, ip, snapshot);
+  send_by(find_path(ip, snapshot), segmenter, ip, snapshot);
 }
 
-void Outbound::send_by(const OutboundPath* path, const net::Segmenter& segmenter, std::span<const uint8_t> packet,
-                       const IpPacket& ip, const Snapshot& snapshot) {
+void Outbound::send_by(const OutboundPath* path, const net::Segmenter& segmenter, const IpPacket& ip,
+                       const Snapshot& snapshot) {
   if (path == nullptr) {
     const uint32_t connection = snapshot.routes.lookup(ip.source, ip.destination);
-    if (connection == route::RouteTable::kNoConnection) return counters_.drop(Drop::no_route, segmenter.count());
+    if (connection == route::RouteTable::kNoConnection)
+      return counters_.drop(is_of_the_link(ip) ? Drop::link_scope : Drop::no_route, segmenter.count());
     reporter_.acquire(connection, ip);
     return counters_.drop(Drop::no_sa, segmenter.count());
   }
   // Without DF an oversized packet goes out whole and is fragmented outside (RFC 4301 §8.1).
-  if (segmenter.segment_length() > path->inner_mtu && ip.dont_fragment)
-    return refuse_too_big(packet, ip, path->inner_mtu, segmenter.count());
+  if (segmenter.segment_length() > path->inner_mtu && ip.dont_fragment) [[unlikely]] {
+    const uint32_t mtu = std::max(path->inner_mtu, ip.source.family == Family::ipv4 ? kLeastIpv4Mtu : kLeastIpv6Mtu);
+    if (segmenter.segment_length() > mtu) return refuse_too_big(segmenter, *path, mtu);
+  }
   append(segmenter, *path, ip);
 }
 
@@ -97,11 +114,18 @@ const OutboundPath* Outbound::find_path(const IpPacket& ip, const Snapshot& snap
   return nullptr;
 }
 
-void Outbound::refuse_too_big(std::span<const uint8_t> packet, const IpPacket& ip, uint32_t mtu, uint32_t packets) {
-  counters_.drop(Drop::too_big, packets);
+void Outbound::refuse_too_big(const net::Segmenter& segmenter, const OutboundPath& path, uint32_t mtu) {
+  counters_.drop(Drop::too_big, segmenter.count());
+  path.sa->note_drop(Drop::too_big, segmenter.count());
+  // What is quoted is what a wire would have carried: one packet, with its checksums. The arena is room for it.
+  flush();
+  segmenter.emit(0, 1, arena_, segmenter.segment_length());
+  const std::span<const uint8_t> packet(arena_, segmenter.segment_length());
+  IpPacket ip;
+  if (parse_ip(packet, ip) != Drop::none) return;
   uint8_t error[net::kMaxIcmpBytes];
   const size_t length = net::build_too_big(packet, ip, mtu, error);
-  if (length == 0) return;
+  if (length == 0 || !errors_.take(ip.source, reporter_.now_ms())) return;
   iovec pieces[2] = {{}, {error, length}};
   const Drop drop = tun_.write(net::VnetHeader{}, pieces);
   if (drop != Drop::none) return counters_.drop(drop);
@@ -232,11 +256,13 @@ void Outbound::send() {
         length += items_[run.first_item + i + n].esp_length;
         n++;
       }
+      senders_[count] = run.path->sa;
       outgoing_[count++] = {.data = item.esp,
                             .length = length,
                             .segment = n == 1 ? length : run.stride,
                             .to = &run.path->remote,
-                            .traffic_class = run.traffic_class};
+                            .traffic_class = run.traffic_class,
+                            .failed = 0};
       counters_.add(Count::esp_bytes_out, length);
       i += n;
     }
@@ -244,14 +270,19 @@ void Outbound::send() {
   if (count != 0) send_on(*path, std::span(outgoing_).first(count));
 }
 
-void Outbound::send_on(const OutboundPath& path, std::span<const net::Outgoing> batch) {
+void Outbound::send_on(const OutboundPath& path, std::span<net::Outgoing> batch) {
   OuterAddress& outer = *shared_.outers[path.outer];
   const int fd = path.udp ? outer.nat[worker_].fd.get() : outer.esp[worker_].get();
   const bool runs = path.udp && outer.sends_runs.load(std::memory_order_relaxed);
   const net::SendReport report = sender_.send(fd, batch, runs);
   counters_.add(Count::esp_sends, batch.size());
   counters_.add(Count::esp_packets_out, report.sent);
-  if (report.failed != 0) counters_.drop(Drop::send_failed, report.failed);
+  if (report.failed != 0) [[unlikely]] {
+    counters_.drop(Drop::send_failed, report.failed);
+    for (size_t i = 0; i < batch.size(); i++) {
+      if (batch[i].failed != 0) senders_[i]->note_drop(Drop::send_failed, batch[i].failed);
+    }
+  }
   if (report.runs_refused) outer.sends_runs.store(false, std::memory_order_relaxed);
   if (report.too_big != nullptr) reporter_.path_mtu(outer.address, *report.too_big);
 }

@@ -8,6 +8,7 @@
 #include <array>
 #include <memory>
 
+#include "engine/error_limit.h"
 #include "engine/fragments.h"
 #include "engine/reporter.h"
 #include "engine/shared.h"
@@ -58,8 +59,7 @@ class Outbound {
   static constexpr size_t kMaxRuns = 64;
 
   void take(const net::VnetHeader& header, std::span<uint8_t> packet, const Snapshot& snapshot);
-  void send_by(const OutboundPath* path, const net::Segmenter& segmenter, std::span<const uint8_t> packet,
-               const IpPacket& ip, const Snapshot& snapshot);
+  void send_by(const OutboundPath* path, const net::Segmenter& segmenter, const IpPacket& ip, const Snapshot& snapshot);
   bool take_fragment(std::span<uint8_t> packet, const IpPacket& ip, const Snapshot& snapshot);
   void judge_fragment(std::span<uint8_t> packet, const IpPacket& ip, const Fragment& fragment, const FragmentKey& key,
                       const Snapshot& snapshot);
@@ -67,14 +67,14 @@ class Outbound {
                    const Snapshot& snapshot);
   void forward(std::span<uint8_t> packet, const IpPacket& ip, const OutboundPath* path, const Snapshot& snapshot);
   const OutboundPath* find_path(const IpPacket& ip, const Snapshot& snapshot);
-  void refuse_too_big(std::span<const uint8_t> packet, const IpPacket& ip, uint32_t mtu, uint32_t packets);
+  void refuse_too_big(const net::Segmenter& segmenter, const OutboundPath& path, uint32_t mtu);
   void append(const net::Segmenter& segmenter, const OutboundPath& path, const IpPacket& ip);
   Run& run_for(const OutboundPath& path, uint8_t traffic_class, uint32_t esp_length, bool may_end);
   void clamp(const IpPacket& ip, const OutboundPath& path, uint8_t* packet);
   void flush();
   void seal(size_t first_run, size_t last_run);
   void send();
-  void send_on(const OutboundPath& path, std::span<const net::Outgoing> batch);
+  void send_on(const OutboundPath& path, std::span<net::Outgoing> batch);
 
   Shared& shared_;
   WorkerCounters& counters_;
@@ -94,6 +94,7 @@ class Outbound {
   };
   FlowCache cache_;
   FragmentTable fragments_;
+  ErrorLimit errors_;
 
   net::HugeBuffer memory_;
   uint8_t* const tun_buffer_;
@@ -104,6 +105,7 @@ class Outbound {
   std::array<esp::EncapItem, kMaxItems> items_;
   std::array<Run, kMaxRuns> runs_;
   std::array<net::Outgoing, kMaxItems> outgoing_;
+  std::array<esp::OutboundSa*, kMaxItems> senders_;  // whose packets they are
 };
 
 }  // namespace culvert::engine

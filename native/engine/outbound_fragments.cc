@@ -115,7 +115,7 @@ void Outbound::forward(std::span<uint8_t> packet, const IpPacket& ip, const Outb
   net::Segmenter segmenter;
   if (const Drop drop = segmenter.prepare(net::VnetHeader{}, packet, ip); drop != Drop::none)
     return counters_.drop(drop);
-  send_by(path, segmenter, packet, ip, snapshot);
+  send_by(path, segmenter, ip, snapshot);
 }
 
 }  // namespace culvert::engine

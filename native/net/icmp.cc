@@ -11,8 +11,12 @@ namespace {
 
 constexpr uint8_t kIcmpEchoReply = 0;
 constexpr uint8_t kIcmpUnreachable = 3;
+constexpr uint8_t kIcmpSourceQuench = 4;
+constexpr uint8_t kIcmpRedirect = 5;
 constexpr uint8_t kIcmpFragmentationNeeded = 4;  // code
 constexpr uint8_t kIcmpEchoRequest = 8;
+constexpr uint8_t kIcmpTimeExceeded = 11;
+constexpr uint8_t kIcmpParameterProblem = 12;
 constexpr uint8_t kIcmpv6TooBig = 2;
 constexpr uint8_t kIcmpv6EchoRequest = 128;
 constexpr uint8_t kIcmpv6EchoReply = 129;
@@ -26,7 +30,15 @@ constexpr size_t kMaxIpv4ErrorBytes = 576;
 bool is_multicast(const IpAddress& a) {
   return a.family == Family::ipv4 ? (a.low >> 28) == 0xe || a.low == 0xffffffff : (a.high >> 56) == 0xff;
 }
-bool is_unspecified(const IpAddress& a) { return a.high == 0 && a.low == 0; }
+// RFC 1812 §4.3.2.7: addresses that no single node has.
+bool is_nobody(const IpAddress& a) {
+  if (a.family == Family::ipv6) return a.high == 0 && a.low <= 1;
+  return a.low >> 24 == 0 || a.low >> 24 == 127 || a.low >> 28 == 0xf;
+}
+bool is_icmp_error(uint8_t type) {
+  return type == kIcmpUnreachable || type == kIcmpSourceQuench || type == kIcmpRedirect || type == kIcmpTimeExceeded ||
+         type == kIcmpParameterProblem;
+}
 
 // Everything around an ICMP message that already stands behind the IP header; its checksum field is zero.
 size_t finish(const IpAddress& source, const IpAddress& destination, size_t icmp_bytes, uint8_t* to) {
@@ -63,11 +75,11 @@ size_t finish(const IpAddress& source, const IpAddress& destination, size_t icmp
 
 // RFC 1122 §3.2.2, RFC 4443 §2.4(e): never an error about an error, a multicast, or a later fragment.
 bool may_report(std::span<const uint8_t> packet, const IpPacket& ip) {
-  if (ip.is_later_fragment || is_multicast(ip.destination) || is_multicast(ip.source) || is_unspecified(ip.source))
+  if (ip.is_later_fragment || is_multicast(ip.destination) || is_multicast(ip.source) || is_nobody(ip.source))
     return false;
   if (ip.transport_offset >= ip.total_length) return true;
   const uint8_t type = packet[ip.transport_offset];
-  if (ip.protocol == kProtocolIcmp) return type == kIcmpEchoRequest || type == kIcmpEchoReply;
+  if (ip.protocol == kProtocolIcmp) return !is_icmp_error(type);
   if (ip.protocol == kProtocolIcmpv6) return type >= 128;
   return true;
 }

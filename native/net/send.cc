@@ -7,10 +7,10 @@
 
 namespace culvert::net {
 
-SendReport Sender::send(int fd, std::span<const Outgoing> batch, bool runs) {
+SendReport Sender::send(int fd, std::span<Outgoing> batch, bool runs) {
   SendReport report;
   count_ = 0;
-  for (const Outgoing& run : batch) {
+  for (Outgoing& run : batch) {
     if (runs || run.segment >= run.length) {
       if (count_ == kBatch) flush(fd, report);
       add(run.data, run.length, run.segment, run);
@@ -26,10 +26,11 @@ SendReport Sender::send(int fd, std::span<const Outgoing> batch, bool runs) {
   return report;
 }
 
-void Sender::add(const uint8_t* data, uint32_t length, uint32_t segment, const Outgoing& run) {
+void Sender::add(const uint8_t* data, uint32_t length, uint32_t segment, Outgoing& run) {
   const unsigned i = count_++;
   pieces_[i] = {const_cast<uint8_t*>(data), length};
   segments_[i] = segment;
+  runs_[i] = &run;
   datagrams_[i] = segment >= length ? 1 : (length + segment - 1) / segment;
   msghdr& header = headers_[i].msg_hdr;
   header = {};
@@ -104,6 +105,7 @@ void Sender::failed(int fd, int error_number, unsigned index, SendReport& report
   if (is_run && error_number == EIO) report.runs_refused = true;
   if (!is_run || (error_number != EIO && error_number != EINVAL && error_number != EMSGSIZE)) {
     report.failed += datagrams_[index];
+    runs_[index]->failed += datagrams_[index];
     return;
   }
   const auto* data = static_cast<const uint8_t*>(pieces_[index].iov_base);
@@ -126,6 +128,7 @@ void Sender::failed(int fd, int error_number, unsigned index, SendReport& report
     if (::sendmsg(fd, &header, 0) < 0) {
       if (errno == EMSGSIZE) report.too_big = to;
       report.failed++;
+      runs_[index]->failed++;
     } else {
       report.sent++;
     }

@@ -17,6 +17,7 @@ struct Outgoing {
   uint32_t segment;
   const SocketAddress* to;
   uint8_t traffic_class;
+  uint32_t failed = 0;  // out: datagrams that the kernel refused
 };
 
 /** What became of a batch. */
@@ -35,14 +36,14 @@ class Sender {
 
   /** Sends everything, in order, waiting up to kPatienceMs whenever the socket is full. `runs`: UDP_SEGMENT works here.
    */
-  SendReport send(int fd, std::span<const Outgoing> batch, bool runs);
+  SendReport send(int fd, std::span<Outgoing> batch, bool runs);
 
  private:
   static constexpr unsigned kBatch = 64;
   static constexpr int kPatienceMs = 2;
   static constexpr size_t kControlBytes = CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(int));
 
-  void add(const uint8_t* data, uint32_t length, uint32_t segment, const Outgoing& run);
+  void add(const uint8_t* data, uint32_t length, uint32_t segment, Outgoing& run);
   void flush(int fd, SendReport& report);
   void failed(int fd, int error_number, unsigned index, SendReport& report);
 
@@ -51,6 +52,7 @@ class Sender {
   std::array<iovec, kBatch> pieces_;
   std::array<uint32_t, kBatch> datagrams_;
   std::array<uint32_t, kBatch> segments_;
+  std::array<Outgoing*, kBatch> runs_;
   alignas(16) uint8_t control_[kBatch][kControlBytes];
 };
 

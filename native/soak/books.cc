@@ -8,9 +8,9 @@ namespace {
 using engine::Count;
 
 // Which drops belong to which half. `lifetime` could be either: here only outbound SAs have limits.
-constexpr Drop kOutbound[] = {Drop::no_route,  Drop::no_sa,       Drop::not_ip,
-                              Drop::malformed, Drop::too_big,     Drop::sequence_exhausted,
-                              Drop::lifetime,  Drop::ttl_expired, Drop::send_failed};
+constexpr Drop kOutbound[] = {
+    Drop::link_scope, Drop::no_route,           Drop::no_sa,    Drop::not_ip,      Drop::malformed,
+    Drop::too_big,    Drop::sequence_exhausted, Drop::lifetime, Drop::ttl_expired, Drop::send_failed};
 // What can become of a packet that the path damaged, repeated, delayed beyond its SA's life, or did nothing to.
 constexpr Drop kDamage[] = {
     Drop::truncated,     Drop::unknown_spi, Drop::replayed,  Drop::sequence_zero,       Drop::bad_icv,
@@ -53,7 +53,7 @@ std::vector<std::string> Books::findings() const {
   // Into the tunnel. Superpackets that a device's queue had no room for count as one there.
   equal(out[Count::tun_packets_in], out[Count::esp_packets_out] + total(out, kOutbound), "packets sealed");
   if (!options.tcp) {
-    const uint64_t taken = out[Count::tun_packets_in] - out[Drop::no_route];
+    const uint64_t taken = out[Count::tun_packets_in] - out[Drop::link_scope];
     within(sent - taken, near.tunnel_device, near.tunnel_device * 64,
            "what the hosts sent and the tunnel did not take");
   }

@@ -11,17 +11,21 @@ export function modpKeyPair(row: DhRow, given: Uint8Array | undefined): KeyPair 
   const prime = modpPrimes.get(row.id)!;
   const x = new Secret(given ? Uint8Array.from(given) : freshExponent(row));
   const subgroup = modpSubgroups.get(row.id);
-  const publicValue = power(row, prime, subgroup?.generator ?? TWO, x).reveal();
+  const publicValue = power(row, prime, subgroup?.generator ?? TWO, x)!;
   return {
     group: row.id,
-    publicValue,
+    publicValue: publicValue.reveal(),
     computeSharedSecret(peerPublic) {
       checkPublicValue(row, prime, peerPublic);
       const secret = power(row, prime, peerPublic, x);
       // RFC 6989 §2.2: a public value outside the subgroup tells the peer our exponent modulo small factors of p - 1.
       // Either each is tested, for as much as the exchange itself costs, or no private value serves two exchanges: this.
       if (subgroup) x.wipe();
+      if (!secret) throw new PeerMisbehaved(`KE data for ${DhGroup.nameOf(row.id)} is of a small order`);
       return secret;
+    },
+    get spent() {
+      return x.length === 0;
     },
     wipe: () => x.wipe(),
   };
@@ -51,22 +55,27 @@ function checkPublicValue(row: DhRow, prime: Uint8Array, y: Uint8Array): void {
 }
 
 /**
- * base^x mod p, left-padded to the prime's length.
+ * base^x mod p, left-padded to the prime's length; undefined when it is 1, which is no secret.
  *
  * One node:crypto object per group serves all key pairs: making one for a prime that OpenSSL does not know by heart
  * (groups 1 and 2) tests its primality, for 35 milliseconds; the generator is part of what it knows. It holds a private key only during this call.
  */
-function power(row: DhRow, prime: Uint8Array, base: Uint8Array, x: Secret): Secret {
+function power(row: DhRow, prime: Uint8Array, base: Uint8Array, x: Secret): Secret | undefined {
   if (x.length === 0) throw new RangeError("the private key was wiped");
   let engine = engines.get(row.id);
   if (!engine) {
     engine = createDiffieHellman(prime, modpSubgroups.get(row.id)?.generator ?? TWO);
     engines.set(row.id, engine);
   }
-  engine.setPrivateKey(x.reveal());
-  const result = engine.computeSecret(base);
-  engine.setPrivateKey(TWO);
-  return new Secret(result);
+  try {
+    engine.setPrivateKey(x.reveal());
+    return new Secret(engine.computeSecret(base));
+  } catch {
+    // OpenSSL gives no result of 1; ranges were checked before.
+    return undefined;
+  } finally {
+    engine.setPrivateKey(TWO);
+  }
 }
 
 const TWO = Uint8Array.of(2);

@@ -19,6 +19,8 @@ export interface KeyPair {
    * small subgroups the private key is gone with the first secret.
    */
   computeSharedSecret(peerPublic: Uint8Array): Secret;
+  /** The private key is gone. Absent where that is of no interest. */
+  readonly spent?: boolean;
   /** Forgets the private key; the pair computes nothing any more. */
   wipe(): void;
 }

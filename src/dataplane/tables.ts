@@ -24,6 +24,7 @@ export const dropReasons = [
   "ecn_not_supported",
   "wrong_encapsulation",
   "no_route",
+  "link_scope",
   "no_sa",
   "not_ip",
   "malformed",

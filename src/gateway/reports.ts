@@ -16,7 +16,7 @@ import type { GatewayOutput } from "./contract.ts";
 import { childSaEvent, type GatewayEvent, ikeSaEvent, pathMtuEvent } from "./gateway-events.ts";
 import type { ConnectionHistory } from "./history.ts";
 import { espKeyLine, ikeKeyLine } from "./keylog-lines.ts";
-import { about, spis, suiteOf } from "./log-fields.ts";
+import { about, aboutChild, aboutEstablished, suiteOf } from "./log-fields.ts";
 import type { Tunnel, TunnelState } from "./tunnel.ts";
 
 export interface ReportsDeps {
@@ -126,7 +126,7 @@ export class Reports {
   }
 
   onMissing({ sa, child, direction }: MissingSa): void {
-    const fields = { ...about(sa), ...spis(child), direction };
+    const fields = aboutChild(sa, child, "direction", direction);
     this.log("error", "data plane differs: replacing a CHILD_SA that is not installed", fields);
   }
 
@@ -141,11 +141,9 @@ export class Reports {
   }
 
   #onEstablished({ sa }: Reported<"established">): void {
-    const { localId, remoteId, role, handshakeMs } = sa;
-    const ids = { localId, remoteId, role, handshakeMs };
-    this.log("info", "IKE SA up", { ...about(sa), ...ids, ...suiteOf(sa) });
+    this.log("info", "IKE SA up", aboutEstablished(sa));
     this.#tell(ikeSaEvent(sa, "up"));
-    this.#historyOf(sa)?.onEstablished(role);
+    this.#historyOf(sa)?.onEstablished(sa.role);
   }
 
   #onRekeyed({ sa, successor }: Reported<"rekeyed">): void {
@@ -173,7 +171,7 @@ export class Reports {
 
   #onChildUp({ sa, child, rekeyOf }: Reported<"childUp">): void {
     const message = rekeyOf === undefined ? "CHILD_SA up" : "CHILD_SA rekeyed";
-    this.log("info", message, { ...about(sa), ...spis(child), suite: formatSuite(child.suite) });
+    this.log("info", message, aboutChild(sa, child, "suite", formatSuite(child.suite)));
     this.#tell(childSaEvent(sa, child, rekeyOf === undefined ? "up" : "rekeyed"));
     if (rekeyOf !== undefined) this.#historyOf(sa)?.onChildRekeyed(sa.peer!.id);
   }
@@ -181,7 +179,7 @@ export class Reports {
   #onChildDown({ sa, child, why }: Reported<"childDown">): void {
     const level = why === "rekeyed" ? "debug" : "info";
     if (level === "info" || this.#deps.debugLog)
-      this.log(level, "CHILD_SA down", { ...about(sa), ...spis(child), why });
+      this.log(level, "CHILD_SA down", aboutChild(sa, child, "why", why));
     if (why !== "rekeyed") this.#tell(childSaEvent(sa, child, "down", why));
   }
 

@@ -8,8 +8,8 @@ import socket
 import struct
 import sys
 
-from scapy.layers.inet import ICMP, IP, UDP
-from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6PacketTooBig, IPv6
 from scapy.layers.ipsec import ESP, SecurityAssociation
 from scapy.packet import Raw
 
@@ -148,10 +148,82 @@ def sequence_of(esp):
     return struct.unpack(">I", bytes.fromhex(esp)[4:8])[0]
 
 
+def device(interface):
+    """Both ends of a device without link header, as its kernel sees them: `put` goes out, `taken` came in."""
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+    s.bind((interface, 3))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    s.setsockopt(263, 15, 1)  # SOL_PACKET, PACKET_VNET_HDR
+    sockets[interface] = s
+
+
+def put(interface, packets, times=1, segment=0):
+    """`segment`: the packets are TCP superpackets that are to be cut, and lack their checksum."""
+    for packet in packets * times:
+        data = bytes.fromhex(packet)
+        v6 = data[0] >> 4 == 6
+        ip = 40 if v6 else 20
+        offload = struct.pack("=BBHHHH", 1, 4 if v6 else 1, ip + 20, segment, ip, 16) if segment else bytes(10)
+        sockets[interface].sendto(offload + data, (interface, 0x86dd if v6 else 0x0800))
+
+
+def taken(interface, timeout=0.0):
+    """What has come in so far; waits for the first one at most `timeout` seconds."""
+    s, got = sockets[interface], []
+    while True:
+        s.settimeout(timeout if got == [] else 0)
+        try:
+            data, address = s.recvfrom(65535)
+        except (socket.timeout, BlockingIOError):
+            return got
+        if address[2] != socket.PACKET_OUTGOING:
+            got.append(data[10:].hex())
+
+
+def filler(source, destination, length, kind="udp", df=True):
+    """An IP packet of `length` bytes of some kind, with checksums where scapy makes them."""
+    v6 = ":" in source
+    room = length - (40 if v6 else 20)
+    upper = {
+        "udp": lambda: UDP(sport=9000, dport=5000, len=room) / Raw(bytes(room - 8)),
+        "tcp": lambda: TCP(sport=9000, dport=5000, flags="A") / Raw(bytes(i & 255 for i in range(room - 20))),
+        "later fragment": lambda: Raw(struct.pack(">BBHI", 17, 0, 800, 7) + bytes(room - 8)) if v6 else Raw(bytes(room)),
+    }
+    number = None
+    if kind in upper:
+        body = upper[kind]()
+    else:  # "icmp 3": of this type
+        number = int(kind.split()[1])
+        body = Raw(bytes([number, 0]) + bytes(room - 2))
+    if v6:
+        next_header = {"udp": 17, "tcp": 6, "later fragment": 44}.get(kind, 58)
+        return bytes(IPv6(src=source, dst=destination, nh=next_header) / body).hex()
+    place = {"frag": 100, "proto": 17} if kind == "later fragment" else {}
+    protocol = {} if number is None else {"proto": 1}
+    return bytes(IP(src=source, dst=destination, flags="DF" if df else 0, id=77, **place, **protocol) / body).hex()
+
+
+def read_error(packet):
+    """An ICMP error: MTU, quoted bytes and whether its checksum is right."""
+    v6 = packet.startswith("6")
+    data = bytes.fromhex(packet)
+    ip = (IPv6 if v6 else IP)(data)
+    rebuilt = (IPv6 if v6 else IP)(data)
+    for layer, field in ((IP, "chksum"), (ICMP, "chksum"), (ICMPv6PacketTooBig, "cksum")):
+        if layer in rebuilt:
+            delattr(rebuilt[layer], field)
+    icmp = data[40 if v6 else 20:]
+    return {
+        "source": ip.src, "destination": ip.dst, "type": icmp[0], "code": icmp[1],
+        "mtu": struct.unpack(">I", icmp[4:8])[0], "quoted": icmp[8:].hex(), "checksumsRight": bytes(rebuilt) == data,
+    }
+
+
 calls = {
     "listen": listen, "associate": associate, "seal": seal, "open": open_, "echo": echo, "udp": udp,
     "describe": describe, "send": send, "sendTrain": send_train, "receive": receive, "sequenceOf": sequence_of,
     "fragments": fragments, "inject": inject, "digest": digest,
+    "device": device, "put": put, "taken": taken, "filler": filler, "readError": read_error,
 }
 print("ready", flush=True)
 for line in sys.stdin:

@@ -64,7 +64,7 @@ async function setup(
     receive: async () => (await peer.call("receive", { socket_name: socket }))?.data,
     drops: async () => {
       const all: Record<string, number> = await plane.call("drops");
-      return Object.fromEntries(Object.entries(all).filter(([name, n]) => n > 0 && name !== "no_route"));
+      return Object.fromEntries(Object.entries(all).filter(([name, n]) => n > 0 && name !== "link_scope"));
     },
   };
 }

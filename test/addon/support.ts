@@ -127,6 +127,7 @@ export interface PlaneOptions {
   readonly addresses: readonly string[];
   readonly workers?: number;
   readonly tunMtu?: number;
+  readonly pathMtu?: number;
   readonly backend?: "auto" | "portable";
 }
 

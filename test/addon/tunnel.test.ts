@@ -62,7 +62,7 @@ async function tunnel(
 /** Drops that say that a packet was mangled or lost by us; the others are the network's background. */
 async function suspiciousDrops(plane: Plane): Promise<Record<string, number>> {
   const drops: Record<string, number> = await plane.call("drops");
-  const background = ["no_route", "keepalive", "send_failed", "tun_write_failed"];
+  const background = ["link_scope", "no_route", "keepalive", "send_failed", "tun_write_failed"];
   return Object.fromEntries(Object.entries(drops).filter(([name, n]) => n > 0 && !background.includes(name)));
 }
 

@@ -103,7 +103,11 @@ describeInNamespaces("two culverts", [], () => {
   it("count arriving ESP as a sign of life: no IKE message passes while packets do", async () => {
     const { bed, a, b } = await network();
     const settings = {
-      connection: { dpd: { intervalSeconds: 2 }, ipsec: { proposals: [espProposal], rehearseRekey: false } },
+      connection: {
+        dpd: { intervalSeconds: 2 },
+        // No message of another kind: neither a rehearsed rekey nor a probe of the path's MTU.
+        ipsec: { proposals: [espProposal], rehearseRekey: false, pathMtu: 1500 },
+      },
     };
     await Culvert.start(bed, gatewayOn(b, a, "b", { start: "passive", ...settings }));
     const culvert = await Culvert.start(bed, gatewayOn(a, b, "a", settings));

@@ -9,7 +9,7 @@ function expectNoLoss(result: PairResult, options: PairOptions): void {
   const { toA, toB, deaths, lostByPeer, made, failures, left } = result;
   // Nothing routes what a kernel says to its link (router solicitations): the only deaths there may be.
   const reasons = Object.entries(deaths).filter(
-    ([where]) => /^[ab] /.test(where) && !/ no_route$| ike_/.test(where),
+    ([where]) => /^[ab] /.test(where) && !/ link_scope$| ike_/.test(where),
   );
   expect({ lost: toA.lost + toB.lost - lostByPeer, reasons, deaths }).toEqual({
     lost: 0,

@@ -135,7 +135,7 @@ async function drops(culvert: Program): Promise<Record<string, number>> {
   const answer = culvert.nextLine();
   culvert.signal("SIGUSR1");
   const report = JSON.parse(await answer) as { drops: { reason: string; packets: number }[] };
-  const counted = report.drops.filter(({ reason }) => reason !== "no_route");
+  const counted = report.drops.filter(({ reason }) => reason !== "link_scope");
   return Object.fromEntries(counted.map(({ reason, packets }) => [reason, packets]));
 }
 

@@ -8,7 +8,7 @@ import { live } from "./life.ts";
 describe("both kinds of SA are rekeyed every few seconds, in bad weather, while things happen", () => {
   // Seeds that found a flaw once are here for good, whatever they find today.
   const once = [
-    13, 19, 27, 83, 93, 133, 174, 191, 205, 212, 215, 278, 10951, 32963, 34261, 36325, 98448, 112209,
+    13, 19, 27, 83, 93, 133, 174, 191, 205, 212, 215, 278, 10951, 32963, 33266, 34261, 36325, 98448, 112209,
   ];
   const blocks = Array.from({ length: 6 }, (_, block) =>
     Array.from({ length: 25 }, (_, i) => 1000 + block * 25 + i),

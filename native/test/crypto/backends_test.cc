@@ -134,6 +134,55 @@ TEST("the backends agree packet by packet, every cipher with every integrity, in
   }
 }
 
+TEST("the backends agree on packets that share lanes: as long as each other, in sets that are full and not, AES-CBC") {
+  Random random(12);
+  for (const Suite& suite : suites()) {
+    if (suite.cipher->mode != CipherMode::cbc || suite.cipher->primitive != Primitive::aes) continue;
+    const Bytes key = random.bytes(suite.cipher->key_material_bytes());
+    const Bytes integrity_key = random.bytes(suite.integrity->key_bits / 8u);
+    const Cipher fast = suite.make(fast_backend(), key, integrity_key);
+    const Cipher portable = suite.make(Backend::portable, key, integrity_key);
+    for (const size_t length : {16, 32, 48, 64, 80, 96, 112, 128, 160, 1408}) {
+      for (const size_t alike : {3u, 4u, 15u, 16u, 17u, 36u}) {
+        for (const unsigned additional_bytes : {0u, 4u}) {
+          const Note note(suite.name() + ", " + std::to_string(alike) + " of " + std::to_string(length));
+          Burst plain;
+          plain.add(suite, random, 0);
+          for (size_t i = 0; i < alike; i++) plain.add(suite, random, length);
+          plain.add(suite, random, length - 16);  // the end of a superpacket
+          for (CipherOp& op : plain.ops) op.additional_bytes = static_cast<uint8_t>(additional_bytes);
+          check_burst(suite, fast, portable, plain, random);
+        }
+      }
+    }
+  }
+}
+
+TEST("the backends agree on bursts in which sets of packets alike, full and not, have others between them, AES-CBC") {
+  Random random(15);
+  for (const Suite& suite : suites()) {
+    if (suite.cipher->mode != CipherMode::cbc || suite.cipher->primitive != Primitive::aes) continue;
+    const Bytes key = random.bytes(suite.cipher->key_material_bytes());
+    const Bytes integrity_key = random.bytes(suite.integrity->key_bits / 8u);
+    const Cipher fast = suite.make(fast_backend(), key, integrity_key);
+    const Cipher portable = suite.make(Backend::portable, key, integrity_key);
+    for (int burst = 0; burst < 40; burst++) {
+      const Note note(suite.name() + ", burst " + std::to_string(burst));
+      Burst plain;
+      while (plain.ops.size() < 100) {
+        const size_t length = 16 * random.below(8);
+        const size_t alike = random.below(3) == 0 ? 13 + random.below(20) : 1 + random.below(5);
+        const uint8_t additional_bytes = random.below(2) == 0 ? 0 : 4;
+        for (size_t i = 0; i < alike; i++) {
+          plain.add(suite, random, length);
+          plain.ops.back().additional_bytes = additional_bytes;
+        }
+      }
+      check_burst(suite, fast, portable, plain, random);
+    }
+  }
+}
+
 TEST("the backends agree on every length up to 300 bytes and on the longest, every cipher with every integrity") {
   Random random(11);
   for (const Suite& suite : suites()) {

@@ -82,7 +82,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
   const peer = sa.peer!;
   const soft = softFraction(sa);
   if (!sa.pathMtu && !sa.successor) startPathMtu(sa, now);
-  const path = outerPath(sa);
+  const { local, remote, encapsulation, pathMtu } = outerPath(sa);
   const row = encrById.get(terms.suite.encr)!;
   const limit = (hard: number) => ({ hard, soft: hard === 0 ? 0 : Math.floor(hard * soft) });
   const bytes = limit(peer.childLifetimeBytes);
@@ -91,7 +91,10 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     direction,
     spi,
     connection: peer.connectionIndex,
-    ...path,
+    local,
+    remote,
+    encapsulation,
+    pathMtu,
     encr: terms.suite.encr,
     encrKeyBits: encrKeyBits(row, terms.suite.keyBits),
     integ: terms.suite.integ,
@@ -101,7 +104,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     replayWindow: direction === "inbound" ? peer.replayWindow : 0,
     localSelectors: terms.localSelectors,
     remoteSelectors: terms.remoteSelectors,
-    ...(terms.nonFirstFragments && { nonFirstFragments: true }),
+    nonFirstFragments: terms.nonFirstFragments === true,
     softBytes: bytes.soft,
     hardBytes: bytes.hard,
     softPackets: packets.soft,
@@ -114,7 +117,10 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     suite: terms.suite,
     localSelectors: terms.localSelectors,
     remoteSelectors: terms.remoteSelectors,
-    ...path,
+    local,
+    remote,
+    encapsulation,
+    pathMtu,
     installedAt: now,
     refused: new Set(),
     rekeyAt: now + Math.floor(peer.childLifetimeMs * soft),

@@ -26,7 +26,7 @@ export function failureOf(subject: Subject, code: FailureCode, details: Details 
   const { peer, candidates, remote } = subject;
   const known = peer ?? (candidates.length === 1 ? candidates[0] : undefined);
   const agreed = agreedTerms(subject);
-  return {
+  const record: Writable<FailureRecord> = {
     code,
     connection: known?.connection,
     peer: formatEndpoint(remote),
@@ -34,11 +34,14 @@ export function failureOf(subject: Subject, code: FailureCode, details: Details 
     theirs: bounded(details.theirs ?? []),
     difference: details.difference ?? failureReasons[code],
     remedy: details.remedy ?? remedies[code],
-    ...(known && { configured: configuredTerms(known) }),
-    ...(details.offered && { offered: boundedTerms(details.offered) }),
-    ...(agreed && { agreed: boundedTerms(agreed) }),
   };
+  if (known) record.configured = configuredTerms(known);
+  if (details.offered) record.offered = boundedTerms(details.offered);
+  if (agreed) record.agreed = boundedTerms(agreed);
+  return record;
 }
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** The same object for every record about a peer, for as long as its settings live. */
 function configuredTerms(peer: PeerSettings): Terms {
@@ -58,15 +61,15 @@ const termsByPeer = new WeakMap<PeerSettings, Terms>();
 
 function agreedTerms({ secured, children }: Subject): Terms | undefined {
   if (!secured) return undefined;
-  const pairs = [...(children?.values() ?? [])];
-  const selectors = pairs.map((c) => selectorPair({ local: c.localSelectors, remote: c.remoteSelectors }));
-  return {
-    ike: [formatSuite(secured.suite)],
-    ...(pairs.length > 0 && {
-      esp: [...new Set(pairs.map((c) => formatSuite(c.suite)))],
-      selectors: [...new Set(selectors)],
-    }),
-  };
+  const ike = [formatSuite(secured.suite)];
+  if (!children?.size) return { ike };
+  const esp = new Set<string>();
+  const selectors = new Set<string>();
+  for (const { suite, localSelectors, remoteSelectors } of children.values()) {
+    esp.add(formatSuite(suite));
+    selectors.add(selectorPair({ local: localSelectors, remote: remoteSelectors }));
+  }
+  return { ike, esp: [...esp], selectors: [...selectors] };
 }
 
 /** The data plane did not take one half of `child`. */
@@ -134,8 +137,12 @@ function bounded(list: readonly string[]): readonly string[] {
   return list.length <= maxListed ? kept : [...kept, `and ${list.length - maxListed} more`];
 }
 
-function boundedTerms(terms: Terms): Terms {
-  return Object.fromEntries(Object.entries(terms).map(([kind, list]) => [kind, bounded(list)]));
+function boundedTerms({ ike, esp, selectors }: Terms): Terms {
+  const terms: Writable<Terms> = {};
+  if (ike) terms.ike = bounded(ike);
+  if (esp) terms.esp = bounded(esp);
+  if (selectors) terms.selectors = bounded(selectors);
+  return terms;
 }
 
 const maxListed = 8;

@@ -49,7 +49,7 @@ export class ReturnableKeyPairs implements KeyPairs {
   }
 
   giveBack(pair: KeyPair): void {
-    if (this.#unused.has(pair.group)) pair.wipe();
+    if (pair.spent || this.#unused.has(pair.group)) pair.wipe();
     else this.#unused.set(pair.group, pair);
   }
 }
@@ -193,7 +193,7 @@ export interface Signing {
 
 /** AUTH of one side with a pre-shared key (§2.15). */
 export function pskAuth(secured: Signing, signer: KeyIds["role"], psk: Secret, signed: Signed): Uint8Array {
-  return pskAuthOf(secured.suite.prf, psk, { ...signed, SK_p: signerKey(secured, signer) });
+  return pskAuthOf(secured.suite.prf, psk, octetsOf(secured, signer, signed));
 }
 
 export function verifyPskAuth(
@@ -203,9 +203,11 @@ export function verifyPskAuth(
   signed: Signed,
   auth: Uint8Array,
 ): boolean {
-  return verifyPskAuthOf(secured.suite.prf, psk, { ...signed, SK_p: signerKey(secured, signer) }, auth);
+  return verifyPskAuthOf(secured.suite.prf, psk, octetsOf(secured, signer, signed), auth);
 }
 
-function signerKey({ keys }: Signing, signer: KeyIds["role"]): Secret {
-  return signer === "initiator" ? keys.SK_pi : keys.SK_pr;
+function octetsOf({ keys }: Signing, signer: KeyIds["role"], signed: Signed): SignedOctets {
+  const { message, peerNonce, restOfIdPayload, intAuth } = signed;
+  const SK_p = signer === "initiator" ? keys.SK_pi : keys.SK_pr;
+  return { message, peerNonce, SK_p, restOfIdPayload, intAuth };
 }

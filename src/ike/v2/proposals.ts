@@ -54,6 +54,8 @@ export interface Mismatch {
 }
 
 export const firstIkeSa: Scope<"ike"> = { use: "ike", pfs: true, spiBytes: 0 };
+/** With a peer that has no IKE_INTERMEDIATE. */
+export const plainFirstIkeSa: Scope<"ike"> = { ...firstIkeSa, additional: false };
 export const rekeyedIkeSa: Scope<"ike"> = { use: "ike", pfs: true, spiBytes: 8 };
 export const firstChildSa: Scope<"esp"> = { use: "esp", pfs: false, spiBytes: 4 };
 export const laterChildSa: Scope<"esp"> = { use: "esp", pfs: true, spiBytes: 4 };

@@ -76,6 +76,7 @@ export function onSuperseded(old: IkeSa, now: Instant): void {
 function stay(old: IkeSa, now: Instant): void {
   const soon = now + old.host.limits.rekeyRetryMs;
   old.replacedAt = undefined;
+  old.outlived = false;
   if (old.peer!.reauthenticate) old.reauthAt = soon;
   else old.rekeyAt = soon;
   for (const child of old.children.values()) if (child.state.name === "INSTALLED") child.rekeyAt = soon;

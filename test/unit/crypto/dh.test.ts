@@ -145,6 +145,14 @@ describe("the modp group with a subgroup of prime order (RFC 5114 §2.3, RFC 698
     expect(toHex(b.computeSharedSecret(hex(example.yA)).reveal())).toBe(toHex(hex(example.Z)));
   });
 
+  function tryIt(compute: () => unknown): void {
+    try {
+      compute();
+    } catch (error) {
+      expect(error).toBeInstanceOf(PeerMisbehaved);
+    }
+  }
+
   it("refuses 0, 1, p-1, p and p+1", () => {
     for (const y of [0n, 1n, p - 1n, p, p + 1n])
       expect(() => generateKeyPair(group).computeSharedSecret(bytes(y))).toThrow(/not between 1 and p − 1/);
@@ -163,9 +171,22 @@ describe("the modp group with a subgroup of prime order (RFC 5114 §2.3, RFC 698
     for (const y of [...elements, ...elements.map((y) => (y * g) % p), g]) {
       const pair = generateKeyPair(group);
       expect(() => pair.computeSharedSecret(bytes(1n))).toThrow(PeerMisbehaved);
-      expect(pair.computeSharedSecret(bytes(y)).length).toBe(256);
+      expect(pair.spent).toBe(false);
+      // A power of a small element is 1 now and then, and then it is no secret.
+      if (elements.includes(y)) tryIt(() => pair.computeSharedSecret(bytes(y)));
+      else expect(pair.computeSharedSecret(bytes(y)).length).toBe(256);
+      expect(pair.spent).toBe(true);
       for (const next of [y, g]) expect(() => pair.computeSharedSecret(bytes(next))).toThrow(RangeError);
     }
+  });
+
+  it("refuses a secret of 1, and the private key is gone", () => {
+    const r = [3n, 5n, 7n, 11n, 13n].find((r) => ((p - 1n) / q) % r === 0n)!;
+    const y = [2n, 3n, 5n, 7n].map((base) => power(base, (p - 1n) / r, p)).find((y) => y > 1n && y < p - 1n);
+    if (y === undefined) throw new Error(`no element of order ${r}`);
+    const pair = keyPairFromPrivate(group, hex((r << 200n).toString(16).padStart(64, "0")));
+    expect(() => pair.computeSharedSecret(bytes(y))).toThrow(/small order/);
+    expect(pair.spent).toBe(true);
   });
 
   it("takes every power of the generator, and computes as arithmetic says", () => {

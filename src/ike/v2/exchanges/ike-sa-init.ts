@@ -30,7 +30,7 @@ import { detectNat, encapsulates, natDetectionNotifies } from "../nat.ts";
 import { groupData, notify } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { ppkDetails, saysUsePpk, usePpk } from "../ppk.ts";
-import { checkAnswer, firstIkeSa, groupsOf, offer } from "../proposals.ts";
+import { checkAnswer, firstIkeSa, groupsOf, offer, plainFirstIkeSa } from "../proposals.ts";
 import type { PeerSettings } from "../settings.ts";
 import type { IkeSaState } from "../states.ts";
 import { continueSetup, IntermediateKeys, intermediateSupported } from "./ike-intermediate.ts";
@@ -262,7 +262,7 @@ export function onIkeSaInitRequest(
   const { header, payloads, local, remote, datagram } = message;
   const offered = findPayload(payloads, "SA")!.proposals;
   const intermediate = supportsIntermediate(payloads);
-  const chosen = chooseAmong({ ...firstIkeSa, additional: intermediate }, candidates, offered);
+  const chosen = chooseAmong(intermediate ? firstIkeSa : plainFirstIkeSa, candidates, offered);
   if ("mismatch" in chosen) {
     const subject = { peer: undefined, candidates: candidates.slice(0, 1), remote };
     const record = failureOf(subject, "NO_PROPOSAL_CHOSEN_IKE", {
@@ -288,7 +288,7 @@ export function onIkeSaInitRequest(
   const ids = { role: "responder", spiInitiator: spiRemote, spiResponder: spiLocal } as const;
   const Ni = new Uint8Array(findPayload(payloads, "Nonce")!.nonce);
   const Nr = host.random.bytes(nonceBytes);
-  const path = { ...ids, local, remote };
+  const path = { spiInitiator: spiRemote, spiResponder: spiLocal, local, remote };
   const { natTraversal } = peers[0]!;
   const usesPpk = saysUsePpk(payloads) && peers.some(({ ppk }) => ppk !== undefined);
   // The initiator hashed the SPIs that it knew: ours was still zero.
