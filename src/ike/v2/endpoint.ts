@@ -18,7 +18,9 @@ import type { AboutLifetime, EndpointDeps, IkeEngine, KeptCounts } from "../comm
 import type { EndReason } from "../common/events.ts";
 import { refusedSa } from "../common/failures.ts";
 import { ReturnableKeyPairs } from "../common/key-pairs.ts";
+import { AskPacer } from "../common/patience.ts";
 import { PeerTable } from "../common/peer-table.ts";
+import { SaTable } from "../common/sa-table.ts";
 import { defaultLimits, type PeerSettings } from "../common/settings.ts";
 import { type ChildSa, exhaust, expireChild, hasOutbound } from "./child-sa.ts";
 import type { IkeOutput } from "./events.ts";
@@ -36,10 +38,8 @@ import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
 import { checkPeer } from "./liveness.ts";
 import { HintGate, onPathMtuHint } from "./path-mtu.ts";
-import { AskPacer } from "./patience.ts";
 import { reauthenticate } from "./reauthentication.ts";
 import { rekeyChildNow, rekeyIkeSaNow } from "./rekey-now.ts";
-import { SaTable } from "./sa-table.ts";
 import { closeLosers, onInbound, settleSiblings } from "./siblings.ts";
 
 export class IkeEndpoint implements IkeEngine {
@@ -52,7 +52,7 @@ export class IkeEndpoint implements IkeEngine {
   /** An IKE SA may be in it several times. */
   #touched: IkeSa[] = [];
   #peers = new PeerTable();
-  readonly #sas = new SaTable();
+  readonly #sas = new SaTable<IkeSa>((sa) => sa.is("ESTABLISHED", "CONTENDING"));
   readonly #offeredIkeSpis = new Set<bigint>();
   /** undefined: all that were configured. */
   #localAddresses: readonly IpAddress[] | undefined;

@@ -5,13 +5,13 @@ import type { Instant } from "../../core/time.ts";
 import type { ChildTable } from "../common/child-table.ts";
 import type { IkeDrop } from "../common/drops.ts";
 import type { ReturnableKeyPairs } from "../common/key-pairs.ts";
+import type { AskPacer } from "../common/patience.ts";
 import type { EndpointLimits, PeerSettings } from "../common/settings.ts";
 import type { ChildSa } from "./child-sa.ts";
 import type { IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import type { Ask } from "./pairs.ts";
-import type { AskPacer } from "./patience.ts";
 
 /** What an IKE SA asks of its endpoint. */
 export interface Host {

@@ -23,6 +23,7 @@ import {
 } from "../../wire/index.ts";
 import type { EndReason } from "../common/events.ts";
 import { failureOf } from "../common/failures.ts";
+import { excuseLateness, type Patience } from "../common/patience.ts";
 import { onUnprotected } from "./crash-detection.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { onAnswerFrom } from "./exchanges/update-addresses.ts";
@@ -30,7 +31,6 @@ import type { IkeSa } from "./ike-sa.ts";
 import { maxMessageBytes } from "./message-size.ts";
 import { otherPaths } from "./mobike.ts";
 import { notify } from "./notify.ts";
-import { excuseLateness, type Patience } from "./patience.ts";
 import { violation } from "./payload-rules.ts";
 import { isAuthentic, isFirstFragment, type Opened, Reassembly } from "./reassembly.ts";
 import { prove } from "./siblings.ts";
