@@ -1,5 +1,6 @@
 /** The gateway's state for an operator: plain JSON, no secrets, every configured connection, up or not. */
 
+import { weaknessesOf } from "../config/ikev1.ts";
 import type { ConnectionConfig } from "../config/model.ts";
 import { formatEndpoint } from "../core/address.ts";
 import { assumedPathMtu } from "../core/dataplane.ts";
@@ -128,6 +129,7 @@ function natWord({ nat }: IkeSaView): NonNullable<TunnelStatus["ike"]>["nat"] {
 /** Words of the connection's proposals that work and are in no default, each once. */
 export function weakWords({ ike, ipsec }: ConnectionConfig): string[] {
   const words = [
+    ...weaknessesOf(ike),
     ...ike.proposals.flatMap((p) => parseProposal(p.text, "ike").weak),
     ...ipsec.proposals.flatMap((p) => parseProposal(p.text, "esp").weak),
   ];
