@@ -129,7 +129,7 @@ function checkProposals(
   for (const [i, { proposal, missing }] of parts.entries()) {
     if (proposal && missing.length === 0) continue;
     const lacks = `IKEv1 has no ${missing.join(", ")} ${use === "ike" ? "in its first phase" : "for ESP"}`;
-    report([...at, i], proposals[i]!.text, `${proposal?.text ?? `such as ${example}`}: ${lacks}`);
+    report([...at, i], proposals[i]!.text, `${proposal?.text ?? `a proposal such as ${example}`} (${lacks})`);
   }
 }
 

@@ -96,7 +96,7 @@ describe("culvert status", () => {
       hq-branch           up            1h 6m    198.51.100.7:4500    5.3 GiB  1.1 KiB
       hq-backup-with-a-…  connecting *  16m 40s  2001:db8:ffff:ffff…      0 B      0 B
 
-      * uses weak algorithms: see culvert status CONNECTION
+      * weak: see culvert status CONNECTION
 
       hq-backup: no IKE proposal in common (NO_PROPOSAL_CHOSEN_IKE, 12s ago)
         peer          203.0.113.9
