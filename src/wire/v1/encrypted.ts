@@ -104,7 +104,7 @@ export function openIsakmp(
   return {
     payloads,
     afterHash: hashed ? plaintext.subarray(ends[0]!, ends.at(-1)!) : new Uint8Array(0),
-    nextIv: ciphertext.slice(-cipher.block),
+    nextIv: lastBlock(ciphertext, cipher),
   };
 }
 
@@ -116,7 +116,12 @@ function seal(w: Writer, lengthAt: number, cipher: IsakmpCipher, iv: Uint8Array)
   const datagram = w.done();
   const ciphertext = cipher.encrypt(iv, datagram.subarray(IKE_HEADER_BYTES));
   datagram.set(ciphertext, IKE_HEADER_BYTES);
-  return { datagram, nextIv: ciphertext.slice(-cipher.block) };
+  return { datagram, nextIv: lastBlock(ciphertext, cipher) };
+}
+
+/** Not `slice`: of a Buffer it would be a view. */
+function lastBlock(ciphertext: Uint8Array, { block }: IsakmpCipher): Uint8Array {
+  return Uint8Array.from(ciphertext.subarray(-block));
 }
 
 const GENERIC_HEADER_BYTES = 4;
