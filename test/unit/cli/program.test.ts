@@ -131,7 +131,7 @@ describe("culvert status", () => {
           state         up
           local         192.0.2.1:4500  id hq.example
           remote        198.51.100.7:4500  id branch.example
-          IKE SA        0011223344556677_i 8899aabbccddeeff_r, initiator
+          IKE SA        IKEv2, 0011223344556677_i 8899aabbccddeeff_r, initiator
           IKE suite     ENCR_AES_GCM_16/256 PRF_HMAC_SHA2_384 Curve25519
           age           1h 6m, rekey in 22h 46m, handshake 12 ms
           NAT           remote
