@@ -12,6 +12,8 @@ import { earlier, type Instant } from "../../core/time.ts";
 import type { PacketFlow } from "../../core/traffic-selector.ts";
 import { formatSuite } from "../../registry/index.ts";
 import type { DecodedIsakmpHeader, IsakmpPayload } from "../../wire/v1/index.ts";
+import type { EndReason } from "../common/events.ts";
+import { failureOf } from "../common/failures.ts";
 import type { PeerSettings } from "../common/settings.ts";
 import {
   type IkeSaView,
@@ -23,8 +25,16 @@ import {
 } from "../common/views.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import type { Host } from "./host.ts";
-import type { IpsecSa } from "./ipsec-sa.ts";
+import {
+  childDeadline,
+  giveUpChildren,
+  type IpsecSa,
+  informDelete,
+  onChildTimeout,
+  outboundOrder,
+} from "./ipsec-sa.ts";
 import type { Secured } from "./key-material.ts";
+import type { Pairs } from "./pairs.ts";
 import type { IsakmpSaState, StateName } from "./states.ts";
 import type { MakeTransport, Transport } from "./transport.ts";
 
@@ -36,13 +46,6 @@ export interface IsakmpSaOrigin {
   readonly local: Endpoint;
   readonly remote: Endpoint;
   readonly peer: PeerSettings | undefined;
-}
-
-/** Keeps each of the peer's selector pairs up. */
-export interface PairKeeper {
-  readonly at: Instant | undefined;
-  handleTimeout(sa: IsakmpSa, now: Instant): void;
-  states(sa: IsakmpSa): readonly PairState[];
 }
 
 /** How the peer does NAT traversal: as RFC 3947 has it, or with the numbers of its drafts. */
@@ -69,7 +72,9 @@ export class IsakmpSa implements IkeSaView {
   /** The IPsec SAs with the peer, by our inbound SPI; empty unless this is the one that has them. */
   readonly children = new Map<number, IpsecSa>();
   /** Keeps each selector pair up; set once the ISAKMP SA is authenticated, and handed to its successor. */
-  pairs: PairKeeper | undefined;
+  pairs: Pairs | undefined;
+  /** The peer's SPIs that it deleted before we knew them: the answer that made them was lost and will be repeated. */
+  readonly deletedEarly = new Set<number>();
   /** The packet for which this ISAKMP SA was made. */
   trigger: PacketFlow | undefined;
   localId: string | undefined;
@@ -165,7 +170,7 @@ export class IsakmpSa implements IkeSaView {
   }
 
   outbound(): readonly IpsecSa[] {
-    return [...this.children.values()].filter(({ state }) => state.name !== "LINGERING").reverse();
+    return outboundOrder(this);
   }
 
   pairStates(): readonly PairState[] | undefined {
@@ -236,11 +241,36 @@ export class IsakmpSa implements IkeSaView {
   }
 
   get deadline(): Instant | undefined {
-    return earlier(this.#transport.deadline, this.pairs?.at);
+    let at = earlier(this.#transport.deadline, this.pairs?.at);
+    for (const child of this.children.values()) at = earlier(at, childDeadline(child));
+    return at;
   }
 
   handleTimeout(now: Instant): void {
     this.#transport.handleTimeout(now);
+    for (const child of [...this.children.values()]) onChildTimeout(this, now, child);
     this.pairs?.handleTimeout(this, now);
+  }
+
+  // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Ends this ISAKMP SA politely: the peer is told that its IPsec SAs are gone. */
+  requestDelete(now: Instant, why: EndReason): void {
+    if (this.is("CLOSED")) return;
+    const from = this.#state.name;
+    this.#transport.abandonAll(now);
+    informDelete(this, now, [...this.children.keys()]);
+    giveUpChildren(this, now, why);
+    this.transition({ name: "CLOSED", until: now + this.host.limits.lingerMs }, why);
+    this.secured?.wipe();
+    this.secured = undefined;
+    this.host.emit({ kind: "ended", sa: this, why, from });
+    this.host.forget(this);
+  }
+
+  /** The peer no longer answers. */
+  endDead(now: Instant): void {
+    this.host.emit({ kind: "failure", sa: this, record: failureOf(this, "DPD_TIMEOUT") });
+    this.requestDelete(now, "dead-peer");
   }
 }

@@ -39,6 +39,8 @@ export type {
 } from "./payloads/opaque.ts";
 export {
   attributeNumber,
+  decodeIsakmpAttributes,
+  encodeIsakmpAttributes,
   type IsakmpAttribute,
   type IsakmpProposal,
   type IsakmpSaPayload,

@@ -1,5 +1,6 @@
+import { attemptDecode } from "../../../core/errors.ts";
 import { IsakmpDoi, IsakmpPayloadType, SIT_INTEGRITY, SIT_SECRECY } from "../../../registry/index.ts";
-import type { Codec, Reader, Writer } from "../../cursor.ts";
+import { type Codec, Reader, Writer } from "../../cursor.ts";
 
 /** Security Association payload of the IPsec DOI, with its proposals and transforms (RFC 2408 §3.4 to §3.6). */
 export interface IsakmpSaPayload {
@@ -175,4 +176,25 @@ function encodeAttribute(w: Writer, { type, value }: IsakmpAttribute): void {
   if (type > 0x7fff) throw new RangeError(`there is no attribute type ${type}`);
   if (typeof value === "number") w.u16(SHORT_FORM | type).u16(value);
   else w.u16(type).u16(value.length).bytes(value);
+}
+
+/** A list of attributes that stands alone: the data of a RESPONDER-LIFETIME notification (RFC 2407 §4.6.3.1). */
+export function encodeIsakmpAttributes(attributes: readonly IsakmpAttribute[]): Uint8Array {
+  const w = new Writer();
+  for (const attribute of attributes) encodeAttribute(w, attribute);
+  return w.done();
+}
+
+/** Undefined when the octets are not such a list. */
+export function decodeIsakmpAttributes(bytes: Uint8Array): IsakmpAttribute[] | undefined {
+  return attemptDecode(() => {
+    const r = new Reader(bytes, "attributes");
+    const attributes: IsakmpAttribute[] = [];
+    while (r.remaining > 0) {
+      if (attributes.length === MAX_ATTRIBUTES)
+        r.fail("Attribute Type", `more than ${MAX_ATTRIBUTES} attributes`);
+      attributes.push(decodeAttribute(r));
+    }
+    return attributes;
+  });
 }
