@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "net/icmp.h"
+#include "net/packet_send.h"
 #include "net/probe.h"
 #include "net/setup_error.h"
 
@@ -96,10 +97,12 @@ Result<Unit> Engine::open_sockets() {
   for (const IpAddress& address : options_.addresses) {
     auto outer = std::make_unique<OuterAddress>();
     outer->address = address;
+    const bool v4 = address.family == Family::ipv4;
     net::SocketOptions socket{.address = address,
                               .port = options_.nat_port,
                               .mark = options_.mark,
-                              .reuse_port = shared_.workers > 1,
+                              // Over IPv4 there is one more socket on the port for each worker.
+                              .reuse_port = shared_.workers > 1 || v4,
                               .receive_runs = true};
     if (socket.reuse_port) {
       if (auto free = net::check_port_is_free(address, socket.port); !free) return free;
@@ -111,9 +114,19 @@ Result<Unit> Engine::open_sockets() {
       auto esp = net::open_esp_socket(socket, i, shared_.workers);
       if (!esp) return Error{esp.error()};
       outer->esp.push_back(std::move(esp).value());
+      auto packets = net::open_packet_socket(address, options_.mark);
+      if (!packets) return Error{packets.error()};
+      outer->packets.push_back(std::move(packets).value());
+    }
+    net::SocketOptions with_df = socket;
+    with_df.dont_fragment = true;
+    for (unsigned i = 0; v4 && i < shared_.workers; i++) {
+      auto nat = net::UdpSocket::open(with_df);
+      if (!nat) return Error{nat.error()};
+      outer->nat_df.push_back(std::move(nat).value());
     }
     outer->sends_runs.store(outer->nat[0].sends_runs);
-    auto probe = net::open_probe_socket(address, options_.mark);
+    auto probe = net::open_packet_socket(address, options_.mark);
     if (!probe) return Error{probe.error()};
     outer->probe = std::move(probe).value();
     auto too_big = net::open_too_big_socket(address);
@@ -206,7 +219,7 @@ Result<Unit> Engine::install(const esp::InboundSa::Params& params, const SaAddre
   return Unit{};
 }
 
-Result<Unit> Engine::install(const esp::OutboundSa::Params& params, const SaAddresses& addresses) {
+Result<Unit> Engine::install(const esp::OutboundSa::Params& params, const SaAddresses& addresses, DfPolicy df) {
   auto outer = outer_of(addresses);
   if (!outer) return Error{outer.error()};
   const OutboundKey key{addresses.remote, params.spi};
@@ -214,7 +227,7 @@ Result<Unit> Engine::install(const esp::OutboundSa::Params& params, const SaAddr
     return net::setup_error(EEXIST, "outbound SPI " + std::to_string(params.spi) + " to this peer", "SPIs are unique");
   auto sa = esp::OutboundSa::create(params);
   if (!sa) return Error{"EINVAL: " + sa.error()};
-  outbound_.emplace(key, Outbound{std::move(sa).value(), addresses, outer.value()});
+  outbound_.emplace(key, Outbound{std::move(sa).value(), addresses, outer.value(), df});
   // Mostly the plan that names it is still to come, and until then no worker sees it.
   if (planned_spis_.contains(params.spi)) {
     find_paths();
@@ -303,9 +316,13 @@ uint32_t Engine::inner_mtu(uint32_t spi, const IpAddress& remote) const {
   return found == outbound_.end() ? 0 : inner_mtu_of(found->second.sa->geometry(), found->second.addresses);
 }
 
+uint32_t Engine::path_mtu_of(const SaAddresses& addresses) const {
+  return addresses.path_mtu != 0 ? addresses.path_mtu : options_.path_mtu;
+}
+
 uint32_t Engine::inner_mtu_of(const esp::EspGeometry& geometry, const SaAddresses& addresses) const {
   const uint32_t outside = outer_bytes(addresses);
-  const uint32_t path_mtu = addresses.path_mtu != 0 ? addresses.path_mtu : options_.path_mtu;
+  const uint32_t path_mtu = path_mtu_of(addresses);
   if (path_mtu <= outside) return 0;
   return static_cast<uint32_t>(geometry.max_inner(path_mtu - outside));
 }
@@ -376,6 +393,8 @@ void Engine::find_paths() {
                         .remote = net::SocketAddress({addresses.remote, port}),
                         .outer = installed->outer,
                         .udp = addresses.udp,
+                        .df = addresses.remote.family == Family::ipv4 ? installed->df : DfPolicy::clear,
+                        .path_mtu = path_mtu_of(addresses),
                         .inner_mtu = mtu,
                         .mss_ipv4 = mss(std::min(mtu, options_.tun_mtu), kTcpAndIpv4Bytes),
                         .mss_ipv6 = mss(std::min(mtu, options_.tun_mtu), kTcpAndIpv6Bytes)});

@@ -68,6 +68,8 @@ function explainConnection(connection: ConnectionConfig) {
       lifetimePackets: ipsec.lifetimePackets,
       rehearseRekey: ipsec.rehearseRekey,
       perSubnetPair: ipsec.perSubnetPair,
+      pathMtu: ipsec.pathMtu,
+      dontFragment: ipsec.dontFragment,
     },
     dpd: {
       enabled: dpd.enabled,
