@@ -11,14 +11,15 @@ import { describe, expect, it } from "vitest";
 const rows: readonly (readonly string[])[] = [
   ["core", "registry"],
   ["wire", "crypto"],
+  ["ike/common"],
   ["ike/v1", "ike/v2", "routing", "health", "config"],
   ["gateway"],
   ["dataplane", "telemetry", "api", "store"],
   ["daemon", "cli"],
 ];
 
-/** Rows 0 to 3 are pure: the state of the protocol, driven by whoever owns clock and sockets. */
-const lastPureRow = 3;
+/** Rows 0 to 4 are pure: the state of the protocol, driven by whoever owns clock and sockets. */
+const lastPureRow = 4;
 
 /** Packages and built-ins that pure folders may import; everything else is I/O, or belongs above. */
 const allowedInPure: Readonly<Record<string, readonly string[]>> = {
@@ -90,7 +91,7 @@ describe("src/: imports go down the rows", () => {
   });
 });
 
-describe("src/: rows 0 to 3 are pure", () => {
+describe("src/: rows 0 to 4 are pure", () => {
   const pure = sources.filter((s) => rowOf(s.folder) <= lastPureRow);
 
   it("imports no built-in and no package that is not listed here", () => {

@@ -1,4 +1,5 @@
 /** Two IKE endpoints, mouth to ear: every datagram that one emits is the other's next input. */
+
 import { systemRandom } from "../../src/api/system-random.ts";
 import { IpAddress, Prefix } from "../../src/core/address.ts";
 import { RandomPool } from "../../src/core/random-pool.ts";
@@ -6,9 +7,9 @@ import { Secret } from "../../src/core/secret.ts";
 import { selectorFromPrefix } from "../../src/core/traffic-selector.ts";
 import { accelerate, generateKeyPair } from "../../src/crypto/index.ts";
 import { nativeCurves, nativeSymmetric } from "../../src/dataplane/index.ts";
+import type { PeerSettings } from "../../src/ike/common/settings.ts";
 import { IkeEndpoint } from "../../src/ike/v2/endpoint.ts";
 import type { IkeOutput } from "../../src/ike/v2/events.ts";
-import type { PeerSettings } from "../../src/ike/v2/settings.ts";
 import { parseProposal } from "../../src/registry/index.ts";
 
 /** One handshake from nothing to a CHILD_SA on both sides, and back to nothing. Throws when it does not come up. */
@@ -82,6 +83,8 @@ function endpoint(local: string, remote: string, ikeProposal: string) {
     id: remote,
     connection: "bench",
     connectionIndex: 0,
+    version: "ikev2",
+    mode: "main",
     local: [IpAddress.parse(local)],
     remote: [IpAddress.parse(remote)],
     roaming: false,

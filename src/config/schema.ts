@@ -75,6 +75,7 @@ export const gatewaySchema = z.strictObject({
     })
     .prefault({}),
   workers: autoOr(1, 256).prefault("auto"),
+  busyPollMicroseconds: integer([0, 10_000]).prefault(0),
   replayWindow: integer([64, 65_536]).prefault(4096),
   metrics: z
     .strictObject({

@@ -131,7 +131,7 @@ interface UnauthenticatedMode {
 }
 
 /** AES (RFC 3602), 3DES (RFC 2451) and DES (RFC 2405). Texts are whole blocks. */
-class CbcMode implements UnauthenticatedMode {
+export class CbcMode implements UnauthenticatedMode {
   readonly #algorithm: string;
   readonly #keyRepeats: number;
   readonly #encrKey: Secret;

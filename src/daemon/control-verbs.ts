@@ -11,7 +11,7 @@ import type {
 } from "../api/control-protocol.ts";
 import { err, ok, type Result } from "../core/result.ts";
 import type { GatewayCommand, GatewayInput, GatewayMachine } from "../gateway/contract.ts";
-import { ikeDrops } from "../ike/v2/drops.ts";
+import { ikeDrops } from "../ike/common/drops.ts";
 import type { LogRing } from "../telemetry/log-ring.ts";
 import type { MetricsPage } from "../telemetry/metrics.ts";
 import type { DataPlanePort } from "./ports.ts";

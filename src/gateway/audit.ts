@@ -4,8 +4,7 @@
  */
 import type { IpAddress } from "../core/address.ts";
 import type { SaSpec } from "../core/dataplane.ts";
-import type { ChildSa } from "../ike/v2/child-sa.ts";
-import type { IkeSa } from "../ike/v2/ike-sa.ts";
+import type { ChildSaView, IkeSaView } from "../ike/common/views.ts";
 
 /** One installed SA, as the data plane lists it. */
 export interface InstalledSa {
@@ -16,8 +15,8 @@ export interface InstalledSa {
 
 /** Half of a CHILD_SA, of which the data plane does not know. */
 export interface MissingSa {
-  readonly sa: IkeSa;
-  readonly child: ChildSa;
+  readonly sa: IkeSaView;
+  readonly child: ChildSaView;
   readonly direction: SaSpec["direction"];
 }
 
@@ -29,7 +28,7 @@ export interface Findings {
 
 /** `leaving`: what is still installed because its removal waits. */
 export function audit(
-  sas: readonly IkeSa[],
+  sas: readonly IkeSaView[],
   leaving: readonly InstalledSa[],
   installed: readonly InstalledSa[],
 ): Findings {

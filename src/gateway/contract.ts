@@ -5,6 +5,7 @@
  * IKE datagrams never include the 4-octet non-ESP marker: the data plane adds and strips it, by the one rule that
  * every IKE datagram whose local port is the NAT traversal port (4500) has it on the wire (RFC 7296 §2.23).
  */
+
 import type { Endpoint, IpAddress, Prefix } from "../core/address.ts";
 import type { DataPlaneEvent, ForwardingPlan, SaPath, SaSpec } from "../core/dataplane.ts";
 import type { FailureRecord } from "../core/failure.ts";
@@ -12,9 +13,9 @@ import type { FailureCode } from "../core/failure-reasons.ts";
 import type { Random } from "../core/random.ts";
 import type { Secret } from "../core/secret.ts";
 import type { Instant } from "../core/time.ts";
-import type { KeyPairs } from "../ike/v2/key-material.ts";
-import type { PathMtuStatus } from "../ike/v2/path-mtu.ts";
-import type { EndpointLimits } from "../ike/v2/settings.ts";
+import type { KeyPairs } from "../ike/common/key-pairs.ts";
+import type { EndpointLimits } from "../ike/common/settings.ts";
+import type { PathMtuStatus } from "../ike/common/views.ts";
 import type { InstalledSa } from "./audit.ts";
 import type { GatewayEvent } from "./gateway-events.ts";
 
@@ -94,7 +95,7 @@ export type GatewayOutput =
   /** Keys in Wireshark's words, one line of the file that `table` names. Only with `exportKeys`: reads all traffic. */
   | {
       readonly kind: "keylog";
-      readonly table: "ikev2_decryption_table" | "esp_sa";
+      readonly table: "ikev2_decryption_table" | "ikev1_decryption_table" | "esp_sa";
       readonly line: string;
     }
   | { readonly kind: "stopped" };

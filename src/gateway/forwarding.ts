@@ -9,9 +9,7 @@
 import type { Config } from "../config/model.ts";
 import type { ForwardingPlan } from "../core/dataplane.ts";
 import type { Instant } from "../core/time.ts";
-import { outboundOrder } from "../ike/v2/child-sa.ts";
-import type { IkeSa } from "../ike/v2/ike-sa.ts";
-import { isSure } from "../ike/v2/siblings.ts";
+import type { IkeSaView } from "../ike/common/views.ts";
 import { buildPlan, type Routing, type RoutingConnection } from "../routing/plan.ts";
 import type { GatewayOutput } from "./contract.ts";
 import { peerId } from "./peers.ts";
@@ -21,7 +19,7 @@ type RemoveSa = Extract<GatewayOutput, { kind: "removeSa" }>;
 export interface ForwardingDeps {
   readonly config: Config;
   /** A peer's IKE SAs that are not closed, the newest last. */
-  readonly sasOf: (peerId: string) => readonly IkeSa[];
+  readonly sasOf: (peerId: string) => readonly IkeSaView[];
   readonly emit: (output: GatewayOutput) => void;
 }
 
@@ -125,7 +123,7 @@ export class Forwarding {
     const { index, name, localSubnets, remoteSubnets, tunnels } = connection;
     const outbound = tunnels
       .flatMap((_, tunnel) => preferred(this.#deps.sasOf(peerId(connection, tunnel))))
-      .flatMap(outboundOrder)
+      .flatMap((sa) => sa.outbound())
       .map(({ spiOut, remote }) => ({ spi: spiOut, remote }));
     const flows =
       connection.routing === "protected-data-flows"
@@ -135,13 +133,10 @@ export class Forwarding {
   }
 }
 
-/**
- * The newest IKE SA first: of several with one peer it is the one that stays. Then what the peer may not have yet, and
- * before that, though nobody used it either, what it is to take the place of. Last what the peer may have no more.
- */
-function preferred(sas: readonly IkeSa[]): IkeSa[] {
-  const rank = (sa: IkeSa) => (isSure(sa) ? 0 : sa.outlived ? 3 : sa.replaced ? 1 : 2);
-  return sas.toReversed().sort((a, b) => rank(a) - rank(b));
+/** The newest IKE SA first, of those that the peer is as likely to have: of several with one peer it is the one that stays. */
+function preferred(sas: readonly IkeSaView[]): IkeSaView[] {
+  if (sas.length < 2) return [...sas];
+  return sas.toReversed().sort((a, b) => a.preference - b.preference);
 }
 
 function sameOutbound(a: RoutingConnection, b: RoutingConnection): boolean {

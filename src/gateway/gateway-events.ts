@@ -2,12 +2,11 @@
  * The event stream: one record per thing that an operator may want to hear of when it happens. Plain JSON, no secrets;
  * `docs/operations.md` has the table, which a test compares with this one.
  */
+
 import type { FailureRecord } from "../core/failure.ts";
 import { formatSelector } from "../core/traffic-selector.ts";
-import type { ChildSa } from "../ike/v2/child-sa.ts";
-import type { EndReason } from "../ike/v2/events.ts";
-import type { IkeSa } from "../ike/v2/ike-sa.ts";
-import { type PathMtuStatus, pathMtuOf } from "../ike/v2/path-mtu.ts";
+import type { EndReason } from "../ike/common/events.ts";
+import type { ChildSaView, IkeSaView, PathMtuStatus } from "../ike/common/views.ts";
 import { formatSuite } from "../registry/index.ts";
 import { formatEspSpi, formatIkeSpi } from "../wire/index.ts";
 
@@ -67,7 +66,8 @@ export type GatewayEvent =
     }
   | { readonly type: "failure"; readonly failure: FailureRecord };
 
-export function ikeSaEvent(sa: IkeSa, change: "up" | "rekeyed" | "down", why?: EndReason): GatewayEvent {
+export function ikeSaEvent(sa: IkeSaView, change: "up" | "rekeyed" | "down", why?: EndReason): GatewayEvent {
+  const suite = sa.suiteText;
   return {
     type: "ikeSa",
     change,
@@ -76,19 +76,19 @@ export function ikeSaEvent(sa: IkeSa, change: "up" | "rekeyed" | "down", why?: E
     role: sa.role,
     spiInitiator: formatIkeSpi(sa.spiInitiator),
     spiResponder: formatIkeSpi(sa.spiResponder),
-    ...(sa.secured && { suite: formatSuite(sa.secured.suite) }),
+    ...(suite !== undefined && { suite }),
     ...(why && { why }),
   };
 }
 
-export function pathMtuEvent(sa: IkeSa, before: number): GatewayEvent {
+export function pathMtuEvent(sa: IkeSaView, before: number): GatewayEvent {
   const { connection } = sa.peer ?? {};
-  return { type: "pathMtu", connection, peer: `${sa.remote.address}`, before, ...pathMtuOf(sa) };
+  return { type: "pathMtu", connection, peer: `${sa.remote.address}`, before, ...sa.path };
 }
 
 export function childSaEvent(
-  sa: IkeSa,
-  child: ChildSa,
+  sa: IkeSaView,
+  child: ChildSaView,
   change: "up" | "rekeyed" | "down",
   why?: EndReason,
 ): GatewayEvent {

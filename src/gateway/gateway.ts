@@ -3,6 +3,7 @@
  * tunnels' intents, turns what IKE reports into the forwarding plan, and keeps the order that loses no packet: an SA
  * is installed before a plan names it, and a plan stops naming it before it is removed.
  */
+
 import type { Config } from "../config/model.ts";
 import type { IpAddress } from "../core/address.ts";
 import type { DataPlaneEvent } from "../core/dataplane.ts";
@@ -10,11 +11,11 @@ import { Queue } from "../core/queue.ts";
 import type { Random } from "../core/random.ts";
 import { earlier, type Instant } from "../core/time.ts";
 import type { PacketFlow } from "../core/traffic-selector.ts";
-import { outboundOrder } from "../ike/v2/child-sa.ts";
-import { Deadlines } from "../ike/v2/deadlines.ts";
+import { Deadlines } from "../ike/common/deadlines.ts";
+import type { IkeEngine } from "../ike/common/engine.ts";
+import type { EndReason, IkeOutput } from "../ike/common/events.ts";
+import type { IkeSaView } from "../ike/common/views.ts";
 import { IkeEndpoint } from "../ike/v2/endpoint.ts";
-import type { EndReason, IkeOutput } from "../ike/v2/events.ts";
-import type { IkeSa } from "../ike/v2/ike-sa.ts";
 import { audit, type InstalledSa } from "./audit.ts";
 import { Connections } from "./connections.ts";
 import type {
@@ -40,7 +41,7 @@ const shutdownMs = 2_000;
 export class Gateway implements GatewayMachine {
   readonly #config: Config;
   readonly #spis: SpiAllocator;
-  readonly #endpoint: IkeEndpoint;
+  readonly #endpoint: IkeEngine;
   readonly #connections: Connections;
   readonly #tunnels = new Map<string, Tunnel>();
   readonly #named: NamedPeers;
@@ -151,7 +152,7 @@ export class Gateway implements GatewayMachine {
   }
 
   /** For whoever checks that nothing is lost, or kept for ever: only to be read. */
-  get ike(): IkeEndpoint {
+  get ike(): IkeEngine {
     return this.#endpoint;
   }
 
@@ -333,12 +334,12 @@ export class Gateway implements GatewayMachine {
   }
 
   /** A tunnel whose last SA went, and for which nothing is under way, is down. */
-  #settle(now: Instant, sa: IkeSa, why: EndReason): void {
+  #settle(now: Instant, sa: IkeSaView, why: EndReason): void {
     const tunnel = this.#tunnelOf(sa);
     if (!tunnel) return;
     const own = this.#endpoint.sasOf(tunnel.id);
-    const carries = own.some((s) => s.established && outboundOrder(s).length > 0);
-    const connecting = own.some((s) => s.is("INIT_SENT", "INTERMEDIATE_SENT", "AUTH_SENT"));
+    const carries = own.some((s) => s.established && s.outbound().length > 0);
+    const connecting = own.some((s) => s.connecting);
     if (!carries && !connecting) tunnel.onDown(now, why);
   }
 
@@ -390,7 +391,7 @@ export class Gateway implements GatewayMachine {
     this.#endpoint.setPeers(wanted.map((tunnel) => tunnel.peer));
   }
 
-  #tunnelOf(sa: IkeSa): Tunnel | undefined {
+  #tunnelOf(sa: IkeSaView): Tunnel | undefined {
     return sa.peer && this.#tunnels.get(sa.peer.id);
   }
 }

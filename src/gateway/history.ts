@@ -5,8 +5,7 @@
 import type { FailureRecord } from "../core/failure.ts";
 import type { FailureCode } from "../core/failure-reasons.ts";
 import type { Instant } from "../core/time.ts";
-import { outboundOrder } from "../ike/v2/child-sa.ts";
-import type { IkeSa } from "../ike/v2/ike-sa.ts";
+import type { IkeSaView, Role } from "../ike/common/views.ts";
 import type { ConnectionCounts, ConnectionStatus } from "./contract.ts";
 
 /** How many different failures are kept: a repetition of the last one only counts. */
@@ -30,7 +29,7 @@ export class ConnectionHistory {
   #childRekeys = 0;
 
   /** `sa`: the IKE SA that the failure belongs to, if it got that far. */
-  onFailure(now: Instant, record: FailureRecord, sa: IkeSa | undefined): void {
+  onFailure(now: Instant, record: FailureRecord, sa: IkeSaView | undefined): void {
     this.#byCode.set(record.code, (this.#byCode.get(record.code) ?? 0) + 1);
     const last = this.#failures[0];
     if (last && last.record.code === record.code && last.record.difference === record.difference) {
@@ -41,11 +40,11 @@ export class ConnectionHistory {
     }
     // An IKE SA that was to replace one leaves that one as it is.
     const working = sa?.replaces ?? sa;
-    if (working?.peer && working.established && outboundOrder(working).length > 0)
+    if (working?.peer && working.established && working.outbound().length > 0)
       this.#warnings.set(working.peer.id, { record, at: now });
   }
 
-  onEstablished(role: IkeSa["role"]): void {
+  onEstablished(role: Role): void {
     if (role === "initiator") this.#handshakesInitiated++;
     else this.#handshakesAnswered++;
   }

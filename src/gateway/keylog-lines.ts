@@ -1,9 +1,10 @@
 /**
- * Keys in the words of Wireshark's preference files `ikev2_decryption_table` and `esp_sa`, so that an operator can read
+ * Keys in the words of Wireshark's preference files `ikev2_decryption_table`, `ikev1_decryption_table` and `esp_sa`, so that an operator can read
  * a capture of their own tunnel. SOURCE of the names: Wireshark's ISAKMP and ESP dissectors.
  */
+
 import type { Secret } from "../core/secret.ts";
-import type { EspKeyLog, IkeKeyLog } from "../ike/v2/events.ts";
+import type { EspKeyLog, IkeKeyLog, IsakmpKeyLog } from "../ike/common/events.ts";
 import { EncryptionAlgorithm, IntegrityAlgorithm } from "../registry/index.ts";
 import { formatEspSpi, formatIkeSpi } from "../wire/index.ts";
 
@@ -23,6 +24,10 @@ export function ikeKeyLine({ spiInitiator, spiResponder, suite, ...keys }: IkeKe
     quoted(integrity),
   ].join(",");
 }
+
+/** `cookie,key` */
+export const isakmpKeyLine = ({ spiInitiator, cipherKey }: IsakmpKeyLog): string =>
+  `${formatIkeSpi(spiInitiator)},${hex(cipherKey)}`;
 
 /** `"IPv4","source","destination","0xspi","encryption","0xkey","authentication","0xkey"` */
 export function espKeyLine({ source, destination, spi, suite, encrKey, integKey }: EspKeyLog): string {

@@ -3,9 +3,10 @@
  * when the answer no longer holds the address that a tunnel talks to, the peer is asked whether it still lives there
  * (RFC 7296 §2.4). If it does, nothing changes; if not, the tunnel starts anew, at the new address.
  */
+
 import { jittered, type Random } from "../core/random.ts";
 import type { Instant } from "../core/time.ts";
-import { Deadlines } from "../ike/v2/deadlines.ts";
+import { Deadlines } from "../ike/common/deadlines.ts";
 
 /** The host's resolver tells no TTL. A minute is what those who move their addresses set. */
 const everyMs = 60_000;

@@ -6,7 +6,7 @@ import type { Config } from "../config/model.ts";
 import type { IpAddress } from "../core/address.ts";
 import type { Random } from "../core/random.ts";
 import type { Instant } from "../core/time.ts";
-import type { IkeEndpoint } from "../ike/v2/endpoint.ts";
+import type { IkeEngine } from "../ike/common/engine.ts";
 import { NameWatch } from "./name-watch.ts";
 import { peerSettings } from "./peers.ts";
 import type { Reports } from "./reports.ts";
@@ -15,7 +15,7 @@ import type { Tunnel, TunnelState } from "./tunnel.ts";
 export interface NamedPeersDeps {
   readonly config: Config;
   readonly random: Random;
-  readonly endpoint: IkeEndpoint;
+  readonly endpoint: IkeEngine;
   readonly reports: Reports;
   resolve(name: string): void;
 }

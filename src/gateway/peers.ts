@@ -1,8 +1,9 @@
 /** From the configuration to what the IKE endpoint knows of its peers: one per tunnel of a connection. */
+
 import type { Config, ConnectionConfig, CustomerGatewayConfig } from "../config/model.ts";
 import { type IpAddress, Prefix } from "../core/address.ts";
 import { type SelectorPair, selectorFromPrefix, type TrafficSelector } from "../core/traffic-selector.ts";
-import type { PeerSettings } from "../ike/v2/settings.ts";
+import type { PeerSettings } from "../ike/common/settings.ts";
 
 /** `remote`: where a named peer lives, as last resolved. */
 export function peerSettings(
@@ -19,6 +20,8 @@ export function peerSettings(
     id: peerId(connection, tunnel),
     connection: connection.name,
     connectionIndex: connection.index,
+    version: ike.version,
+    mode: ike.mode,
     local: config.gateway.addresses,
     remote: address.kind === "ip" ? [address.address] : resolved,
     roaming: address.kind !== "ip",

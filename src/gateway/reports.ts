@@ -2,20 +2,20 @@
  * What an operator gets to hear: log lines, the event stream, the histories of connections, and, when asked for, keys.
  * Nothing is decided here.
  */
+
 import { formatEndpoint, type IpAddress } from "../core/address.ts";
 import type { FailureRecord } from "../core/failure.ts";
 import type { Instant } from "../core/time.ts";
-import type { IkeOutput } from "../ike/v2/events.ts";
-import { failureOf } from "../ike/v2/failures.ts";
-import type { IkeSa } from "../ike/v2/ike-sa.ts";
-import { pathMtuOf } from "../ike/v2/path-mtu.ts";
+import type { IkeOutput } from "../ike/common/events.ts";
+import { failureOf } from "../ike/common/failures.ts";
+import type { IkeSaView } from "../ike/common/views.ts";
 import { formatSuite } from "../registry/index.ts";
 import { formatEspSpi } from "../wire/index.ts";
 import type { InstalledSa, MissingSa } from "./audit.ts";
 import type { GatewayOutput } from "./contract.ts";
 import { childSaEvent, type GatewayEvent, ikeSaEvent, pathMtuEvent } from "./gateway-events.ts";
 import type { ConnectionHistory } from "./history.ts";
-import { espKeyLine, ikeKeyLine } from "./keylog-lines.ts";
+import { espKeyLine, ikeKeyLine, isakmpKeyLine } from "./keylog-lines.ts";
 import { about, aboutChild, aboutEstablished, suiteOf } from "./log-fields.ts";
 import type { Tunnel, TunnelState } from "./tunnel.ts";
 
@@ -72,6 +72,9 @@ export class Reports {
       case "ikeKeys":
         this.#onIkeKeys(output);
         break;
+      case "isakmpKeys":
+        this.#onIsakmpKeys(output);
+        break;
       case "espKeys":
         this.#onEspKeys(output);
         break;
@@ -92,7 +95,7 @@ export class Reports {
   // ── Failures ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** `sa`: the IKE SA that the failure belongs to, if it got that far. */
-  onFailure(now: Instant, record: FailureRecord, sa?: IkeSa): void {
+  onFailure(now: Instant, record: FailureRecord, sa?: IkeSaView): void {
     this.#deps.historyOf(record.connection ?? "")?.onFailure(now, record, sa);
     this.#deps.emit({ kind: "failure", record });
     this.#tell({ type: "failure", failure: record });
@@ -158,7 +161,7 @@ export class Reports {
   }
 
   #onPathMtu({ sa, before }: Reported<"pathMtu">): void {
-    this.log("info", "path MTU changed", { ...about(sa), before, ...pathMtuOf(sa) });
+    this.log("info", "path MTU changed", { ...about(sa), before, ...sa.path });
     this.#tell(pathMtuEvent(sa, before));
   }
 
@@ -187,11 +190,15 @@ export class Reports {
     this.#deps.emit({ kind: "keylog", table: "ikev2_decryption_table", line: ikeKeyLine(keys) });
   }
 
+  #onIsakmpKeys({ keys }: Reported<"isakmpKeys">): void {
+    this.#deps.emit({ kind: "keylog", table: "ikev1_decryption_table", line: isakmpKeyLine(keys) });
+  }
+
   #onEspKeys({ keys }: Reported<"espKeys">): void {
     this.#deps.emit({ kind: "keylog", table: "esp_sa", line: espKeyLine(keys) });
   }
 
-  #historyOf(sa: IkeSa): ConnectionHistory | undefined {
+  #historyOf(sa: IkeSaView): ConnectionHistory | undefined {
     return this.#deps.historyOf(sa.peer?.connection ?? "");
   }
 

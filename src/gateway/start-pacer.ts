@@ -5,10 +5,11 @@
  * A peer that takes longer than that is overloaded, or gone: more attempts would only make it slower, so that those with
  * its address keep their places longer and longer, until it is fast enough again.
  */
+
 import type { IpAddress } from "../core/address.ts";
 import { Queue } from "../core/queue.ts";
 import { earlier, type Instant } from "../core/time.ts";
-import { Deadlines } from "../ike/v2/deadlines.ts";
+import { Deadlines } from "../ike/common/deadlines.ts";
 
 export interface PacerLimits {
   /** Attempts under way at once. */

@@ -1,13 +1,12 @@
 /** The gateway's state for an operator: plain JSON, no secrets, every configured connection, up or not. */
+
 import type { ConnectionConfig } from "../config/model.ts";
 import { formatEndpoint } from "../core/address.ts";
 import { assumedPathMtu } from "../core/dataplane.ts";
 import { earlier, type Instant } from "../core/time.ts";
 import { formatSelector } from "../core/traffic-selector.ts";
-import { type ChildSa, outboundOrder } from "../ike/v2/child-sa.ts";
-import { formatIdentity } from "../ike/v2/identity.ts";
-import type { IkeSa } from "../ike/v2/ike-sa.ts";
-import { pathMtuOf } from "../ike/v2/path-mtu.ts";
+import { formatIdentity } from "../ike/common/identity.ts";
+import type { ChildSaView, IkeSaView } from "../ike/common/views.ts";
 import { formatSuite, innerMtu, parseProposal } from "../registry/index.ts";
 import { formatIkeSpi } from "../wire/index.ts";
 import type { ConnectionStatus, TunnelStatus } from "./contract.ts";
@@ -35,7 +34,7 @@ export function connectionState(tunnels: readonly Tunnel[]): ConnectionStatus["s
 export function connectionStatus(
   record: ConnectionRecord,
   now: Instant,
-  sasOf: (peerId: string) => readonly IkeSa[],
+  sasOf: (peerId: string) => readonly IkeSaView[],
 ): ConnectionStatus {
   const { connection, tunnels, weak, state, since, history } = record;
   return {
@@ -49,7 +48,7 @@ export function connectionStatus(
 }
 
 /** `own`: its IKE SAs that are not closed, the preferred first. */
-function tunnelStatus(tunnel: Tunnel, now: Instant, own: readonly IkeSa[]): TunnelStatus {
+function tunnelStatus(tunnel: Tunnel, now: Instant, own: readonly IkeSaView[]): TunnelStatus {
   const sa = own.find((s) => s.established) ?? own[0];
   const { localId, remoteId } = tunnel.peer;
   return {
@@ -60,19 +59,19 @@ function tunnelStatus(tunnel: Tunnel, now: Instant, own: readonly IkeSa[]): Tunn
     remoteId: sa?.remoteId ?? (remoteId && formatIdentity(remoteId)),
     state: shown[tunnel.state.name],
     ike: sa?.established ? ikeStatus(sa, now) : undefined,
-    pathMtu: sa?.established && sa.children.size > 0 ? pathMtuOf(sa) : undefined,
+    pathMtu: sa?.established && sa.children.size > 0 ? sa.path : undefined,
     pairs: sa?.established ? pairsStatus(sa) : undefined,
-    children: own.flatMap(outboundOrder).map((child) => childStatus(child, now)),
+    children: own.flatMap((s) => s.outbound()).map((child) => childStatus(child, now)),
   };
 }
 
-function ikeStatus(sa: IkeSa, now: Instant): NonNullable<TunnelStatus["ike"]> {
+function ikeStatus(sa: IkeSaView, now: Instant): NonNullable<TunnelStatus["ike"]> {
   return {
     spiInitiator: formatIkeSpi(sa.spiInitiator),
     spiResponder: formatIkeSpi(sa.spiResponder),
     role: sa.role,
-    suite: formatSuite(sa.secured!.suite),
-    ageMs: now - (sa.state.name === "ESTABLISHED" ? sa.state.since : sa.createdAt),
+    suite: sa.suiteText!,
+    ageMs: now - sa.establishedAt,
     rekeyInMs: until(earlier(sa.rekeyAt, sa.reauthAt), now),
     nat: natWord(sa),
     handshakeMs: sa.handshakeMs,
@@ -80,10 +79,10 @@ function ikeStatus(sa: IkeSa, now: Instant): NonNullable<TunnelStatus["ike"]> {
 }
 
 /** Of an IKE SA that stands; one that has a single pair is up or is not, and needs no list. */
-function pairsStatus(sa: IkeSa): TunnelStatus["pairs"] {
+function pairsStatus(sa: IkeSaView): TunnelStatus["pairs"] {
   const { pairs } = sa.peer!;
-  if (pairs.length < 2 || !sa.pairs) return undefined;
-  const states = sa.pairs.states(sa);
+  const states = pairs.length < 2 ? undefined : sa.pairStates();
+  if (!states) return undefined;
   const missing = pairs.flatMap(({ local, remote }, i) => {
     const state = states[i]!;
     if (state.name === "up") return [];
@@ -94,7 +93,7 @@ function pairsStatus(sa: IkeSa): TunnelStatus["pairs"] {
   return { total: pairs.length, up, missing: missing.slice(0, maxMissingPairs) };
 }
 
-function childStatus(child: ChildSa, now: Instant): TunnelStatus["children"][number] {
+function childStatus(child: ChildSaView, now: Instant): TunnelStatus["children"][number] {
   return {
     spiIn: child.spiIn,
     spiOut: child.spiOut,
@@ -108,7 +107,7 @@ function childStatus(child: ChildSa, now: Instant): TunnelStatus["children"][num
   };
 }
 
-function innerMtuOf({ remote, encapsulation, suite, pathMtu }: ChildSa): number {
+function innerMtuOf({ remote, encapsulation, suite, pathMtu }: ChildSaView): number {
   const outerBytes = (remote.family === 4 ? 20 : 40) + (encapsulation.kind === "udp" ? 8 : 0);
   return innerMtu(
     pathMtu ?? assumedPathMtu,
@@ -118,7 +117,7 @@ function innerMtuOf({ remote, encapsulation, suite, pathMtu }: ChildSa): number 
   );
 }
 
-function natWord({ nat }: IkeSa): NonNullable<TunnelStatus["ike"]>["nat"] {
+function natWord({ nat }: IkeSaView): NonNullable<TunnelStatus["ike"]>["nat"] {
   if (!nat.supported) return "none";
   if (nat.local && nat.remote) return "both";
   if (nat.local) return "local";

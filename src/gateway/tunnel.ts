@@ -2,13 +2,14 @@
  * One tunnel's desired state and what is being done about it. There is one intent per tunnel, so there is never more
  * than one attempt of ours; nothing ever needs a restart. The gateway feeds it what happened to its IKE SAs.
  */
+
 import type { ConnectionConfig, CustomerGatewayConfig } from "../config/model.ts";
 import type { IpAddress } from "../core/address.ts";
 import type { Random } from "../core/random.ts";
 import type { Instant } from "../core/time.ts";
 import type { PacketFlow } from "../core/traffic-selector.ts";
-import type { EndReason } from "../ike/v2/events.ts";
-import type { PeerSettings } from "../ike/v2/settings.ts";
+import type { EndReason } from "../ike/common/events.ts";
+import type { PeerSettings } from "../ike/common/settings.ts";
 import { Backoff } from "./backoff.ts";
 
 /** What the operator wants: the configuration's `start`, until a command says otherwise. */

@@ -48,6 +48,7 @@ export function siteConfig(options: SiteOptions): Config {
       addresses: address.map((a) => IpAddress.parse(a)),
       tun: { name: "culvert0", mtu: "auto" },
       workers: 1,
+      busyPollMicroseconds: 0,
       replayWindow: 4096,
       metrics: {},
     },

@@ -41,7 +41,7 @@ export function checkSpis(node: Node, now: number): void {
   let asking = 0;
   for (const sa of ike.sas()) {
     owned += sa.children.size;
-    asking += (sa.idle ? 0 : 1) + sa.followUps.size;
+    asking += sa.negotiations;
   }
   if (inboundSpis < owned || inboundSpis > owned + asking)
     fail(

@@ -3,6 +3,7 @@
  * data plane that records what is installed and checks the order: nothing is removed that was not installed, nothing
  * is installed twice, no plan names an outbound SA that does not exist.
  */
+
 import type { Config } from "../../src/config/model.ts";
 import { compareBytes, type Endpoint, IpAddress } from "../../src/core/address.ts";
 import type { DataPlaneEvent, ForwardingPlan, SaSpec } from "../../src/core/dataplane.ts";
@@ -13,8 +14,8 @@ import { generateKeyPair, type KeyPair, keyPairFromPrivate } from "../../src/cry
 import type { GatewayCommand, GatewayDeps, GatewayOutput, TunnelStatus } from "../../src/gateway/contract.ts";
 import { Gateway } from "../../src/gateway/gateway.ts";
 import type { GatewayEvent } from "../../src/gateway/gateway-events.ts";
-import type { AboutSa } from "../../src/ike/v2/child-table.ts";
-import { sameSelectors } from "../../src/ike/v2/selectors.ts";
+import type { AboutSa } from "../../src/ike/common/child-table.ts";
+import { sameSelectors } from "../../src/ike/common/selectors.ts";
 import { dhById } from "../../src/registry/index.ts";
 import { Network, type Packet } from "./network.ts";
 import { SeededRandom } from "./random.ts";

@@ -3,9 +3,11 @@
  * different lists of proposals: each list is negotiated once, and what does not depend on the message is kept for as
  * long as the array of candidates lives.
  */
+
 import type { Proposal } from "../../wire/index.ts";
-import { type Choice, choose, formatOffer, type Mismatch, type Scope } from "./proposals.ts";
-import type { PeerSettings } from "./settings.ts";
+import type { Mismatch } from "../common/failures.ts";
+import type { PeerSettings } from "../common/settings.ts";
+import { type Choice, choose, formatOffer, type Scope } from "./proposals.ts";
 
 /** Candidates by their list of proposals, in the order of the first of each. */
 interface Groups {

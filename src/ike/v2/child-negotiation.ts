@@ -2,6 +2,7 @@
  * Negotiating a CHILD_SA: the part that IKE_AUTH and CREATE_CHILD_SA have in common (RFC 7296 §1.2, §1.3.1, §2.9).
  * Both roles end in `install`; whatever fails gives its inbound SPI back.
  */
+
 import type { FailureRecord } from "../../core/failure.ts";
 import type { FailureCode } from "../../core/failure-reasons.ts";
 import { err, ok, type Result } from "../../core/result.ts";
@@ -18,17 +19,18 @@ import {
   type PlainPayload,
   type Proposal,
 } from "../../wire/index.ts";
-import { type ChildSa, install } from "./child-sa.ts";
 import {
-  childTerms,
-  codeOfNotify,
   type Details,
   type Ends,
   failureOf,
   mismatchDetails,
   selectorDetails,
   selectorPair,
-} from "./failures.ts";
+} from "../common/failures.ts";
+import { isSubset } from "../common/selectors.ts";
+import type { PeerSettings } from "../common/settings.ts";
+import { type ChildSa, install } from "./child-sa.ts";
+import { childTerms, codeOfNotify } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { childKeys } from "./key-material.ts";
 import { narrowRequest } from "./narrowing.ts";
@@ -36,8 +38,6 @@ import { outerPath } from "./nat.ts";
 import { notify } from "./notify.ts";
 import type { Ask } from "./pairs.ts";
 import { checkAnswer, choose, firstChildSa, groupsOf, offer, type Scope } from "./proposals.ts";
-import { isSubset } from "./selectors.ts";
-import type { PeerSettings } from "./settings.ts";
 
 /** What we proposed, kept until the answer. */
 export interface ChildOffer {

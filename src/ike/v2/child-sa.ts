@@ -3,15 +3,16 @@
  * exists in both directions before the old one goes, and the old inbound SA receives for a moment longer than its
  * peer sends.
  */
+
 import { compareBytes, type IpAddress } from "../../core/address.ts";
 import type { Encapsulation, SaSpec } from "../../core/dataplane.ts";
 import { randomBelow } from "../../core/random.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import type { TrafficSelector } from "../../core/traffic-selector.ts";
 import { type EspSuite, encrById, encrKeyBits } from "../../registry/index.ts";
-import type { EndReason } from "./events.ts";
+import type { EndReason } from "../common/events.ts";
+import { failureOf } from "../common/failures.ts";
 import { deleteChildSa } from "./exchanges/informational.ts";
-import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import type { DirectionKeys } from "./key-material.ts";
 import { outerPath } from "./nat.ts";

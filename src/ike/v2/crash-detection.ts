@@ -14,6 +14,7 @@
  * An ESP packet with an unknown SPI is not answered with INVALID_SPI: it would be an unprotected hint that any packet
  * could provoke, about what the peer's own liveness check finds out.
  */
+
 import { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
 import { constantTimeEqual, hmac } from "../../crypto/index.ts";
@@ -28,12 +29,12 @@ import {
   type Payload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { failureOf } from "./failures.ts";
-import { Allowance } from "./half-open.ts";
+import { failureOf } from "../common/failures.ts";
+import { Allowance } from "../common/half-open.ts";
+import type { Role } from "../common/views.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { onHint } from "./liveness.ts";
 import { notify } from "./notify.ts";
-import type { Role } from "./states.ts";
 
 /** RFC 6290 §5: octets of a token. */
 const minTokenBytes = 16;

@@ -4,19 +4,26 @@
  * IKE SAs are found by their SPI pair, never by an address, so any number of peers may share one. What belongs to none
  * of them meets the front door.
  */
+
 import type { Endpoint, IpAddress } from "../../core/address.ts";
 import { attemptDecode } from "../../core/errors.ts";
 import { Queue } from "../../core/queue.ts";
-import type { Random } from "../../core/random.ts";
-import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
 import type { PacketFlow } from "../../core/traffic-selector.ts";
 import { type DecodedHeader, decodeHeader } from "../../wire/index.ts";
+import { type AboutSa, ChildTable } from "../common/child-table.ts";
+import { Deadlines } from "../common/deadlines.ts";
+import { type IkeDrop, ikeDrops } from "../common/drops.ts";
+import type { AboutLifetime, EndpointDeps, IkeEngine, KeptCounts } from "../common/engine.ts";
+import type { EndReason } from "../common/events.ts";
+import { refusedSa } from "../common/failures.ts";
+import { ReturnableKeyPairs } from "../common/key-pairs.ts";
+import { AskPacer } from "../common/patience.ts";
+import { PeerTable } from "../common/peer-table.ts";
+import { SaTable } from "../common/sa-table.ts";
+import { defaultLimits, type PeerSettings } from "../common/settings.ts";
 import { type ChildSa, exhaust, expireChild, hasOutbound } from "./child-sa.ts";
-import { type AboutSa, ChildTable } from "./child-table.ts";
-import { Deadlines } from "./deadlines.ts";
-import { type IkeDrop, ikeDrops } from "./drops.ts";
-import type { EndReason, IkeOutput } from "./events.ts";
+import type { IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import { createChildSa } from "./exchanges/create-child-sa.ts";
 import { ikeAuth } from "./exchanges/ike-auth.ts";
@@ -26,41 +33,16 @@ import { initiateIkeSa } from "./exchanges/ike-sa-init.ts";
 import { informational } from "./exchanges/informational.ts";
 import { newChildSa } from "./exchanges/request-child-sa.ts";
 import { onLocalAddresses } from "./exchanges/update-addresses.ts";
-import { refusedSa } from "./failures.ts";
 import { FrontDoor } from "./front-door.ts";
 import type { Host } from "./host.ts";
 import { IkeSa } from "./ike-sa.ts";
-import { type KeyPairs, ReturnableKeyPairs } from "./key-material.ts";
 import { checkPeer } from "./liveness.ts";
 import { HintGate, onPathMtuHint } from "./path-mtu.ts";
-import { AskPacer } from "./patience.ts";
-import { PeerTable } from "./peer-table.ts";
 import { reauthenticate } from "./reauthentication.ts";
 import { rekeyChildNow, rekeyIkeSaNow } from "./rekey-now.ts";
-import { SaTable } from "./sa-table.ts";
-import { defaultLimits, type EndpointLimits, type PeerSettings } from "./settings.ts";
 import { closeLosers, onInbound, settleSiblings } from "./siblings.ts";
 
-export interface EndpointDeps {
-  readonly random: Random;
-  readonly keyPairs: KeyPairs;
-  /** Inbound ESP SPIs: unique until released. */
-  allocateSpi(): number;
-  releaseSpi(spi: number): void;
-  /** The tunnel with this peer is kept up by this side. */
-  keepsUp(peerId: string): boolean;
-  /** When the last authentic ESP packet came on an inbound SA; without it only IKE shows that a peer lives. */
-  lastInbound?(spi: number, remote: IpAddress): Instant | undefined;
-  /** At least 32 octets that survive a restart, for RFC 6290; without it no tokens are made. */
-  readonly crashSecret?: Secret | undefined;
-  /** Emit `ikeKeys` and `espKeys`: for debugging with an analyser, never otherwise. */
-  readonly exportKeys: boolean;
-  readonly limits?: Partial<EndpointLimits>;
-  readonly ikePort?: number;
-  readonly nattPort?: number;
-}
-
-export class IkeEndpoint {
+export class IkeEndpoint implements IkeEngine {
   readonly #ikePort: number;
   readonly #host: Host;
   readonly #door: FrontDoor;
@@ -70,7 +52,7 @@ export class IkeEndpoint {
   /** An IKE SA may be in it several times. */
   #touched: IkeSa[] = [];
   #peers = new PeerTable();
-  readonly #sas = new SaTable();
+  readonly #sas = new SaTable<IkeSa>((sa) => sa.is("ESTABLISHED", "CONTENDING"));
   readonly #offeredIkeSpis = new Set<bigint>();
   /** undefined: all that were configured. */
   #localAddresses: readonly IpAddress[] | undefined;
@@ -183,7 +165,7 @@ export class IkeEndpoint {
   }
 
   /** The data plane counted an SA's bytes or packets past a limit. */
-  handleLifetime(now: Instant, about: AboutSa & { kind: "softLifetime" | "hardLifetime" }): void {
+  handleLifetime(now: Instant, about: AboutLifetime): void {
     const found = this.#host.children.find(about);
     if (!found) return;
     const { sa, child } = found;
@@ -294,7 +276,7 @@ export class IkeEndpoint {
   }
 
   /** How much is kept, by kind: everything here is given back when the IKE SAs are. */
-  get kept(): Readonly<Record<"sas" | "requests" | "deadlines" | "offers", number>> {
+  get kept(): KeptCounts {
     const [sas, requests, offers] = [this.#sas.size, this.#door.requests, this.#offeredIkeSpis.size];
     return { sas, requests, deadlines: this.#deadlines.size, offers };
   }

@@ -1,10 +1,12 @@
 /** Installed SAs follow the outer addresses of their IKE SA, in place: no key is installed twice, no packet is lost. */
+
 import type { SaPath, SaSpec } from "../../core/dataplane.ts";
 import type { Instant } from "../../core/time.ts";
+import type { Nat } from "../common/views.ts";
 import { type ChildSa, requestChildDelete } from "./child-sa.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { type Path, sameEndpoint } from "./mobike.ts";
-import { type Nat, outerPath } from "./nat.ts";
+import { outerPath } from "./nat.ts";
 import { startPathMtu } from "./path-mtu.ts";
 
 /** Brings every SA of `sa` onto its path; does nothing for those that are there. */

@@ -3,6 +3,7 @@
  * too many half-open → cookie, then refusal; and only then work. Nobody who has not returned a cookie can make us keep
  * more than `halfOpenTotal` small states, and nobody at all can fill the log.
  */
+
 import type { Endpoint } from "../../core/address.ts";
 import { attemptDecode } from "../../core/errors.ts";
 import type { FailureRecord } from "../../core/failure.ts";
@@ -20,16 +21,17 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
+import { failureOf } from "../common/failures.ts";
+import { Allowance, HalfOpen } from "../common/half-open.ts";
+import type { PeerSettings } from "../common/settings.ts";
 import { CookieJar } from "./cookie.ts";
 import { UnknownSaAnswers } from "./crash-detection.ts";
 import { ikeSaInit, onIkeSaInitRequest } from "./exchanges/ike-sa-init.ts";
-import { failureOf, unknownCritical } from "./failures.ts";
-import { Allowance, HalfOpen } from "./half-open.ts";
+import { unknownCritical } from "./failures.ts";
 import type { Host } from "./host.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";
-import type { PeerSettings } from "./settings.ts";
 
 /** The peers that may live at `remote` and be met at `local`. */
 type CandidatesOf = (local: Endpoint, remote: Endpoint) => readonly PeerSettings[];

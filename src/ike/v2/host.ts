@@ -2,16 +2,16 @@ import type { IpAddress } from "../../core/address.ts";
 import type { Random } from "../../core/random.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
+import type { ChildTable } from "../common/child-table.ts";
+import type { IkeDrop } from "../common/drops.ts";
+import type { ReturnableKeyPairs } from "../common/key-pairs.ts";
+import type { AskPacer } from "../common/patience.ts";
+import type { EndpointLimits, PeerSettings } from "../common/settings.ts";
 import type { ChildSa } from "./child-sa.ts";
-import type { ChildTable } from "./child-table.ts";
-import type { IkeDrop } from "./drops.ts";
 import type { IkeOutput } from "./events.ts";
 import type { Exchange } from "./exchange.ts";
 import type { IkeSa } from "./ike-sa.ts";
-import type { ReturnableKeyPairs } from "./key-material.ts";
 import type { Ask } from "./pairs.ts";
-import type { AskPacer } from "./patience.ts";
-import type { EndpointLimits, PeerSettings } from "./settings.ts";
 
 /** What an IKE SA asks of its endpoint. */
 export interface Host {
@@ -32,7 +32,7 @@ export interface Host {
   /** Turns for liveness checks, so that not all peers are asked at once. */
   readonly asks: AskPacer;
   /** Every CHILD_SA of every IKE SA. */
-  readonly children: ChildTable;
+  readonly children: ChildTable<IkeSa, ChildSa>;
   /** This side keeps the tunnel with that peer up, all of it. */
   keepsUp(peerId: string): boolean;
   /** Starts the exchange for a new CHILD_SA. */

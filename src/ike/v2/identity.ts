@@ -1,73 +1,9 @@
-/** Identities (RFC 7296 §3.5): settings ⇄ payloads, comparison, text. */
-import { compareBytes, IpAddress } from "../../core/address.ts";
-import { IdType } from "../../registry/index.ts";
+/** Identities (RFC 7296 §3.5) as payloads. */
 import type { IdPayload } from "../../wire/index.ts";
-import type { Identity } from "./settings.ts";
+import { encodeIdentity } from "../common/identity.ts";
+import type { Identity } from "../common/settings.ts";
 
 export function identityPayload<K extends "IDi" | "IDr">(kind: K, id: Identity): IdPayload<K> {
-  const { idType, data } = encoded(id);
+  const { idType, data } = encodeIdentity(id);
   return { kind, idType, data };
 }
-
-/** Octet comparison, except that domain names do not depend on case (RFC 4343). */
-export function identityMatches(id: Identity, payload: IdPayload): boolean {
-  const { idType, data } = encoded(id);
-  if (idType !== payload.idType) return false;
-  if (idType === IdType.code.ID_FQDN || idType === IdType.code.ID_RFC822_ADDR)
-    return equalNames(data, payload.data);
-  return compareBytes(data, payload.data) === 0;
-}
-
-export function formatIdentity(id: Identity): string {
-  return formatIdPayload({ kind: "IDi", ...encoded(id) });
-}
-
-/** Printable whatever the peer sent: other octets than visible ASCII appear as hex. */
-export function formatIdPayload(payload: IdPayload): string {
-  const { idType, data } = payload;
-  switch (idType) {
-    case IdType.code.ID_IPV4_ADDR:
-    case IdType.code.ID_IPV6_ADDR:
-      return IpAddress.fromBytes(data).toString();
-    case IdType.code.ID_FQDN:
-    case IdType.code.ID_RFC822_ADDR:
-      return printable(data) ? text(data) : `${IdType.nameOf(idType)} 0x${hex(data)}`;
-    case IdType.code.ID_KEY_ID:
-      return `keyid:${printable(data) ? text(data) : `0x${hex(data)}`}`;
-    default:
-      return `${IdType.nameOf(idType)} 0x${hex(data)}`;
-  }
-}
-
-function encoded(id: Identity): { idType: number; data: Uint8Array } {
-  switch (id.kind) {
-    case "address": {
-      const { ID_IPV4_ADDR, ID_IPV6_ADDR } = IdType.code;
-      return { idType: id.address.family === 4 ? ID_IPV4_ADDR : ID_IPV6_ADDR, data: id.address.bytes };
-    }
-    case "fqdn":
-      return { idType: IdType.code.ID_FQDN, data: encoder.encode(id.fqdn) };
-    case "email":
-      return { idType: IdType.code.ID_RFC822_ADDR, data: encoder.encode(id.email) };
-    case "keyId":
-      return { idType: IdType.code.ID_KEY_ID, data: id.keyId };
-  }
-}
-
-/** RFC 4343 §2: the letters A to Z are their small ones, and every other octet is only itself. */
-function equalNames(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i] && small(a[i]!) !== small(b[i]!)) return false;
-  return true;
-}
-
-const small = (octet: number): number => (octet >= 0x41 && octet <= 0x5a ? octet + 0x20 : octet);
-const encoder = new TextEncoder();
-const longestShown = 64;
-const printable = (data: Uint8Array): boolean =>
-  data.length > 0 && data.length <= 255 && data.every((b) => b > 0x20 && b < 0x7f);
-const text = (data: Uint8Array): string => String.fromCharCode(...data);
-const hex = (data: Uint8Array): string => {
-  const shown = Array.from(data.subarray(0, longestShown), (b) => b.toString(16).padStart(2, "0")).join("");
-  return data.length > longestShown ? `${shown}…` : shown;
-};

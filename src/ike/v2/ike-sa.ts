@@ -4,29 +4,33 @@
  *
  * Invariant: every way out goes through `end`, which gives back SPIs, SAs and keys.
  */
+
 import type { Endpoint } from "../../core/address.ts";
 import type { FailureRecord } from "../../core/failure.ts";
 import type { Secret } from "../../core/secret.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import type { PacketFlow } from "../../core/traffic-selector.ts";
+import { formatSuite } from "../../registry/index.ts";
 import type { DecodedHeader } from "../../wire/index.ts";
+import type { EndReason } from "../common/events.ts";
+import { failureOf } from "../common/failures.ts";
+import type { PeerSettings } from "../common/settings.ts";
+import type { IkeSaView, PairState, PathMtuView } from "../common/views.ts";
+import { type Nat, type Role, unencapsulated } from "../common/views.ts";
 import { FollowUps } from "./additional-keys.ts";
-import { type ChildSa, giveUpChildren, peerWasTold } from "./child-sa.ts";
-import type { EndReason } from "./events.ts";
+import { type ChildSa, giveUpChildren, outboundOrder, peerWasTold } from "./child-sa.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { deleteIkeSa } from "./exchanges/informational.ts";
 import { ikeRekeyName } from "./exchanges/rekey-ike-sa.ts";
-import { failureOf } from "./failures.ts";
 import { moveSas, setPath } from "./follow.ts";
 import type { Host } from "./host.ts";
 import type { Secured } from "./key-material.ts";
 import { type Mobility, type Path, sameEndpoint } from "./mobike.ts";
-import { type Nat, unencapsulated } from "./nat.ts";
 import type { Pairs } from "./pairs.ts";
+import { pathMtuOf } from "./path-mtu.ts";
 import type { PathMtuSearch } from "./path-mtu-search.ts";
-import type { PeerSettings } from "./settings.ts";
-import type { FirstOfLine } from "./siblings.ts";
-import type { IkeSaState, Role, StateName } from "./states.ts";
+import { type FirstOfLine, isSure } from "./siblings.ts";
+import type { IkeSaState, StateName } from "./states.ts";
 import { onTimers, timersDeadline } from "./timers.ts";
 import { deletePatienceMs, Transport } from "./transport.ts";
 
@@ -40,7 +44,7 @@ export interface IkeSaOrigin {
   readonly peer: PeerSettings | undefined;
 }
 
-export class IkeSa {
+export class IkeSa implements IkeSaView {
   readonly host: Host;
   readonly role: Role;
   readonly createdAt: Instant;
@@ -141,6 +145,10 @@ export class IkeSa {
     this.#transport = new Transport(this);
   }
 
+  get version(): 2 {
+    return 2;
+  }
+
   get state(): IkeSaState {
     return this.#state;
   }
@@ -164,6 +172,44 @@ export class IkeSa {
   /** True between authentication and the decision to end. */
   get established(): boolean {
     return this.#state.name === "ESTABLISHED";
+  }
+
+  get establishedAt(): Instant {
+    return this.#state.name === "ESTABLISHED" ? this.#state.since : this.createdAt;
+  }
+
+  /** True while an attempt of ours to set it up waits for the peer. */
+  get connecting(): boolean {
+    return this.is("INIT_SENT", "INTERMEDIATE_SENT", "AUTH_SENT");
+  }
+
+  get closed(): boolean {
+    return this.#state.name === "CLOSED";
+  }
+
+  get suiteText(): string | undefined {
+    return this.secured && formatSuite(this.secured.suite);
+  }
+
+  /**
+   * Of several IKE SAs with one peer: first the one that the peer is known to have, then what the peer may not have yet,
+   * and before that, though nobody used it either, what it is to take the place of. Last what the peer may have no more.
+   */
+  get preference(): number {
+    if (isSure(this)) return 0;
+    return this.outlived ? 3 : this.replaced ? 1 : 2;
+  }
+
+  outbound(): ChildSa[] {
+    return outboundOrder(this);
+  }
+
+  pairStates(): PairState[] | undefined {
+    return this.pairs?.states(this);
+  }
+
+  get path(): PathMtuView {
+    return pathMtuOf(this);
   }
 
   /** True while we are the responder of an IKE SA whose initiator has proven nothing. */
@@ -248,6 +294,10 @@ export class IkeSa {
   /** True when no exchange of ours waits or is under way. */
   get idle(): boolean {
     return this.#transport.idle;
+  }
+
+  get negotiations(): number {
+    return (this.idle ? 0 : 1) + this.followUps.size;
   }
 
   /** The request that waits for its response was built on something that no longer holds: send it anew. */

@@ -1,4 +1,5 @@
 /** The keys of one IKE SA and what is done with them: sealing, opening, AUTH, the keys of CHILD_SAs. */
+
 import { PeerMisbehaved } from "../../core/errors.ts";
 import type { Random } from "../../core/random.ts";
 import type { Secret } from "../../core/secret.ts";
@@ -23,36 +24,7 @@ import {
 } from "../../crypto/index.ts";
 import type { EspSuite, IkeSuite } from "../../registry/index.ts";
 import type { SkOpener, SkSealer } from "../../wire/index.ts";
-
-/** Where fresh key pairs come from: generated ahead of need by the daemon, from a seed by the simulator. */
-export interface KeyPairs {
-  /** A key pair that nobody else gets. The taker wipes it. */
-  take(group: number): KeyPair;
-}
-
-/**
- * Takes back pairs whose public value nobody has seen, because the peer's was worthless: else whoever sends rubbish
- * would have us generate a key pair for each.
- */
-export class ReturnableKeyPairs implements KeyPairs {
-  readonly #source: KeyPairs;
-  readonly #unused = new Map<number, KeyPair>();
-
-  constructor(source: KeyPairs) {
-    this.#source = source;
-  }
-
-  take(group: number): KeyPair {
-    const pair = this.#unused.get(group) ?? this.#source.take(group);
-    this.#unused.delete(group);
-    return pair;
-  }
-
-  giveBack(pair: KeyPair): void {
-    if (pair.spent || this.#unused.has(pair.group)) pair.wipe();
-    else this.#unused.set(pair.group, pair);
-  }
-}
+import type { KeyPairs } from "../common/key-pairs.ts";
 
 export type DirectionKeys = ChildSaKeys;
 

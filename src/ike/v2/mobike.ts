@@ -3,13 +3,14 @@
  * exchanges are in `exchanges/update-addresses.ts`. "Initiator" is who made the first IKE SA of a series of rekeyed
  * ones: only it decides, the responder follows.
  */
+
 import { type Endpoint, IpAddress } from "../../core/address.ts";
 import type { Instant } from "../../core/time.ts";
 import { NotifyType } from "../../registry/index.ts";
 import { findNotify, type NotifyPayload, type Payload } from "../../wire/index.ts";
+import type { PeerSettings } from "../common/settings.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { notify } from "./notify.ts";
-import type { PeerSettings } from "./settings.ts";
 
 export interface Path {
   readonly local: Endpoint;

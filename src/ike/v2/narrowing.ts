@@ -2,10 +2,11 @@
  * The responder's answer to selectors (RFC 7296 §2.9): the part of a request that is permitted here, in one CHILD_SA,
  * or, where the policy is one CHILD_SA for each pair, the pair that the request is about.
  */
+
 import { err, ok, type Result } from "../../core/result.ts";
 import type { TrafficSelector } from "../../core/traffic-selector.ts";
 import { NotifyType } from "../../registry/index.ts";
-import { narrow } from "./selectors.ts";
+import { narrow } from "../common/selectors.ts";
 
 /** As seen from here. */
 interface Ends {

@@ -2,28 +2,17 @@
  * NAT detection and UDP encapsulation (RFC 7296 §2.23, RFC 3948): each side sends hashes of the addresses it believes
  * in; one that does not match what arrived betrays a NAT in between.
  */
+
 import { compareBytes, type Endpoint } from "../../core/address.ts";
 import type { Encapsulation, SaPath } from "../../core/dataplane.ts";
 import type { Random } from "../../core/random.ts";
 import { natDetectionHash } from "../../crypto/index.ts";
 import { NotifyType } from "../../registry/index.ts";
 import { findNotify, type NotifyPayload, type Payload } from "../../wire/index.ts";
+import type { PeerSettings } from "../common/settings.ts";
+import { encapsulates, type Nat, unencapsulated } from "../common/views.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { notify } from "./notify.ts";
-import type { PeerSettings } from "./settings.ts";
-
-export interface Nat {
-  /** Both sides sent NAT_DETECTION notifications. */
-  readonly supported: boolean;
-  /** A NAT changes our address on the way. */
-  readonly local: boolean;
-  /** A NAT changes the peer's address, or the peer wants us to think so. */
-  readonly remote: boolean;
-  /** We want UDP encapsulation whatever the path is. */
-  readonly forced: boolean;
-}
-
-export const unencapsulated: Nat = { supported: false, local: false, remote: false, forced: false };
 
 interface Path {
   readonly spiInitiator: bigint;
@@ -70,11 +59,6 @@ export function detectNat(
     local: !matches(destination, path.local),
     forced: settings.forceEncapsulation,
   };
-}
-
-/** §2.23: with a NAT in between both sides must encapsulate; without one we do only when told to. */
-export function encapsulates({ supported, local, remote, forced }: Nat): boolean {
-  return supported && (local || remote || forced);
 }
 
 /** How the ESP packets of the CHILD_SAs travel. */

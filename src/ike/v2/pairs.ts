@@ -10,6 +10,7 @@
  * Invariants: at most one request for a new CHILD_SA of ours at a time; while no CHILD_SA is left, and none of a round
  * is due, the next step is the owner's (`start`). A successor of the IKE SA takes this object over as it is.
  */
+
 import type { FailureRecord } from "../../core/failure.ts";
 import { jittered } from "../../core/random.ts";
 import { earlier, type Instant } from "../../core/time.ts";
@@ -22,9 +23,10 @@ import {
   type TrafficSelector,
 } from "../../core/traffic-selector.ts";
 import { NotifyType } from "../../registry/index.ts";
+import type { PeerSettings } from "../common/settings.ts";
+import type { PairState } from "../common/views.ts";
 import { type ChildSa, outboundOrder } from "./child-sa.ts";
 import type { IkeSa } from "./ike-sa.ts";
-import type { PeerSettings } from "./settings.ts";
 
 /** What a request for a new CHILD_SA is about. */
 export interface Ask {
@@ -35,12 +37,6 @@ export interface Ask {
   readonly localSelectors: readonly TrafficSelector[];
   readonly remoteSelectors: readonly TrafficSelector[];
 }
-
-export type PairState =
-  | { readonly name: "up" }
-  /** Never asked for, or lost: asked for (again) at some time, if this side asks at all. */
-  | { readonly name: "missing" }
-  | { readonly name: "refused"; readonly record: FailureRecord };
 
 interface PairRecord {
   upSince: Instant | undefined;

@@ -12,15 +12,9 @@
  * small would give every first connection a small MSS for life. RFC 8899 calls the smallest size that every path should
  * carry BASE_PLPMTU.
  */
-import type { Instant } from "../../core/time.ts";
 
-export type PathMtuState =
-  /** The size in use is assumed, and being probed. */
-  | "checking"
-  /** The size in use was answered; larger ones are being tried. */
-  | "searching"
-  /** The size in use is the largest that was answered. */
-  | "complete";
+import type { Instant } from "../../core/time.ts";
+import type { PathMtuState } from "../common/views.ts";
 
 /** What sizes a probe can have: `offset` plus a multiple of `unit`. */
 export interface ProbeSizes {

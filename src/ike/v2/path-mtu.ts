@@ -5,15 +5,17 @@
  * the padding (`Transport`). So the exchange ends, the window is free again, and a lost probe is a lost probe and not a
  * dead peer. Whether the probe arrived is whether the answer came before the repetition.
  */
+
 import type { Instant } from "../../core/time.ts";
 import { NotifyType, ProtocolId } from "../../registry/index.ts";
 import { contentCapacity, encodePayloads, type NotifyPayload, type PlainPayload } from "../../wire/index.ts";
+import type { PathMtuView } from "../common/views.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { liveness } from "./exchanges/informational.ts";
 import { moveSas } from "./follow.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { messageOverhead } from "./message-size.ts";
-import { PathMtuSearch, type PathMtuState, type ProbeSizes } from "./path-mtu-search.ts";
+import { PathMtuSearch, type ProbeSizes } from "./path-mtu-search.ts";
 
 /** Begins to find out what the path of `sa` carries, unless the configuration says it. */
 export function startPathMtu(sa: IkeSa, now: Instant): void {
@@ -64,10 +66,8 @@ export class HintGate {
 }
 
 /** `configured`: nothing is probed. `unsupported`: the peer does not answer probes. */
-export type PathMtuStatus = PathMtuState | "configured" | "unsupported";
-
 /** What an operator is told: bytes of outer packet, and how sure that is. */
-export function pathMtuOf(sa: IkeSa): { readonly bytes: number; readonly state: PathMtuStatus } {
+export function pathMtuOf(sa: IkeSa): PathMtuView {
   const { peer, pathMtu, host } = sa;
   if (pathMtu) return { bytes: pathMtu.effective, state: pathMtu.state };
   if (peer && peer.pathMtu !== "auto") return { bytes: peer.pathMtu, state: "configured" };

@@ -5,14 +5,15 @@
  * A side that does not insist on it still comes up with a peer that has none: the initiator sends what AUTH would be
  * without it as well (NO_PPK_AUTH).
  */
+
 import { compareBytes } from "../../core/address.ts";
 import { type PpkKeys, ppkKeys, wipePpkKeys } from "../../crypto/index.ts";
 import { AuthMethod, NotifyType } from "../../registry/index.ts";
 import { type AuthPayload, findNotify, type NotifyPayload, type PlainPayload } from "../../wire/index.ts";
+import type { PeerSettings, PpkSettings } from "../common/settings.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { pskAuth, type Signed, verifyPskAuth, withPpkKeys } from "./key-material.ts";
 import { notify } from "./notify.ts";
-import type { PeerSettings, PpkSettings } from "./settings.ts";
 
 /** IKE_SA_INIT: we can use a PPK. */
 export const usePpk = notify(NotifyType.code.USE_PPK);

@@ -2,6 +2,7 @@
  * SA negotiation (RFC 7296 §2.7, §3.3): what we offer, what we choose from an offer, and whether an answer keeps to
  * what we offered. A failed choice says what differs first, because an operator has to repair it.
  */
+
 import { err, ok, type Result } from "../../core/result.ts";
 import {
   DhGroup,
@@ -24,7 +25,8 @@ import {
   TransformType,
 } from "../../registry/index.ts";
 import type { Proposal, Transform } from "../../wire/index.ts";
-import type { ProposalSettings } from "./settings.ts";
+import type { Mismatch } from "../common/failures.ts";
+import type { ProposalSettings } from "../common/settings.ts";
 
 export type Use = "ike" | "esp";
 
@@ -47,12 +49,6 @@ export interface Choice<U extends Use> {
 }
 
 /** Why nothing was chosen, in the operator's words. */
-export interface Mismatch {
-  readonly ours: readonly string[];
-  readonly theirs: readonly string[];
-  readonly difference: string;
-}
-
 export const firstIkeSa: Scope<"ike"> = { use: "ike", pfs: true, spiBytes: 0 };
 /** With a peer that has no IKE_INTERMEDIATE. */
 export const plainFirstIkeSa: Scope<"ike"> = { ...firstIkeSa, additional: false };

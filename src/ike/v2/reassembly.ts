@@ -4,6 +4,7 @@
  * Invariants: nothing is kept that was not authentic; one message at a time, of at most MAX_FRAGMENTS fragments and
  * `reassemblyBytes` octets, for at most `reassemblyMs`.
  */
+
 import { attemptDecode, WireError } from "../../core/errors.ts";
 import type { Instant } from "../../core/time.ts";
 import {
@@ -17,8 +18,8 @@ import {
   type SkfPayload,
   type SkOpener,
 } from "../../wire/index.ts";
-import type { IkeDrop } from "./drops.ts";
-import type { EndpointLimits } from "./settings.ts";
+import type { IkeDrop } from "../common/drops.ts";
+import type { EndpointLimits } from "../common/settings.ts";
 
 /** An authentic message. */
 export interface Opened {

@@ -4,12 +4,13 @@
  * at night. The original initiator therefore rekeys the first CHILD_SA of a tunnel once, a few seconds after it is up.
  * What fails is a warning; the working SA stays, and is rekeyed again at its soft lifetime.
  */
+
 import type { FailureRecord } from "../../core/failure.ts";
 import { jittered } from "../../core/random.ts";
 import type { Instant } from "../../core/time.ts";
+import { failureOf, remedies } from "../common/failures.ts";
 import type { ChildSa } from "./child-sa.ts";
 import { liveness } from "./exchanges/informational.ts";
-import { failureOf, remedies } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 
 /** `child` came out of an IKE_AUTH of ours. Only the initiator calls this: two rehearsals at once would collide. */

@@ -2,14 +2,15 @@
  * Several IKE SAs with one peer: which of them goes, and when. Both sides decide the same, and nothing that works is
  * given up for what the peer may not have yet: a responder is done when it sends its answer, its peer when it gets it.
  */
+
 import { compareBytes } from "../../core/address.ts";
 import type { Instant } from "../../core/time.ts";
+import type { Role } from "../common/views.ts";
 import { type ChildSa, confirmChild, hasOutbound, outboundOrder } from "./child-sa.ts";
 import { lowerNonce } from "./cookie.ts";
 import { liveness, livenessName } from "./exchanges/informational.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { expectReplacement, replace } from "./reauthentication.ts";
-import type { Role } from "./states.ts";
 
 /** How the first of a line of IKE SAs came to be, of which each replaced the one before. */
 export interface FirstOfLine {

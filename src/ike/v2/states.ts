@@ -1,10 +1,9 @@
 /** The states of an IKE SA, each with the data that only it has. */
+
 import type { Instant } from "../../core/time.ts";
-import type { EndReason } from "./events.ts";
+import type { EndReason } from "../common/events.ts";
 import type { IntermediateKeys } from "./exchanges/ike-intermediate.ts";
 import type { IkeSa } from "./ike-sa.ts";
-
-export type Role = "initiator" | "responder";
 
 /** RealMessage1 and RealMessage2 of §2.15: the IKE_SA_INIT request and response as they were on the wire. */
 export interface SignedMessages {

@@ -2,7 +2,9 @@
  * One IKE SA after another (RFC 7296 §2.8.2, §2.18): making the successor, and handing the CHILD_SAs over to it. These
  * are two steps, because of two successors that were made at once only one inherits.
  */
+
 import type { Instant } from "../../core/time.ts";
+import type { Role } from "../common/views.ts";
 import { moveChildren } from "./child-sa.ts";
 import { startLifetime } from "./exchanges/ike-auth.ts";
 import { exportIkeKeys } from "./exchanges/ike-sa-init.ts";
@@ -16,7 +18,7 @@ import {
 import { IkeSa } from "./ike-sa.ts";
 import type { Secured } from "./key-material.ts";
 import { inheritMobility } from "./mobike.ts";
-import type { IkeSaState, Role } from "./states.ts";
+import type { IkeSaState } from "./states.ts";
 
 /** An IKE SA with the peer and the path of `old`, found by its SPIs from now on. It inherits nothing yet. */
 export function successorOf(

@@ -2,9 +2,10 @@
  * The clocks of an IKE SA: the end of a state, lifetimes, liveness (RFC 7296 §2.4), NAT keepalives (RFC 3948 §2.3), and
  * those of its CHILD_SAs. Retransmission has its own, in `transport.ts`.
  */
+
 import { earlier, type Instant } from "../../core/time.ts";
+import { failureOf } from "../common/failures.ts";
 import { childDeadline, onChildTimeout } from "./child-sa.ts";
-import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { livenessAt, onLivenessDue } from "./liveness.ts";
 import { pathMtuAt, sizedLiveness } from "./path-mtu.ts";

@@ -5,6 +5,7 @@
  * Invariants: at most one request of ours is outstanding; a request of the peer is processed once and its answer
  * repeated as often as asked.
  */
+
 import { compareBytes, type Endpoint } from "../../core/address.ts";
 import { attemptDecode } from "../../core/errors.ts";
 import { earlier, type Instant } from "../../core/time.ts";
@@ -20,16 +21,16 @@ import {
   type PlainPayload,
   sealFragmented,
 } from "../../wire/index.ts";
+import type { EndReason } from "../common/events.ts";
+import { failureOf } from "../common/failures.ts";
+import { excuseLateness, type Patience } from "../common/patience.ts";
 import { onUnprotected } from "./crash-detection.ts";
-import type { EndReason } from "./events.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { onAnswerFrom } from "./exchanges/update-addresses.ts";
-import { failureOf } from "./failures.ts";
 import type { IkeSa } from "./ike-sa.ts";
 import { maxMessageBytes } from "./message-size.ts";
 import { otherPaths } from "./mobike.ts";
 import { notify } from "./notify.ts";
-import { excuseLateness, type Patience } from "./patience.ts";
 import { violation } from "./payload-rules.ts";
 import { isAuthentic, isFirstFragment, type Opened, Reassembly } from "./reassembly.ts";
 import { prove } from "./siblings.ts";

@@ -3,7 +3,7 @@ import type { Config } from "../../../src/config/model.ts";
 import { IpAddress, Prefix } from "../../../src/core/address.ts";
 import type { GatewayOutput } from "../../../src/gateway/contract.ts";
 import { Forwarding } from "../../../src/gateway/forwarding.ts";
-import type { IkeSa } from "../../../src/ike/v2/ike-sa.ts";
+import type { IkeSaView } from "../../../src/ike/common/views.ts";
 
 const remote = IpAddress.parse("198.51.100.1");
 
@@ -88,11 +88,8 @@ function gateway(connections: number, contested = false) {
   const forwarding = new Forwarding({
     config,
     sasOf: (peer) => {
-      const children = (sas.get(peer) ?? []).map((spiOut) => [
-        spiOut,
-        { spiOut, remote, refused: new Set(), state: { name: "INSTALLED" } },
-      ]);
-      return [{ children: new Map(children as [number, unknown][]) } as unknown as IkeSa];
+      const newestFirst = (sas.get(peer) ?? []).toReversed().map((spiOut) => ({ spiOut, remote }));
+      return [{ outbound: () => newestFirst } as unknown as IkeSaView];
     },
     emit: (output) => outputs.push(output),
   });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import type { PeerSettings } from "../../../src/ike/common/settings.ts";
 import { chooseAmong } from "../../../src/ike/v2/candidates.ts";
 import { firstIkeSa, offer } from "../../../src/ike/v2/proposals.ts";
-import type { PeerSettings } from "../../../src/ike/v2/settings.ts";
 import { formatSuite, parseProposal } from "../../../src/registry/index.ts";
 
 const ike = (...texts: string[]) => texts.map((text) => parseProposal(text, "ike"));

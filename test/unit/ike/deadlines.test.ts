@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Deadlines } from "../../../src/ike/v2/deadlines.ts";
+import { Deadlines } from "../../../src/ike/common/deadlines.ts";
 
 describe("deadlines", () => {
   it("agree with a map that is searched, whatever is set, moved, removed and taken", () => {

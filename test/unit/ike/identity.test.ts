@@ -1,12 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { IpAddress } from "../../../src/core/address.ts";
-import {
-  formatIdentity,
-  formatIdPayload,
-  identityMatches,
-  identityPayload,
-} from "../../../src/ike/v2/identity.ts";
-import type { Identity } from "../../../src/ike/v2/settings.ts";
+import { formatIdentity, formatIdPayload, identityMatches } from "../../../src/ike/common/identity.ts";
+import type { Identity } from "../../../src/ike/common/settings.ts";
+import { identityPayload } from "../../../src/ike/v2/identity.ts";
 
 const identities: readonly [Identity, string, number][] = [
   [{ kind: "address", address: IpAddress.parse("192.0.2.1") }, "192.0.2.1", 1],
@@ -33,15 +29,15 @@ describe("identities (RFC 7296 §3.5)", () => {
 
   it("compare names without case and keys with it", () => {
     const fqdn = { kind: "fqdn", fqdn: "HQ.Example" } as const;
-    expect(identityMatches(fqdn, { kind: "IDi", idType: 2, data: Buffer.from("hq.eXAMPLE") })).toBe(true);
+    expect(identityMatches(fqdn, { idType: 2, data: Buffer.from("hq.eXAMPLE") })).toBe(true);
     const keyId = { kind: "keyId", keyId: Uint8Array.from(Buffer.from("Key")) } as const;
-    expect(identityMatches(keyId, { kind: "IDi", idType: 11, data: Buffer.from("key") })).toBe(false);
+    expect(identityMatches(keyId, { idType: 11, data: Buffer.from("key") })).toBe(false);
   });
 
   it("print whatever a peer sends in visible ASCII of bounded length", () => {
     for (const idType of [1, 2, 3, 5, 9, 11, 13, 200]) {
       const length = idType === 1 ? 4 : idType === 5 ? 16 : 300;
-      const shown = formatIdPayload({ kind: "IDi", idType, data: new Uint8Array(length).fill(27) });
+      const shown = formatIdPayload({ idType, data: new Uint8Array(length).fill(27) });
       expect(shown).toMatch(/^[\x20-\x7e…]+$/);
       expect(shown.length).toBeLessThan(200);
     }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { AskPacer, excuseLateness, type Patience } from "../../../src/ike/v2/patience.ts";
+import { AskPacer, excuseLateness, type Patience } from "../../../src/ike/common/patience.ts";
 
 const waiting = (): Patience => ({ nextAt: 1_000, delayMs: 800, giveUpAt: 30_000 });
 

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { IpAddress } from "../../../src/core/address.ts";
+import { mayExpect, PeerTable } from "../../../src/ike/common/peer-table.ts";
+import { SaTable } from "../../../src/ike/common/sa-table.ts";
+import type { Identity, PeerSettings } from "../../../src/ike/common/settings.ts";
 import { identityPayload } from "../../../src/ike/v2/identity.ts";
 import type { IkeSa } from "../../../src/ike/v2/ike-sa.ts";
-import { mayExpect, PeerTable } from "../../../src/ike/v2/peer-table.ts";
-import { SaTable } from "../../../src/ike/v2/sa-table.ts";
-import type { Identity, PeerSettings } from "../../../src/ike/v2/settings.ts";
 
 const ip = IpAddress.parse;
 const here = ip("192.0.2.1");
@@ -88,7 +88,7 @@ describe("the table of IKE SAs", () => {
   };
 
   it("finds them by SPI and by peer, the newest last, and forgets the closed ones of a peer first", () => {
-    const table = new SaTable();
+    const table = new SaTable<IkeSa>((sa) => sa.is("ESTABLISHED", "CONTENDING"));
     const late = ikeSa(1n, "a", 20);
     const early = ikeSa(2n, undefined, 10);
     for (const sa of [late, early]) table.add(sa);
@@ -111,7 +111,7 @@ describe("the table of IKE SAs", () => {
   });
 
   it("are found by their identity where many share a connection, from the moment that it is proven", () => {
-    const table = new SaTable();
+    const table = new SaTable<IkeSa>((sa) => sa.is("ESTABLISHED", "CONTENDING"));
     const roaming = (spi: bigint, remoteId: string, state = "ESTABLISHED") =>
       Object.assign(ikeSa(spi, "a", Number(spi)), {
         peer: { id: "a", roaming: true } as PeerSettings,

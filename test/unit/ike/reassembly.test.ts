@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { defaultLimits } from "../../../src/ike/common/settings.ts";
 import { type Opening, Reassembly } from "../../../src/ike/v2/reassembly.ts";
-import { defaultLimits } from "../../../src/ike/v2/settings.ts";
 import {
   decodeMessage,
   encodePayloads,

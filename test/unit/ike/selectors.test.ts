@@ -6,7 +6,7 @@ import {
   selectorFromPrefix,
   type TrafficSelector,
 } from "../../../src/core/traffic-selector.ts";
-import { isSubset, narrow, sameSelectors } from "../../../src/ike/v2/selectors.ts";
+import { isSubset, narrow, sameSelectors } from "../../../src/ike/common/selectors.ts";
 
 const ts = (...prefixes: string[]) => prefixes.map((p) => selectorFromPrefix(Prefix.parse(p)));
 const text = (selectors: readonly TrafficSelector[]) => selectors.map(formatSelector);

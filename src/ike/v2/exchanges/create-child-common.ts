@@ -2,19 +2,20 @@
  * What the kinds of CREATE_CHILD_SA have in common: the responder's key exchange, refusals, when to try again,
  * which CHILD_SA is one too many.
  */
+
 import { jittered } from "../../../core/random.ts";
 import { ok, type Result } from "../../../core/result.ts";
 import type { Secret } from "../../../core/secret.ts";
 import type { Instant } from "../../../core/time.ts";
 import { NotifyType } from "../../../registry/index.ts";
 import { findPayload, type PlainPayload } from "../../../wire/index.ts";
+import { failureOf } from "../../common/failures.ts";
+import { isSubset } from "../../common/selectors.ts";
 import { type ChildSa, outboundOrder } from "../child-sa.ts";
 import type { Answer } from "../exchange.ts";
-import { failureOf } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { sharedSecret } from "../key-material.ts";
 import { groupData, notify } from "../notify.ts";
-import { isSubset } from "../selectors.ts";
 
 /** Octets of Ni and Nr: at least half the key size of the prf (§2.10). */
 export const nonceBytes = 32;

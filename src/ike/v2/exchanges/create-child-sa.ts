@@ -10,11 +10,11 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../../wire/index.ts";
+import { failureOf } from "../../common/failures.ts";
 import { decideChild, decisionPayloads, installDecision } from "../child-negotiation.ts";
 import { type ChildSa, childByOutboundSpi, contend, markRekeyed, standBeside } from "../child-sa.ts";
 import { lowerNonce } from "../cookie.ts";
 import type { Answer, Exchange, Received } from "../exchange.ts";
-import { failureOf } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { laterChildSa } from "../proposals.ts";

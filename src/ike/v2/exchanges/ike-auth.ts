@@ -4,6 +4,7 @@
  *   HDR, SK {IDi, [IDr,] AUTH, SAi2, TSi, TSr, [N(INITIAL_CONTACT)]} -->
  *                                                  <-- HDR, SK {IDr, AUTH, SAr2, TSi, TSr}
  */
+
 import { earlier, type Instant } from "../../../core/time.ts";
 import { type PpkKeys, wipePpkKeys } from "../../../crypto/index.ts";
 import { AuthMethod, ExchangeType, isErrorNotify, NotifyType } from "../../../registry/index.ts";
@@ -16,6 +17,11 @@ import {
   type PlainPayload,
   restOfIdPayload,
 } from "../../../wire/index.ts";
+import { failureOf } from "../../common/failures.ts";
+import { formatIdentity, formatIdPayload, identityMatches } from "../../common/identity.ts";
+import { mayExpect } from "../../common/peer-table.ts";
+import { narrow, sameSelectors } from "../../common/selectors.ts";
+import type { Identity, PeerSettings } from "../../common/settings.ts";
 import {
   acceptChild,
   answerChild,
@@ -28,21 +34,18 @@ import { expectChild, softFraction } from "../child-sa.ts";
 import { ownToken, takeToken } from "../crash-detection.ts";
 import type { Answer, Exchange, InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
-import { childTerms, codeOfNotify, failureOf } from "../failures.ts";
-import { formatIdentity, formatIdPayload, identityMatches, identityPayload } from "../identity.ts";
+import { childTerms, codeOfNotify } from "../failures.ts";
+import { identityPayload } from "../identity.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { pskAuth, type Signed, verifyPskAuth } from "../key-material.ts";
 import { acceptMobike, meetsForbiddenNat, mobikeNotifies } from "../mobike.ts";
 import { notify } from "../notify.ts";
 import { firstAsk, Pairs } from "../pairs.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
-import { mayExpect } from "../peer-table.ts";
 import { adoptPpk, mixedKeys, type Proof, ppkDetails, ppkNotifies, verifyInitiator } from "../ppk.ts";
 import { honourAuthLifetime } from "../reauthentication.ts";
 
 import { scheduleRehearsal } from "../rehearsal.ts";
-import { narrow, sameSelectors } from "../selectors.ts";
-import type { Identity, PeerSettings } from "../settings.ts";
 import type { SignedMessages } from "../states.ts";
 import { refuseIkeSa } from "./informational.ts";
 

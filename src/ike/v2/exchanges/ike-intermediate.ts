@@ -9,6 +9,7 @@
  *
  * Nobody is authenticated yet; AUTH covers these messages by IntAuth.
  */
+
 import type { Instant } from "../../../core/time.ts";
 import { type KeyExchange, prf, startKeyExchange } from "../../../crypto/index.ts";
 import {
@@ -26,6 +27,7 @@ import {
   type PlainPayload,
   signedMessage,
 } from "../../../wire/index.ts";
+import { failureOf } from "../../common/failures.ts";
 import {
   type Answer,
   type Exchange,
@@ -34,7 +36,6 @@ import {
   type Received,
   type Sent,
 } from "../exchange.ts";
-import { failureOf } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { answerKey, completeKey, type Secured, secureFurther } from "../key-material.ts";
 import { notify } from "../notify.ts";

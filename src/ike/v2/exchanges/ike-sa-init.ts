@@ -6,6 +6,7 @@
  *   HDR, [N(COOKIE),] SAi1, KEi, Ni -->
  *                                   <-- HDR, SAr1, KEr, Nr
  */
+
 import { compareBytes } from "../../../core/address.ts";
 import type { FailureRecord } from "../../../core/failure.ts";
 import type { Instant } from "../../../core/time.ts";
@@ -19,19 +20,21 @@ import {
   type PlainPayload,
   type Proposal,
 } from "../../../wire/index.ts";
+import { failureOf, mismatchDetails } from "../../common/failures.ts";
+import type { PeerSettings } from "../../common/settings.ts";
+import { encapsulates } from "../../common/views.ts";
 import { chooseAmong } from "../candidates.ts";
 import type { InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
-import { codeOfNotify, failureOf, mismatchDetails } from "../failures.ts";
+import { codeOfNotify } from "../failures.ts";
 import type { Host } from "../host.ts";
 import { IkeSa } from "../ike-sa.ts";
 import { secure, sharedSecret } from "../key-material.ts";
-import { detectNat, encapsulates, natDetectionNotifies } from "../nat.ts";
+import { detectNat, natDetectionNotifies } from "../nat.ts";
 import { groupData, notify } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { ppkDetails, saysUsePpk, usePpk } from "../ppk.ts";
 import { checkAnswer, firstIkeSa, groupsOf, offer, plainFirstIkeSa } from "../proposals.ts";
-import type { PeerSettings } from "../settings.ts";
 import type { IkeSaState } from "../states.ts";
 import { continueSetup, IntermediateKeys, intermediateSupported } from "./ike-intermediate.ts";
 

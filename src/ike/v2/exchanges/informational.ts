@@ -4,15 +4,17 @@
  *   HDR, SK {[N,] [D,] [CP,] ...} -->
  *                                 <-- HDR, SK {[N,] [D,] [CP], ...}
  */
+
 import type { FailureRecord } from "../../../core/failure.ts";
 import type { Instant } from "../../../core/time.ts";
 import { ExchangeType, isErrorNotify, NotifyType, ProtocolId } from "../../../registry/index.ts";
 import { type DeletePayload, findPayload, type Payload, type PlainPayload } from "../../../wire/index.ts";
+import { failureOf } from "../../common/failures.ts";
 import { type ChildSa, childByOutboundSpi, outboundOrder, retire } from "../child-sa.ts";
 import { ownToken, takeToken } from "../crash-detection.ts";
 import type { Answer, Exchange, InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
-import { codeOfNotify, failureOf } from "../failures.ts";
+import { codeOfNotify } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { notify } from "../notify.ts";
 import { honourAuthLifetime } from "../reauthentication.ts";

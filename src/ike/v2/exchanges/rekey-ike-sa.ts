@@ -7,6 +7,7 @@
  * When both sides ask at once, both get a successor, and the CHILD_SAs wait until the nonces have said which of the two
  * stays (§2.8.2). The other is closed by the side that created it, the old one by the creator of the one that stays.
  */
+
 import { compareBytes } from "../../../core/address.ts";
 import { err, ok } from "../../../core/result.ts";
 import type { Secret } from "../../../core/secret.ts";
@@ -27,10 +28,11 @@ import {
   type PlainPayload,
   type Proposal,
 } from "../../../wire/index.ts";
+import { failureOf, mismatchDetails } from "../../common/failures.ts";
 import { lowerNonce } from "../cookie.ts";
 import { takeToken } from "../crash-detection.ts";
 import { type Answer, type InitiatedExchange, priorities, type Received } from "../exchange.ts";
-import { codeOfNotify, failureOf, mismatchDetails } from "../failures.ts";
+import { codeOfNotify } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { secureRekeyed, sharedSecret } from "../key-material.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";

@@ -6,6 +6,7 @@
  *
  * Whatever the peer answers, the old CHILD_SA carries packets until a new one can.
  */
+
 import type { FailureRecord } from "../../../core/failure.ts";
 import type { Secret } from "../../../core/secret.ts";
 import type { Instant } from "../../../core/time.ts";
@@ -18,6 +19,7 @@ import {
   TransformType,
 } from "../../../registry/index.ts";
 import { findPayload, type NotifyPayload, type PlainPayload } from "../../../wire/index.ts";
+import { failureOf } from "../../common/failures.ts";
 import {
   acceptChild,
   type ChildOffer,
@@ -30,7 +32,6 @@ import {
 import { type ChildSa, concede, requestChildDelete, settleRekey, uninstall } from "../child-sa.ts";
 import { lowerNonce } from "../cookie.ts";
 import { type InitiatedExchange, priorities, type Received } from "../exchange.ts";
-import { failureOf } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import { sharedSecret } from "../key-material.ts";
 import { notifyChild } from "../notify.ts";

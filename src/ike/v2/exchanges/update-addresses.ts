@@ -4,13 +4,14 @@
  *   HDR, SK {N(UPDATE_SA_ADDRESSES), [N(NAT_DETECTION_*),] [N(NO_NATS_ALLOWED),] N(ADDITIONAL_*)+, N(COOKIE2)} -->
  *                                                            <-- HDR, SK {[N(NAT_DETECTION_*),] N(COOKIE2)}
  */
+
 import { compareBytes } from "../../../core/address.ts";
 import type { Instant } from "../../../core/time.ts";
 import { ExchangeType, NotifyType } from "../../../registry/index.ts";
 import { findNotify, type NotifyPayload, type Payload, type PlainPayload } from "../../../wire/index.ts";
+import { failureOf } from "../../common/failures.ts";
 import type { InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
-import { failureOf } from "../failures.ts";
 import { moveSas, setNat, setPath } from "../follow.ts";
 import type { IkeSa } from "../ike-sa.ts";
 import {

@@ -3,8 +3,7 @@
  * anywhere, all of them. Ten thousand peers cost a first message no more than ten do.
  */
 import type { IpAddress } from "../../core/address.ts";
-import type { IdPayload } from "../../wire/index.ts";
-import { identityPayload } from "./identity.ts";
+import { type EncodedIdentity, encodeIdentity } from "./identity.ts";
 import type { PeerSettings } from "./settings.ts";
 
 export class PeerTable {
@@ -69,14 +68,14 @@ const isAt = (peer: PeerSettings, local: IpAddress): boolean => peer.local.some(
  * Those of `candidates` that may expect the identity `id`, in their order: who expects another one is left out, and
  * found by a look into an index where there are many.
  */
-export function mayExpect(candidates: readonly PeerSettings[], id: IdPayload): readonly PeerSettings[] {
+export function mayExpect(candidates: readonly PeerSettings[], id: EncodedIdentity): readonly PeerSettings[] {
   if (candidates.length <= fewCandidates) return candidates;
   let index = indexes.get(candidates);
   if (!index) {
     index = new Map();
     for (const [at, peer] of candidates.entries()) {
       // Without an identity of its own a peer's address, or nothing at all, decides.
-      const key = peer.remoteId && identityKey(identityPayload("IDi", peer.remoteId));
+      const key = peer.remoteId && identityKey(encodeIdentity(peer.remoteId));
       const found = index.get(key);
       if (found) found.push(at);
       else index.set(key, [at]);
@@ -89,7 +88,7 @@ export function mayExpect(candidates: readonly PeerSettings[], id: IdPayload): r
 }
 
 /** As `identityMatches` compares: the case of names does not count. */
-const identityKey = ({ idType, data }: IdPayload): string =>
+const identityKey = ({ idType, data }: EncodedIdentity): string =>
   `${idType} ${String.fromCharCode(...data.subarray(0, comparedOctets)).toLowerCase()}`;
 
 /** Positions of the candidates that expect an identity, by its key, for as long as the list of candidates lives. */

@@ -1,11 +1,10 @@
 /** Accounts of what strangers can make us keep and say: half-open IKE SAs, and failure records about them. */
 import type { IpAddress } from "../../core/address.ts";
 import type { Instant } from "../../core/time.ts";
-import type { IkeSa } from "./ike-sa.ts";
 
 /** IKE SAs of ours as responder that nobody has authenticated, in all and by source address. */
-export class HalfOpen {
-  readonly #address = new Map<IkeSa, string>();
+export class HalfOpen<Sa extends object> {
+  readonly #address = new Map<Sa, string>();
   readonly #count = new Map<string, number>();
 
   get size(): number {
@@ -16,14 +15,14 @@ export class HalfOpen {
     return this.#count.get(address.toString()) ?? 0;
   }
 
-  add(sa: IkeSa, address: IpAddress): void {
+  add(sa: Sa, address: IpAddress): void {
     const key = address.toString();
     this.#address.set(sa, key);
     this.#count.set(key, (this.#count.get(key) ?? 0) + 1);
   }
 
   /** `sa` is authenticated or forgotten; harmless when it never counted. */
-  delete(sa: IkeSa): void {
+  delete(sa: Sa): void {
     const key = this.#address.get(sa);
     if (key === undefined) return;
     this.#address.delete(sa);

@@ -1,5 +1,5 @@
 /**
- * What an IKEv2 endpoint must know about its peers. The gateway derives these from the configuration (which this
+ * What an IKE endpoint must know about its peers. The gateway derives these from the configuration (which this
  * folder may not import); one connection with two tunnels yields two of them.
  */
 import type { IpAddress } from "../../core/address.ts";
@@ -42,6 +42,10 @@ export interface PeerSettings {
   readonly connection: string;
   /** Number of the connection in the data plane. */
   readonly connectionIndex: number;
+  /** What we initiate, and what we answer: `auto` is IKEv2 as initiator, and either as responder. */
+  readonly version: "ikev1" | "ikev2" | "auto";
+  /** How phase 1 of IKEv1 is done, and no other way (RFC 2409 §5). */
+  readonly mode: "main" | "aggressive";
   /** Our outer addresses that this peer may use, preferred first. */
   readonly local: readonly IpAddress[];
   /** Where the peer lives; several after a DNS answer. Empty: unknown for now. */
