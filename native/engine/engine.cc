@@ -10,7 +10,6 @@
 #include <cerrno>
 
 #include "net/icmp.h"
-#include "net/packet_send.h"
 #include "net/probe.h"
 #include "net/setup_error.h"
 
@@ -96,55 +95,14 @@ Result<Unit> Engine::open_sockets() {
     shared_.inherited.push_back(std::move(socket).value());
   }
   for (const IpAddress& address : options_.addresses) {
-    auto outer = std::make_unique<OuterAddress>();
-    outer->address = address;
-    const bool v4 = address.family == Family::ipv4;
-    net::SocketOptions socket{.address = address,
-                              .port = options_.nat_port,
-                              .mark = options_.mark,
-                              // Over IPv4 there is one more socket on the port for each worker.
-                              .reuse_port = shared_.workers > 1 || v4,
-                              .receive_runs = true};
-    if (socket.reuse_port) {
-      if (auto free = net::check_port_is_free(address, socket.port); !free) return free;
-    }
-    for (unsigned i = 0; i < shared_.workers; i++) {
-      auto nat = net::UdpSocket::open(socket);
-      if (!nat) return Error{nat.error()};
-      outer->nat.push_back(std::move(nat).value());
-      auto esp = net::open_esp_socket(socket, i, shared_.workers);
-      if (!esp) return Error{esp.error()};
-      outer->esp.push_back(std::move(esp).value());
-      auto packets = net::open_packet_socket(address, options_.mark);
-      if (!packets) return Error{packets.error()};
-      outer->packets.push_back(std::move(packets).value());
-    }
-    net::SocketOptions with_df = socket;
-    with_df.dont_fragment = true;
-    for (unsigned i = 0; v4 && i < shared_.workers; i++) {
-      auto nat = net::UdpSocket::open(with_df);
-      if (!nat) return Error{nat.error()};
-      outer->nat_df.push_back(std::move(nat).value());
-    }
-    outer->sends_runs.store(outer->nat[0].sends_runs);
-    auto probe = net::open_packet_socket(address, options_.mark);
-    if (!probe) return Error{probe.error()};
-    outer->probe = std::move(probe).value();
-    auto too_big = net::open_too_big_socket(address);
-    if (!too_big) return Error{too_big.error()};
-    outer->too_big = std::move(too_big).value();
-    if (socket.reuse_port) {
-      if (auto steered = net::steer_by_spi(outer->nat[0].fd.get(), shared_.workers); !steered) return steered;
-    }
-    if (shared_.inherited.empty()) {
-      socket.port = options_.ike_port;
-      socket.reuse_port = false;
-      socket.receive_runs = false;
-      auto ike = net::UdpSocket::open(socket);
-      if (!ike) return Error{ike.error()};
-      outer->ike = std::move(ike).value();
-    }
-    shared_.outers.push_back(std::move(outer));
+    const OuterAddress::Options outer{.address = address,
+                                      .ike_port = shared_.inherited.empty() ? options_.ike_port : uint16_t{0},
+                                      .nat_port = options_.nat_port,
+                                      .mark = options_.mark,
+                                      .workers = shared_.workers};
+    auto opened = OuterAddress::open(outer);
+    if (!opened) return Error{opened.error()};
+    shared_.outers.push_back(std::move(opened).value());
   }
   return Unit{};
 }
