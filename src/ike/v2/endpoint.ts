@@ -324,7 +324,8 @@ export class IkeEndpoint implements IkeEngine {
       pathMtus: new Map(),
       unpaddable: new Set(),
       asks: new AskPacer(),
-      children: new ChildTable(),
+      // Others add theirs, and nobody asks this engine about those.
+      children: (deps.children ?? new ChildTable()) as ChildTable<IkeSa, ChildSa>,
       keepsUp: (peerId) => deps.keepsUp(peerId),
       askChild: (sa, ask, now) => sa.initiate(now, newChildSa(ask)),
       crashSecret: deps.crashSecret,
