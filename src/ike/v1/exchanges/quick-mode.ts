@@ -203,7 +203,7 @@ class QuickMode implements InitiatedExchange {
     const offer = this.#offer!;
     const owner = sa.holder;
     this.#release(sa);
-    if (sa.lastHeardAt > this.#since) this.#failed(owner, now, 0, silenceOf(sa, offer, this.#replaced));
+    if (isAlive(sa, owner, this.#since)) this.#failed(owner, now, 0, silenceOf(sa, offer, this.#replaced));
     else {
       this.#abandoned(owner, now);
       sa.endDead(now);
@@ -340,6 +340,14 @@ function firstGroup(owner: IsakmpSa, old: IpsecSa | undefined): number {
   const groups = quickGroups(owner.peer!.espProposals);
   const known = old ?? [...owner.children.values()].at(-1);
   return known && groups.includes(known.suite.group) ? known.suite.group : (groups[0] ?? 0);
+}
+
+/** Something of the peer came since then. */
+function isAlive(sa: IsakmpSa, owner: IsakmpSa, since: Instant): boolean {
+  if (sa.lastHeardAt > since) return true;
+  return [...owner.children.values()].some(
+    ({ spiIn, remote }) => (sa.host.lastInbound(spiIn, remote) ?? since) > since,
+  );
 }
 
 /** The peer's own replacement comes first. */
