@@ -1,5 +1,5 @@
 // `npm run soak -- --minutes N [--seed S] [--only NAME]`: fuzzers and simulations for as long as one likes.
-// `npm run soak -- --lives N [--seed S] [--trace]`: the long lives of seeds S to S + N - 1, on every core.
+// `npm run soak -- --lives N [--seed S] [--ikev1] [--trace]`: the long lives of seeds S to S + N - 1, on every core.
 // TypeScript loops are the modules test/**/*-soak.ts that export `run(seconds, seed)` and throw on a finding; native
 // ones are the libFuzzer targets of native/fuzz, built with ASan and UBSan. The time is shared equally.
 import { spawn } from "node:child_process";
@@ -19,9 +19,11 @@ export async function soak(args) {
       only: { type: "string" },
       lives: { type: "string" },
       trace: { type: "boolean", default: false },
+      ikev1: { type: "boolean", default: false },
     },
   });
-  if (values.lives !== undefined) return lives(Number(values.lives), Number(values.seed ?? 1), values.trace);
+  if (values.lives !== undefined)
+    return lives(Number(values.lives), Number(values.seed ?? 1), values.trace, values.ikev1);
   const minutes = Number(values.minutes);
   if (!(minutes > 0)) throw new BootstrapError(`--minutes ${values.minutes}: a number above 0`);
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
@@ -44,7 +46,7 @@ export async function soak(args) {
 }
 
 /** Every core lives every n-th of the seeds. A life that fails says how to see it again. */
-async function lives(count, seed, trace) {
+async function lives(count, seed, trace, ikev1) {
   if (!(Number.isInteger(count) && count > 0)) throw new BootstrapError(`--lives ${count}: a number above 0`);
   if (!Number.isInteger(seed)) throw new BootstrapError(`--seed ${seed}: a whole number`);
   await compileLoops();
@@ -54,7 +56,7 @@ async function lives(count, seed, trace) {
   const processes = Math.min(cpus().length, count);
   const codes = await Promise.all(
     Array.from({ length: processes }, (_, i) => {
-      const numbers = [seed + i, seed + count, processes, trace ? 1 : 0].map(String);
+      const numbers = [seed + i, seed + count, processes, trace ? 1 : 0, ikev1 ? 1 : 0].map(String);
       return foreground(process.execPath, [
         "--enable-source-maps",
         "--input-type=module",

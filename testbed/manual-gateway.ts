@@ -27,6 +27,7 @@ export interface ManualGatewayOptions {
   readonly remoteSubnet: string;
   readonly workers: number;
   readonly tunMtu: number;
+  readonly busyPollMicroseconds?: number;
 }
 
 async function main(o: ManualGatewayOptions): Promise<void> {
@@ -36,6 +37,7 @@ async function main(o: ManualGatewayOptions): Promise<void> {
     workers: o.workers,
     addresses: [IpAddress.parse(o.local)],
     allowBenchNull: true,
+    busyPollMicroseconds: o.busyPollMicroseconds ?? 0,
     onEvents: () => {},
   });
   const sa = {

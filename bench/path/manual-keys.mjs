@@ -4,9 +4,10 @@
 //   hA ── gA ══ gB ── hB        four namespaces, veth pairs; TCP by iperf3 from hA to hB
 //
 // usage: node bench/path/manual-keys.mjs [--seconds 5] [--streams 1] [--encap udp|esp] [--cipher aes128gcm16|null]
-//                                        [--workers 1] [--reverse] [--udp bytes --rate 1G] [--plain] [--perf file]
-//                                        [--hold]
-// Prints one line of JSON. PIN=0011 in the environment pins iperf3's client, gA, gB and iperf3's server to these CPUs.
+//                                        [--workers 1] [--busy-poll microseconds] [--reverse] [--udp bytes --rate 1G]
+//                                        [--plain] [--perf file] [--hold] [--ping]
+// Prints one line of JSON. --ping: round trips in place of TCP, the median of 200 echoes, one each 5 ms, and the mean of
+// 5000, each straight after the answer to the one before. PIN=0011 in the environment pins iperf3's client, gA, gB and iperf3's server to these CPUs.
 // Needs root, iperf3 and a built addon.
 import { execFileSync, spawn } from "node:child_process";
 import { createRequire } from "node:module";
@@ -32,9 +33,11 @@ async function main() {
       reverse: { type: "boolean", default: false },
       udp: { type: "string" },
       rate: { type: "string", default: "1G" },
+      "busy-poll": { type: "string", default: "0" },
       plain: { type: "boolean", default: false },
       perf: { type: "string" },
       hold: { type: "boolean", default: false },
+      ping: { type: "boolean", default: false },
     },
   });
   const children = [];
@@ -44,6 +47,10 @@ async function main() {
       for (const side of ["A", "B"]) children.push(await startGateway(side, options));
     }
     ip("netns", "exec", names.hA, "ping", "-c", "2", "-i", "0.2", "-W", "2", "10.2.0.2");
+    if (options.ping) {
+      console.log(JSON.stringify({ p50us: await medianEcho(), floodMeanUs: await meanOfFlood() }));
+      return;
+    }
     const server = spawn("ip", ["netns", "exec", names.hB, ...pinned(3), "iperf3", "-s", "-1"], {
       stdio: "ignore",
     });
@@ -99,6 +106,22 @@ async function main() {
     for (const child of children) child.kill("SIGTERM");
     for (const name of Object.values(names)) tryIp("netns", "delete", name);
   }
+}
+
+async function medianEcho() {
+  const output = await ping("-c", "200", "-i", "0.005");
+  const times = [...output.matchAll(/ time=([\d.]+) ms/g)].map((found) => Number(found[1]));
+  times.sort((a, b) => a - b);
+  return Math.round(1000 * times[times.length >> 1]);
+}
+
+async function meanOfFlood() {
+  const output = await ping("-f", "-q", "-c", "5000");
+  return Math.round(1000 * Number(/ = [\d.]+\/([\d.]+)\//.exec(output)[1]));
+}
+
+function ping(...args) {
+  return run("ip", ["netns", "exec", names.hA, "ping", "-W", "2", ...args, "10.2.0.2"]);
 }
 
 function buildTopology(plain) {
@@ -165,6 +188,7 @@ async function startGateway(side, options) {
         spiOut: spi[other],
         encap: options.encap,
         cipher: options.cipher,
+        busyPoll: Number(options["busy-poll"]),
         route: side === "A" ? "10.2.0.0" : "10.1.0.0",
       }),
     ],
@@ -215,6 +239,7 @@ function gateway(o) {
       pathMtu: 1500,
       ikeSockets: [],
       backend: "auto",
+      busyPollMicroseconds: o.busyPoll,
       pinWorkers: false,
       allowBenchNull: true,
     },
@@ -247,6 +272,8 @@ function gateway(o) {
     replayWindow: 4096,
     localSelectors: any,
     remoteSelectors: any,
+    nonFirstFragments: false,
+    pathMtu: 0,
     softBytes: 0,
     hardBytes: 0,
     softPackets: 0,

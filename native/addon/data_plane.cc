@@ -106,6 +106,7 @@ DataPlane::DataPlane(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DataPlan
   options.nat_port = fields.u16("natPort");
   options.mark = fields.u32("mark");
   options.path_mtu = static_cast<uint32_t>(fields.integer("pathMtu", 576, 65535));
+  options.busy_poll_us = static_cast<uint32_t>(fields.integer("busyPollMicroseconds", 0, engine::kMaxBusyPollUs));
   options.pin_workers = fields.boolean("pinWorkers");
   for (const Napi::Value& fd : fields.list("ikeSockets")) {
     if (!fd.IsNumber())

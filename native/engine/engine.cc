@@ -66,6 +66,7 @@ Engine::Engine(unsigned workers, const EngineOptions& options) : options_(option
   shared_.ike_port = options.ike_port;
   shared_.nat_port = options.nat_port;
   shared_.mark = options.mark;
+  shared_.busy_poll_ns = uint64_t{1000} * options.busy_poll_us;
   // Where fragments go in a table is nobody's to foresee; a seed that was not drawn would only make that easier.
   if (::getrandom(&shared_.fragment_seed, sizeof shared_.fragment_seed, 0) < 0) shared_.fragment_seed = monotonic_ns();
 }

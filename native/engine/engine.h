@@ -34,10 +34,12 @@ struct EngineOptions {
   uint32_t mark = 0;
   std::vector<int> ike_sockets;  // bound sockets for the IKE port, passed in; none: the engine binds one per address
   uint32_t path_mtu = 1500;      // of the way to the peers, bytes
+  uint32_t busy_poll_us = 0;     // how long a worker that found nothing looks on before it sleeps; 0: not at all
   bool pin_workers = false;      // each to a CPU of its own, of those that the process may use
 };
 
-inline constexpr unsigned kMaxWorkers = 256;  // as many as an SPI's low byte can name
+inline constexpr unsigned kMaxWorkers = 256;        // as many as an SPI's low byte can name
+inline constexpr unsigned kMaxBusyPollUs = 10'000;  // whoever is idle for longer gives the CPU back
 
 /** Where packets of an SA go to or come from. */
 struct SaAddresses {

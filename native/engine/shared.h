@@ -57,6 +57,7 @@ struct Shared {
   uint16_t ike_port = 500;
   uint16_t nat_port = 4500;
   uint32_t mark = 0;
+  uint64_t busy_poll_ns = 0;   // how long a worker that found nothing looks on before it sleeps
   uint64_t fragment_seed = 0;  // all workers agree on who judges a fragment
   Notify notify;
 

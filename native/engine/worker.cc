@@ -1,5 +1,6 @@
 #include "engine/worker.h"
 
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
@@ -128,12 +129,30 @@ void Worker::wait(bool block) {
   // A fragment that waits is given up in time, and counted, although nothing else comes.
   const bool holds = inbound_.holds_fragments() || outbound_.holds_fragments();
   const int patience = holds ? static_cast<int>(FragmentTable::kPatienceMs) : -1;
+  int n = 0;
   if (block) {
     shared_.epochs.sleep(index_);
-    own_.counters.add(Count::sleeps, 1);
+    n = spin(events);
+    if (n == 0) own_.counters.add(Count::sleeps, 1);
   }
-  const int n = ::epoll_wait(epoll_.get(), events, kEpollBatch, block ? patience : 0);
+  if (n == 0) n = ::epoll_wait(epoll_.get(), events, kEpollBatch, block ? patience : 0);
   for (int i = 0; i < n; i++) sources_[events[i].data.u64].waiting = true;
+}
+
+// Looks again and again for as long as busy polling is configured, and says how many of `events` came. Between two
+// looks whoever else wants the CPU may have it: it may be the one that sends.
+int Worker::spin(std::span<epoll_event> events) {
+  if (shared_.busy_poll_ns == 0) return 0;
+  const uint64_t until = monotonic_ns() + shared_.busy_poll_ns;
+  do {
+    const int n = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
+    if (n > 0) {
+      own_.counters.add(Count::busy_polls, 1);
+      return n;
+    }
+    ::sched_yield();
+  } while (monotonic_ns() < until);
+  return 0;
 }
 
 }  // namespace culvert::engine

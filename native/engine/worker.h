@@ -1,6 +1,9 @@
 // Thread: owning worker. One loop: whatever has packets is served in turn, then it sleeps in epoll.
 #pragma once
+#include <sys/epoll.h>
+
 #include <memory>
+#include <span>
 
 #include "base/result.h"
 #include "engine/inbound.h"
@@ -30,6 +33,7 @@ class Worker {
   Result<Unit> watch(int fd, Source source, size_t which);
   bool serve(Ready& ready, const Snapshot& snapshot);
   void wait(bool block);
+  int spin(std::span<epoll_event> events);
 
   Shared& shared_;
   WorkerShared& own_;

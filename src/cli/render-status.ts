@@ -39,7 +39,7 @@ export function renderOverview(status: DaemonStatus, width: number): string[] {
     });
     lines.push(...table(columns, rows, width));
     if (gateway.connections.some((connection) => connection.weak.length > 0))
-      lines.push("", "* uses weak algorithms: see culvert status CONNECTION");
+      lines.push("", "* weak: see culvert status CONNECTION");
     if (gateway.connections.some((connection) => connection.warnings.length > 0))
       lines.push("", "! works, and will fail later: see below");
   }
@@ -131,7 +131,7 @@ function renderTunnel(tunnel: TunnelStatus, status: DaemonStatus, width: number)
   if (tunnel.ike) {
     const { ike } = tunnel;
     rows.push(
-      ["IKE SA", `${ike.spiInitiator}_i ${ike.spiResponder}_r, ${ike.role}`],
+      ["IKE SA", `${versionOf(ike)}, ${ike.spiInitiator}_i ${ike.spiResponder}_r, ${ike.role}`],
       ["IKE suite", ike.suite],
       ["age", `${age(ike.ageMs, ike.rekeyInMs)}, handshake ${Math.round(ike.handshakeMs)} ms`],
       ["NAT", ike.nat],
@@ -165,6 +165,9 @@ function renderTunnel(tunnel: TunnelStatus, status: DaemonStatus, width: number)
     ...(many ? renderManyChildren(tunnel.children, status.traffic, width) : []),
   ];
 }
+
+const versionOf = ({ version, mode }: NonNullable<TunnelStatus["ike"]>): string =>
+  mode === undefined ? `IKEv${version}` : `IKEv${version} ${mode} mode`;
 
 function lastFailureTitle({ state, warnings, lastFailure }: ConnectionStatus): string {
   if (warnings.some((warning) => warning.atMs === lastFailure?.atMs))

@@ -1,5 +1,6 @@
 /** From the file as it was read to what the rest of culvert sees: names resolved, zeros that mean a default replaced. */
 import type { Secret } from "../core/secret.ts";
+import { defaultProposals } from "./ikev1.ts";
 import type { Config, ConnectionConfig, CustomerGatewayConfig } from "./model.ts";
 import { defaultLifetimeSeconds, type FileConfig, type FileConnection } from "./schema.ts";
 
@@ -43,7 +44,7 @@ function buildConnection(
     ike: {
       version: ike.version,
       mode: ike.mode,
-      proposals: ike.proposals,
+      proposals: ike.proposals ?? defaultProposals(ike.version, "ike"),
       lifetimeSeconds: ike.lifetimeSeconds || defaultLifetimeSeconds,
       reauthenticate: ike.reauthenticate,
       childless: ike.childless,
@@ -52,7 +53,11 @@ function buildConnection(
       remoteId: ike.remoteId,
       ppk: ike.ppk && ppk && { id: ike.ppk.id, required: ike.ppk.required, secret: ppk },
     },
-    ipsec: { ...ipsec, lifetimeSeconds: ipsec.lifetimeSeconds || defaultLifetimeSeconds },
+    ipsec: {
+      ...ipsec,
+      proposals: ipsec.proposals ?? defaultProposals(ike.version, "esp"),
+      lifetimeSeconds: ipsec.lifetimeSeconds || defaultLifetimeSeconds,
+    },
     dpd: connection.dpd,
     natTraversal: connection.natTraversal,
     healthCheck: { ...healthCheck, source: healthCheck.source, destination: healthCheck.destination },

@@ -21,4 +21,18 @@ export const ikeDefaults: readonly string[] = [
   `aes256-aes128-sha384-sha256-${groups}`,
 ];
 
+/**
+ * In IKEv1, which has no AEAD in its first phase and no x25519. A peer that speaks nothing newer often has no more than
+ * AES-CBC for ESP either, and as initiator one group is guessed per quick mode: the likeliest comes first there.
+ */
+const oldGroups = "ecp384-ecp256-modp3072-modp2048";
+const oldPfsGroups = "modp2048-ecp256-ecp384-modp3072";
+
+export const ikev1IkeDefaults: readonly string[] = [`aes256-aes128-sha256-sha384-${oldGroups}`];
+
+export const ikev1EspDefaults: readonly string[] = [
+  `aes256gcm16-aes128gcm16-${oldPfsGroups}`,
+  `aes256-aes128-sha256-${oldPfsGroups}`,
+];
+
 export const espDefaults: readonly string[] = [`aes256gcm16-${groups}`, `aes128gcm16-${groups}`];

@@ -12,6 +12,7 @@ export function explainConfig(config: Config) {
       addresses: config.gateway.addresses.map(String),
       tun: { name: config.gateway.tun.name, mtu: config.gateway.tun.mtu },
       workers: config.gateway.workers,
+      busyPollMicroseconds: config.gateway.busyPollMicroseconds,
       replayWindow: config.gateway.replayWindow,
       metrics: optional({ listen: listen && formatEndpoint(listen) }),
     },

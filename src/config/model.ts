@@ -24,6 +24,8 @@ export interface GatewayConfig {
   readonly addresses: readonly IpAddress[];
   readonly tun: { readonly name: string; readonly mtu: number | "auto" };
   readonly workers: number | "auto";
+  /** How long a data plane thread that found nothing looks on before it sleeps, 0 to 10000. */
+  readonly busyPollMicroseconds: number;
   readonly replayWindow: number;
   /** `listen`: where GET /metrics is answered; a loopback address. */
   readonly metrics: { readonly listen?: Endpoint | undefined };

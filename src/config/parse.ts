@@ -7,6 +7,7 @@ import { err, ok, type Result } from "../core/result.ts";
 import type { Secret } from "../core/secret.ts";
 import { buildConfig } from "./build.ts";
 import { readDocument } from "./document.ts";
+import { checkIkev1 } from "./ikev1.ts";
 import type { Config, ConfigWarning } from "./model.ts";
 import { readPpks } from "./ppk.ts";
 import { type ConfigProblem, formatPath, type Path, Problems } from "./problem.ts";
@@ -53,6 +54,8 @@ export function parseConfig(input: ParseInput): Result<ParsedConfig, readonly Co
   const connections = inFileOrder(file, document.positionOf);
   checkRules(file, connections, findings);
   checkSupported(file, connections, findings);
+  for (const [name, connection] of connections)
+    checkIkev1(["connections", name], connection, findings.report);
 
   const warnings: ConfigWarning[] = [];
   const warn = (path: Path, text: string) => {

@@ -42,10 +42,11 @@ const identity = () =>
     }),
     (raw) => (typeof raw === "object" ? readKeyId(String(raw.keyId)) : readIdentity(String(raw))),
   );
-const proposals = (use: "ike" | "esp", fallback: readonly string[]) => {
-  const rule = `algorithm keywords joined by hyphens, such as ${fallback[0]!.split("-ecp384")[0]}`;
+/** Left out, they are the defaults of the version (`ikev1.ts`). */
+const proposals = (use: "ike" | "esp", example: readonly string[]) => {
+  const rule = `algorithm keywords joined by hyphens, such as ${example[0]!.split("-ecp384")[0]}`;
   const proposal = text({ type: "proposal", rule }, readProposal(use));
-  return list("list of proposals", proposal, 1, 32).prefault([...fallback]);
+  return list("list of proposals", proposal, 1, 32).optional();
 };
 
 /** Seconds that 0 stands for in either lifetime: one cloud API sends 0 for "the default". */
@@ -75,6 +76,7 @@ export const gatewaySchema = z.strictObject({
     })
     .prefault({}),
   workers: autoOr(1, 256).prefault("auto"),
+  busyPollMicroseconds: integer([0, 10_000]).prefault(0),
   replayWindow: integer([64, 65_536]).prefault(4096),
   metrics: z
     .strictObject({

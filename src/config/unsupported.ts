@@ -22,13 +22,6 @@ interface Row<T> {
 }
 
 export const unsupportedInConnection: readonly Row<Partly<FileConnection>>[] = [
-  {
-    key: "ike.version",
-    find: ({ ike }) => {
-      if (ike?.version === undefined || ike.version === "ikev2") return [];
-      return [{ path: ["ike", "version"], found: ike.version, rule: "ikev2 (this build has no IKEv1)" }];
-    },
-  },
   { key: "ike.proposals", find: ({ ike }) => algorithms(["ike", "proposals"], ike?.proposals) },
   { key: "ipsec.proposals", find: ({ ipsec }) => algorithms(["ipsec", "proposals"], ipsec?.proposals) },
   {

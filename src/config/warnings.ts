@@ -1,5 +1,6 @@
 /** What works and deserves a word: `culvert check` prints these, the daemon logs them once. */
 
+import { warnIkev1 } from "./ikev1.ts";
 import type { Path } from "./problem.ts";
 import type { Partly } from "./read.ts";
 import type { Connection } from "./rules.ts";
@@ -17,6 +18,7 @@ export function collectWarnings(
   for (const [name, connection] of connections) {
     const at = ["connections", name];
     warnWeak(at, connection, warn);
+    warnIkev1(at, connection, file, warn);
     warnRouting(at, connection, routed.has(name), warn);
   }
   warnTwins(file, connections, warn);

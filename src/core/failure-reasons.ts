@@ -13,6 +13,7 @@ export const failureReasons = {
   PEER_NAME_UNRESOLVED: "the peer's DNS name did not resolve",
   NO_LOCAL_ADDRESS: "the gateway has no outer address of the peer's family",
   NO_CONNECTION_MATCHES: "no configured connection matches this peer",
+  IKE_VERSION_MISMATCH: "the peer speaks a version of IKE that the connection does not allow",
   PEER_PROTOCOL_ERROR: "the peer broke the protocol",
   UNSUPPORTED_CRITICAL_PAYLOAD: "a critical payload is unknown to the side that got it",
   PEER_REFUSED_CHILD: "the peer accepted us and refuses the CHILD_SA",

@@ -108,6 +108,7 @@ async function run(options: DaemonOptions, config: ParsedConfig): Promise<ExitCo
         tunName: config.gateway.tun.name,
         tunMtu: tunMtu(config),
         workers,
+        busyPollMicroseconds: config.gateway.busyPollMicroseconds,
         addresses: config.gateway.addresses,
         mark: fwmark,
         pathMtu: assumedPathMtu,

@@ -37,6 +37,8 @@ export interface DataPlaneOptions {
    */
   readonly ikeSockets?: readonly number[];
   readonly backend?: "auto" | "ipsec-mb" | "portable";
+  /** How long a worker that found nothing looks on before it sleeps, 0 (not at all, the default) to 10000. */
+  readonly busyPollMicroseconds?: number;
   /** Ties each worker to a CPU of its own: worth it where nothing else needs the CPUs. */
   readonly pinWorkers?: boolean;
   /** Benchmarks only: lets an SA with ENCR_NULL and no integrity be installed. */
@@ -111,6 +113,7 @@ export class DataPlane {
         pathMtu: options.pathMtu ?? 1500,
         ikeSockets: options.ikeSockets ?? [],
         backend: options.backend ?? "auto",
+        busyPollMicroseconds: options.busyPollMicroseconds ?? 0,
         pinWorkers: options.pinWorkers ?? false,
         allowBenchNull: options.allowBenchNull ?? false,
       },

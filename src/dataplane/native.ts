@@ -59,6 +59,7 @@ export interface NativeOptions {
   readonly pathMtu: number;
   readonly ikeSockets: readonly number[];
   readonly backend: "auto" | "ipsec-mb" | "portable";
+  readonly busyPollMicroseconds: number;
   readonly pinWorkers: boolean;
   readonly allowBenchNull: boolean;
 }

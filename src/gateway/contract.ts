@@ -15,7 +15,7 @@ import type { Secret } from "../core/secret.ts";
 import type { Instant } from "../core/time.ts";
 import type { KeyPairs } from "../ike/common/key-pairs.ts";
 import type { EndpointLimits } from "../ike/common/settings.ts";
-import type { PathMtuStatus } from "../ike/common/views.ts";
+import type { IkeVersion, PathMtuStatus, Role } from "../ike/common/views.ts";
 import type { InstalledSa } from "./audit.ts";
 import type { GatewayEvent } from "./gateway-events.ts";
 
@@ -149,6 +149,7 @@ export interface ConnectionStatus {
   /** Every configured connection is listed, up or not. */
   readonly state: "down" | "waiting" | "connecting" | "up" | "disabled";
   readonly sinceMs: number;
+  /** What is weak about it and why, as `md5: MD5 is broken (RFC 8247)`. */
   readonly weak: readonly string[];
   readonly tunnels: readonly TunnelStatus[];
   readonly lastFailure: (FailureRecord & { readonly atMs: number }) | undefined;
@@ -181,9 +182,12 @@ export interface TunnelStatus {
   readonly state: "down" | "waiting" | "connecting" | "up";
   readonly ike:
     | {
+        readonly version: IkeVersion;
+        /** How IKEv1 was set up. */
+        readonly mode: "main" | "aggressive" | undefined;
         readonly spiInitiator: string;
         readonly spiResponder: string;
-        readonly role: "initiator" | "responder";
+        readonly role: Role;
         readonly suite: string;
         readonly ageMs: number;
         readonly rekeyInMs: number | undefined;

@@ -6,7 +6,7 @@
 import type { FailureRecord } from "../core/failure.ts";
 import { formatSelector } from "../core/traffic-selector.ts";
 import type { EndReason } from "../ike/common/events.ts";
-import type { ChildSaView, IkeSaView, PathMtuStatus } from "../ike/common/views.ts";
+import type { ChildSaView, IkeSaView, IkeVersion, PathMtuStatus, Role } from "../ike/common/views.ts";
 import { formatSuite } from "../registry/index.ts";
 import { formatEspSpi, formatIkeSpi } from "../wire/index.ts";
 
@@ -33,7 +33,8 @@ export type GatewayEvent =
       readonly change: "up" | "rekeyed" | "down";
       readonly connection: string | undefined;
       readonly peer: string;
-      readonly role: "initiator" | "responder";
+      readonly version: IkeVersion;
+      readonly role: Role;
       /** 16 hexadecimal digits. After `rekeyed` those of the successor. */
       readonly spiInitiator: string;
       readonly spiResponder: string;
@@ -73,6 +74,7 @@ export function ikeSaEvent(sa: IkeSaView, change: "up" | "rekeyed" | "down", why
     change,
     connection: sa.peer?.connection,
     peer: `${sa.remote.address}`,
+    version: sa.version,
     role: sa.role,
     spiInitiator: formatIkeSpi(sa.spiInitiator),
     spiResponder: formatIkeSpi(sa.spiResponder),

@@ -338,7 +338,7 @@ export class Gateway implements GatewayMachine {
     const tunnel = this.#tunnelOf(sa);
     if (!tunnel) return;
     const own = this.#endpoint.sasOf(tunnel.id);
-    const carries = own.some((s) => s.established && s.outbound().length > 0);
+    const carries = own.some((s) => s.outbound().length > 0);
     const connecting = own.some((s) => s.connecting);
     if (!carries && !connecting) tunnel.onDown(now, why);
   }

@@ -19,6 +19,7 @@ export function suiteOf(sa: IkeSaView): Record<string, unknown> {
 /** What an IKE SA was agreed to be, and by whom: behind `about`, in its object. */
 export function aboutEstablished(sa: IkeSaView): Record<string, unknown> {
   const fields = about(sa);
+  fields["version"] = sa.version;
   fields["localId"] = sa.localId;
   fields["remoteId"] = sa.remoteId;
   fields["role"] = sa.role;

@@ -1,5 +1,6 @@
 /** The gateway's state for an operator: plain JSON, no secrets, every configured connection, up or not. */
 
+import { weaknessesOf } from "../config/ikev1.ts";
 import type { ConnectionConfig } from "../config/model.ts";
 import { formatEndpoint } from "../core/address.ts";
 import { assumedPathMtu } from "../core/dataplane.ts";
@@ -67,6 +68,8 @@ function tunnelStatus(tunnel: Tunnel, now: Instant, own: readonly IkeSaView[]): 
 
 function ikeStatus(sa: IkeSaView, now: Instant): NonNullable<TunnelStatus["ike"]> {
   return {
+    version: sa.version,
+    mode: sa.version === 1 ? sa.peer!.mode : undefined,
     spiInitiator: formatIkeSpi(sa.spiInitiator),
     spiResponder: formatIkeSpi(sa.spiResponder),
     role: sa.role,
@@ -125,13 +128,14 @@ function natWord({ nat }: IkeSaView): NonNullable<TunnelStatus["ike"]>["nat"] {
   return nat.forced ? "forced" : "none";
 }
 
-/** Words of the connection's proposals that work and are in no default, each once. */
+/** What is weak about a connection and why: its version and mode, and words of its proposals, each once. */
 export function weakWords({ ike, ipsec }: ConnectionConfig): string[] {
   const words = [
+    ...weaknessesOf(ike),
     ...ike.proposals.flatMap((p) => parseProposal(p.text, "ike").weak),
     ...ipsec.proposals.flatMap((p) => parseProposal(p.text, "esp").weak),
   ];
-  return [...new Set(words.map((w) => w.keyword))];
+  return [...new Set(words.map(({ keyword, reason }) => `${keyword}: ${reason}`))];
 }
 
 const maxMissingPairs = 64;

@@ -68,6 +68,7 @@ export const metricRows: readonly MetricRow[] = [
     (c, input) => (input.nowMs - c.sinceMs) / 1000,
   ),
   perConnection("culvert_connection_warnings", "what works and will fail later", (c) => c.warnings.length),
+  perConnection("culvert_connection_weak", "what is weak about its configuration", (c) => c.weak.length),
   perConnection("culvert_connection_child_sas", "CHILD_SAs that may carry packets", (c) =>
     c.tunnels.reduce((sum, tunnel) => sum + tunnel.children.length, 0),
   ),
@@ -117,6 +118,17 @@ export const metricRows: readonly MetricRow[] = [
       gateway.connections.flatMap(({ name, tunnels }) =>
         tunnels.flatMap(({ customerGateway, pathMtu }) =>
           pathMtu ? [{ labels: { connection: name, tunnel: customerGateway }, value: pathMtu.bytes }] : [],
+        ),
+      ),
+  ),
+  gauge(
+    "culvert_tunnel_ike_version",
+    ["connection", "tunnel"],
+    "1 or 2: the version of IKE that the tunnel speaks; only while it has an IKE SA",
+    ({ gateway }) =>
+      gateway.connections.flatMap(({ name, tunnels }) =>
+        tunnels.flatMap(({ customerGateway, ike }) =>
+          ike ? [{ labels: { connection: name, tunnel: customerGateway }, value: ike.version }] : [],
         ),
       ),
   ),

@@ -124,7 +124,7 @@ os.execvp("setpriv", ["setpriv", "--bounding-set", "-net_bind_service", *sys.arg
         worker.on("message", () => worker.terminate().then((code) => console.log("ended", code)));
       } else {
         new addon.DataPlane({ tunName: "culvert0", tunMtu: 1400, workers: 2, addresses: [new Uint8Array([192, 0, 2, 1])],
-          ikePort: 500, natPort: 4500, mark: 0, pathMtu: 1500, ikeSockets: [], backend: "auto", pinWorkers: true, allowBenchNull: false },
+          ikePort: 500, natPort: 4500, mark: 0, pathMtu: 1500, ikeSockets: [], backend: "auto", busyPollMicroseconds: 0, pinWorkers: true, allowBenchNull: false },
           () => {});
         require("node:worker_threads").parentPort.postMessage("open");
         setInterval(() => {}, 1000);
@@ -151,6 +151,7 @@ describe("the addon's own checks", () => {
       pathMtu: 1500,
       ikeSockets: [],
       backend: "auto",
+      busyPollMicroseconds: 0,
       pinWorkers: false,
       allowBenchNull: false,
     };
@@ -158,6 +159,10 @@ describe("the addon's own checks", () => {
       expect(() => new Loose({ ...good, ...change }, () => {}), name).toThrow(name);
     refuses({ tunName: 7 }, "options.tunName is not a string");
     refuses({ workers: 0 }, "options.workers is not an integer from 1 to 256");
+    refuses(
+      { busyPollMicroseconds: 10_001 },
+      "options.busyPollMicroseconds is not an integer from 0 to 10000",
+    );
     refuses({ workers: 1.5 }, "options.workers");
     refuses({ workers: Number.NaN }, "options.workers");
     refuses({ addresses: ["192.0.2.1"] }, "addresses is not a Uint8Array");

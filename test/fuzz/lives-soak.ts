@@ -1,31 +1,33 @@
 /** Long lives: `npm run soak -- --lives 100000`, or a share of the time of `npm run soak`. */
 import { type LifeReport, live } from "../sim/life.ts";
 
-/** Lives from `seed` upward for `seconds`; throws on the first finding, with its seed. */
+/** Lives from `seed` upward for `seconds`, of both versions in turns; throws on the first finding, with its seed. */
 export function run(seconds: number, seed: number): void {
   const end = Date.now() + seconds * 1000;
   const totals = new Totals();
   for (let round = seed; Date.now() < end; round++) {
+    const version = round % 2 === 0 ? "ikev2" : "ikev1";
     try {
-      totals.add(live(round));
+      totals.add(live(round, undefined, version));
     } catch (error) {
-      throw new Error(`${replay(round)}: ${messageOf(error)}`, { cause: error });
+      throw new Error(`${replay(round, version)}: ${messageOf(error)}`, { cause: error });
     }
   }
   console.log(`${totals}`);
 }
 
 /** The seeds from `first` to below `end`, every `step`-th; reports on the way. Returns an exit code. */
-export function runLives(first: number, end: number, step: number, trace: number): number {
+export function runLives(first: number, end: number, step: number, trace: number, ikev1: number): number {
+  const version = ikev1 ? "ikev1" : "ikev2";
   const totals = new Totals();
   let failed = 0;
   let reportAt = Date.now() + reportMs;
   for (let seed = first; seed < end && failed < mostFailures; seed += step) {
     try {
-      totals.add(live(seed, trace ? (line) => console.log(line) : undefined));
+      totals.add(live(seed, trace ? (line) => console.log(line) : undefined, version));
     } catch (error) {
       failed++;
-      console.log(`FAILED, see it with ${replay(seed)}: ${messageOf(error)}`);
+      console.log(`FAILED, see it with ${replay(seed, version)}: ${messageOf(error)}`);
     }
     if (Date.now() < reportAt) continue;
     reportAt = Date.now() + reportMs;
@@ -70,5 +72,6 @@ class Totals {
 
 const reportMs = 10_000;
 const mostFailures = 20;
-const replay = (seed: number): string => `npm run soak -- --seed ${seed} --lives 1 --trace`;
+const replay = (seed: number, version: string): string =>
+  `npm run soak -- --seed ${seed} --lives 1 --trace${version === "ikev1" ? " --ikev1" : ""}`;
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : `${error}`);

@@ -147,6 +147,7 @@ function files(wicked: boolean): fc.Arbitrary<unknown> {
         ]),
         tun: section({ name, mtu: oneOf(["auto", 1400], [100]) }),
         workers: oneOf(["auto", 1], [99]),
+        busyPollMicroseconds: oneOf([0, 50], [-1]),
         replayWindow: oneOf([64, 4096], [1]),
       },
       ["addresses"],

@@ -12,6 +12,9 @@ export interface SiteOptions {
   readonly start?: ConnectionConfig["start"];
   readonly psk?: string;
   readonly ppk?: { readonly id: string; readonly secret: string; readonly required: boolean };
+  /** Of IKE; `ikev2` unless told otherwise. */
+  readonly version?: ConnectionConfig["ike"]["version"];
+  readonly mode?: ConnectionConfig["ike"]["mode"];
   readonly ike?: readonly string[];
   readonly esp?: readonly string[];
   readonly localSubnets?: readonly string[];
@@ -48,6 +51,7 @@ export function siteConfig(options: SiteOptions): Config {
       addresses: address.map((a) => IpAddress.parse(a)),
       tun: { name: "culvert0", mtu: "auto" },
       workers: 1,
+      busyPollMicroseconds: 0,
       replayWindow: 4096,
       metrics: {},
     },
@@ -72,9 +76,9 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
     start: options.start ?? "immediately",
     psk: Secret.fromText(options.psk ?? "correct horse battery staple"),
     ike: {
-      version: "ikev2",
-      mode: "main",
-      proposals: (options.ike ?? ["aes128gcm16-prfsha256-x25519"]).map(proposal("ike")),
+      version: options.version ?? "ikev2",
+      mode: options.mode ?? "main",
+      proposals: (options.ike ?? ikeOf[options.version ?? "ikev2"]).map(proposal("ike")),
       lifetimeSeconds: options.ikeLifetimeSeconds ?? 86400,
       reauthenticate: options.reauthenticate ?? false,
       childless: options.childless ?? "allow",
@@ -107,6 +111,13 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
     bgp: { enabled: false },
   };
 }
+
+/** Cheap to compute, and known to the version. */
+const ikeOf = {
+  ikev1: ["aes128-sha256-ecp256"],
+  ikev2: ["aes128gcm16-prfsha256-x25519"],
+  auto: ["aes128gcm16-prfsha256-x25519", "aes128-sha256-ecp256"],
+} as const;
 
 const proposal =
   (use: "ike" | "esp") =>

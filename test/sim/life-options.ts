@@ -7,7 +7,10 @@ import type { Life } from "./life.ts";
 import type { SeededRandom } from "./random.ts";
 
 /** Each seed picks one value of every line. A value that stands twice is picked twice as often. */
-const choices = {
+const ikev2 = {
+  version: ["ikev2"],
+  versionB: ["ikev2"],
+  mode: ["main"],
   /** Without and with perfect forward secrecy; AEAD and two algorithms. */
   esp: ["aes128gcm16", "aes128gcm16", "aes128gcm16-x25519", "aes128-sha256-x25519"],
   ike: ["aes128gcm16-prfsha256-x25519", "aes128gcm16-prfsha256-x25519", "aes128-sha1-x25519"],
@@ -36,12 +39,31 @@ const choices = {
   calm: [true, true, true, false],
 } as const;
 
-export type Choices = { readonly [K in keyof typeof choices]: (typeof choices)[K][number] };
+/** The same for lives over IKEv1: A speaks it alone, or B does, or neither minds. */
+const ikev1 = {
+  ...ikev2,
+  version: ["ikev1", "ikev1", "ikev1", "auto"],
+  versionB: ["ikev1", "ikev1", "ikev1", "auto"],
+  mode: ["main", "main", "aggressive"],
+  esp: ["aes128gcm16", "aes128-sha256", "aes128gcm16-ecp256", "aes128-sha1-modp2048-ecp256"],
+  ike: ["aes128-sha256-ecp256", "aes256-sha384-ecp256", "3des-md5-modp2048"],
+  cookies: [false],
+  childless: ["allow"],
+  crashSecret: [false],
+  reauthenticate: [false],
+  rehearseRekey: [false],
+  mobike: [false],
+} as const;
 
-export function choose(random: SeededRandom): Choices {
-  return Object.fromEntries(
-    Object.entries(choices).map(([name, values]) => [name, values[random.below(values.length)]]),
-  ) as unknown as Choices;
+type Table = typeof ikev1 | typeof ikev2;
+export type Choices = { readonly [K in keyof Table]: Table[K][number] };
+
+export function choose(random: SeededRandom, version: "ikev1" | "ikev2"): Choices {
+  const picked: Record<string, unknown> = {};
+  // What there is no choice about costs no luck: old seeds mean what they meant.
+  for (const [name, values] of Object.entries<readonly unknown[]>(version === "ikev1" ? ikev1 : ikev2))
+    picked[name] = values.length === 1 ? values[0] : values[random.below(values.length)];
+  return picked as unknown as Choices;
 }
 
 export interface Happening {

@@ -41,8 +41,8 @@ const insideA = "10.99.0.1";
 const nameOfA = { kind: "fqdn", fqdn: "a.example" } as const;
 
 /** Throws on the first thing that must not be. */
-export function live(seed: number, trace?: Trace): LifeReport {
-  return new Life(seed, trace).run();
+export function live(seed: number, trace?: Trace, version: "ikev1" | "ikev2" = "ikev2"): LifeReport {
+  return new Life(seed, version, trace).run();
 }
 
 export class Life {
@@ -62,9 +62,9 @@ export class Life {
   #cutUntil = 0;
   #newestSentAt = 0;
 
-  constructor(seed: number, trace?: Trace) {
+  constructor(seed: number, version: "ikev1" | "ikev2", trace?: Trace) {
     this.#random = new SeededRandom(seed ^ 0x11fe);
-    this.choices = choose(this.#random);
+    this.choices = choose(this.#random, version);
     this.#peaceful = this.choices.calm;
     this.#sites = sitesOf(seed, this.choices, (node) => this.#onStep(node));
     const { network } = this.#sites.sim;
@@ -278,6 +278,8 @@ function sitesOf(seed: number, choices: Choices, onStep: (node: Node) => void): 
   const { dpdSeconds } = choices;
   return twoSites({
     both: {
+      version: choices.version,
+      mode: choices.mode,
       esp: [choices.esp],
       ike: [choices.ike],
       lifetimeSeconds: choices.childLifetimeSeconds,
@@ -291,7 +293,7 @@ function sitesOf(seed: number, choices: Choices, onStep: (node: Node) => void): 
       natTraversal: { forceEncapsulation: choices.forceEncapsulation },
     },
     a: choices.nat ? { addresses: [insideA], localId: nameOfA } : {},
-    b: { start: choices.startB, ...(choices.nat && { remoteId: nameOfA }) },
+    b: { version: choices.versionB, start: choices.startB, ...(choices.nat && { remoteId: nameOfA }) },
     sim: {
       seed,
       keyPair: pooledKeyPair,

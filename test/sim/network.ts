@@ -1,6 +1,6 @@
 /** The path between simulated gateways: delay, loss, duplication, reordering, NAT, and faults by name. */
 import { type Endpoint, formatEndpoint, IpAddress } from "../../src/core/address.ts";
-import { ExchangeType } from "../../src/registry/index.ts";
+import { ExchangeType, IsakmpExchangeType } from "../../src/registry/index.ts";
 import { decodeHeader } from "../../src/wire/index.ts";
 import type { SeededRandom } from "./random.ts";
 
@@ -27,9 +27,14 @@ export const fair: Weather = { loss: 0, duplication: 0, delayMs: 10, jitterMs: 0
 type Verdict = "pass" | "drop" | { readonly replace: readonly Packet[] } | { readonly delayMs: number };
 export type Fault = (packet: Packet, name: string) => Verdict;
 
-/** `IKE_AUTH response 1`: exchange, direction and message ID of a datagram. */
+/**
+ * `IKE_AUTH response 1`: exchange, direction and message ID of a datagram. `IDENTITY_PROTECTION 0`, `QUICK_MODE 1f` in
+ * IKEv1, whose messages do not say which of their exchange they are.
+ */
 export function messageName(datagram: Uint8Array): string {
   const header = decodeHeader(datagram);
+  if (header.majorVersion === 1)
+    return `${IsakmpExchangeType.nameOf(header.exchangeType)} ${header.messageId.toString(16)}`;
   const direction = header.response ? "response" : "request";
   return `${ExchangeType.nameOf(header.exchangeType)} ${direction} ${header.messageId}`;
 }

@@ -206,8 +206,11 @@ describe("a connection with two tunnels", () => {
 });
 
 describe("status", () => {
-  it("names weak algorithms", () => {
+  it("names weak algorithms, and why they are", () => {
     const { sim, a } = twoSites({ a: { ike: ["aes128-sha1-modp1024"] } });
-    expect(a.gateway.status(sim.now).connections[0]!.weak).toEqual(["sha1", "modp1024"]);
+    expect(a.gateway.status(sim.now).connections[0]!.weak).toEqual([
+      "sha1: SHA-1 is obsolete (RFC 8247 allows its HMAC for old peers only)",
+      "modp1024: the discrete logarithm is within reach of a rich attacker (RFC 8247)",
+    ]);
   });
 });

@@ -72,8 +72,9 @@ bool route_into(const char* device) {
 }
 
 Result<std::unique_ptr<Engine>> open_engine(std::vector<uint32_t> own, const char* device, unsigned workers,
-                                            std::atomic<uint64_t>& notified) {
+                                            std::atomic<uint64_t>& notified, uint32_t busy_poll_us = 0) {
   EngineOptions options;
+  options.busy_poll_us = busy_poll_us;
   options.tun_name = device;
   options.workers = workers;
   for (const uint32_t address : own) options.addresses.push_back(ipv4(address));
@@ -159,7 +160,7 @@ TEST("engines carry traffic while control changes everything around it") {
     Note note(udp ? "in UDP" : "protocol 50");
     std::atomic<uint64_t> notified{0};
     auto a = open_engine({kLoopbackA}, "cvta", 2, notified);
-    auto b = open_engine({kLoopbackB}, "cvtb", 3, notified);
+    auto b = open_engine({kLoopbackB}, "cvtb", 3, notified, engine::kMaxBusyPollUs);
     if (!a.ok() || !b.ok()) {
       report_failure(__FILE__, __LINE__, a.error() + b.error());
       return;
@@ -220,6 +221,9 @@ TEST("engines carry traffic while control changes everything around it") {
     CHECK(counted(left, Count::tun_packets_in) > counted(left, Count::tun_reads));
     CHECK(counted(right, Count::tun_writes) < counted(right, Count::tun_packets_out));
     CHECK(counted(right, Count::esp_receives) > 0);
+    // The receiver busy polls, the sender does not.
+    CHECK(counted(right, Count::busy_polls) > 0);
+    CHECK_EQ(counted(left, Count::busy_polls), 0u);
   }
 }
 

@@ -8,7 +8,7 @@ import type { Random } from "../../core/random.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { Instant } from "../../core/time.ts";
 import type { PacketFlow } from "../../core/traffic-selector.ts";
-import type { AboutSa } from "./child-table.ts";
+import type { AboutSa, ChildTable } from "./child-table.ts";
 import type { EndReason, IkeOutput } from "./events.ts";
 import type { KeyPairs } from "./key-pairs.ts";
 import type { EndpointLimits, PeerSettings } from "./settings.ts";
@@ -30,6 +30,10 @@ export interface EndpointDeps {
   /** Emit `ikeKeys`, `isakmpKeys` and `espKeys`: for debugging with an analyser, never otherwise. */
   readonly exportKeys: boolean;
   readonly limits?: Partial<EndpointLimits>;
+  /** Peers that may be met there and speak the other version alone, where engines share the gateway's peers. */
+  otherVersion?(local: IpAddress, remote: IpAddress): readonly PeerSettings[];
+  /** Who owns which SA, where engines share one data plane: each adds and finds its own. */
+  readonly children?: ChildTable<IkeSaView, ChildSaView>;
   readonly ikePort?: number;
   readonly nattPort?: number;
 }

@@ -61,8 +61,10 @@ export class IkeEndpoint implements IkeEngine {
   constructor(deps: EndpointDeps) {
     this.#ikePort = deps.ikePort ?? 500;
     this.#host = this.#makeHost(deps);
-    this.#door = new FrontDoor(this.#host, (local, remote) =>
-      this.#peers.candidates(local.address, remote.address),
+    this.#door = new FrontDoor(
+      this.#host,
+      (local, remote) => this.#peers.candidates(local.address, remote.address),
+      (local, remote) => deps.otherVersion?.(local.address, remote.address) ?? [],
     );
   }
 
@@ -324,7 +326,8 @@ export class IkeEndpoint implements IkeEngine {
       pathMtus: new Map(),
       unpaddable: new Set(),
       asks: new AskPacer(),
-      children: new ChildTable(),
+      // Others add theirs, and nobody asks this engine about those.
+      children: (deps.children ?? new ChildTable()) as ChildTable<IkeSa, ChildSa>,
       keepsUp: (peerId) => deps.keepsUp(peerId),
       askChild: (sa, ask, now) => sa.initiate(now, newChildSa(ask)),
       crashSecret: deps.crashSecret,

@@ -96,7 +96,7 @@ describe("culvert status", () => {
       hq-branch           up            1h 6m    198.51.100.7:4500    5.3 GiB  1.1 KiB
       hq-backup-with-a-…  connecting *  16m 40s  2001:db8:ffff:ffff…      0 B      0 B
 
-      * uses weak algorithms: see culvert status CONNECTION
+      * weak: see culvert status CONNECTION
 
       hq-backup: no IKE proposal in common (NO_PROPOSAL_CHOSEN_IKE, 12s ago)
         peer          203.0.113.9
@@ -131,7 +131,7 @@ describe("culvert status", () => {
           state         up
           local         192.0.2.1:4500  id hq.example
           remote        198.51.100.7:4500  id branch.example
-          IKE SA        0011223344556677_i 8899aabbccddeeff_r, initiator
+          IKE SA        IKEv2, 0011223344556677_i 8899aabbccddeeff_r, initiator
           IKE suite     ENCR_AES_GCM_16/256 PRF_HMAC_SHA2_384 Curve25519
           age           1h 6m, rekey in 22h 46m, handshake 12 ms
           NAT           remote

@@ -33,6 +33,8 @@ export const up: ConnectionStatus = {
       remoteId: "branch.example",
       state: "up",
       ike: {
+        version: 2,
+        mode: undefined,
         spiInitiator: "0011223344556677",
         spiResponder: "8899aabbccddeeff",
         role: "initiator",

@@ -74,6 +74,7 @@ describe("explainConfig", () => {
       addresses: ["192.0.2.1", "2001:db8::1"],
       tun: { name: "culvert0", mtu: "auto" },
       workers: "auto",
+      busyPollMicroseconds: 0,
       replayWindow: 4096,
       metrics: {},
     });

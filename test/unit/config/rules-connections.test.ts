@@ -290,8 +290,6 @@ check("connections", inConnection, [
     rule: "what this build cannot do yet",
     good: [],
     bad: [
-      ["ike: {version: ikev1}", "connections.hq-branch.ike.version: ikev1: ikev2 (this build has no IKEv1)"],
-      ["ike: {version: auto}", "connections.hq-branch.ike.version: auto: ikev2 (this build has no IKEv1)"],
       [
         "bgp: {enabled: true, tunnelCidr: 169.254.11.0/30, localAddress: 169.254.11.1, localAsn: 65001}\ncustomerGateway: depot",
         "connections.hq-branch.bgp.enabled: true: false (this build has no BGP)",

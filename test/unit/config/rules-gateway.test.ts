@@ -45,6 +45,14 @@ check("gateway", inGateway, [
     ],
   },
   {
+    rule: "busyPollMicroseconds",
+    good: ["busyPollMicroseconds: 0", "busyPollMicroseconds: 10000"],
+    bad: [
+      ["busyPollMicroseconds: -1", "gateway.busyPollMicroseconds: -1: 0 to 10000"],
+      ["busyPollMicroseconds: 10001", "gateway.busyPollMicroseconds: 10001: 0 to 10000"],
+    ],
+  },
+  {
     rule: "replayWindow",
     good: ["replayWindow: 64", "replayWindow: 65536"],
     bad: [

@@ -127,7 +127,7 @@ check("the file", whole, [
 describe("the file", () => {
   it("has a gateway", () => {
     const expected =
-      "culvert.yaml:1: gateway: missing: a mapping with the keys name, addresses, tun, workers, replayWindow, metrics";
+      "culvert.yaml:1: gateway: missing: a mapping with the keys name, addresses, tun, workers, busyPollMicroseconds, replayWindow, metrics";
     expect(problems("")).toEqual([expected]);
     expect(problems("connections: {}")).toEqual([expected]);
   });

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { defaultProposals } from "../../../src/config/ikev1.ts";
 import { configSchema } from "../../../src/config/index.ts";
 import { unsupportedInConnection, unsupportedInFile } from "../../../src/config/unsupported.ts";
 import { type FailureCode, failureReasons } from "../../../src/core/failure-reasons.ts";
@@ -74,6 +75,15 @@ describe("docs/configuration.md", () => {
       ]),
     );
     expect(rows(document, ["keywords", "kind", "IKE", "IPsec", "weak because"])).toEqual(expected);
+  });
+
+  it("has the default proposals of each version", () => {
+    const list = (version: "ikev1" | "ikev2", use: "ike" | "esp") =>
+      defaultProposals(version, use)
+        .map(({ text }) => code(text))
+        .join(" ");
+    const expected = (["ikev2", "ikev1"] as const).map((v) => [code(v), list(v, "ike"), list(v, "esp")]);
+    expect(rows(document, ["`ike.version`", "`ike.proposals`", "`ipsec.proposals`"])).toEqual(expected);
   });
 
   it("lists what this build refuses", () => {
