@@ -80,7 +80,7 @@ export class Side {
     const spis = name === "A" ? { spiLocal: 1n, spiRemote: 2n } : { spiLocal: 2n, spiRemote: 1n };
     const peer = peerOf(name, options);
     const state = { name: "ESTABLISHED", since: 0 } as const;
-    this.sa = new IsakmpSa(host, { role, now: 0, ...spis, ...ends, peer }, state);
+    this.sa = new IsakmpSa(host, { role, mode: "main", now: 0, ...spis, ...ends, peer }, state);
     this.sa.secured = secured;
     this.sa.proven = true;
     if (options.nat) this.sa.nat = options.nat;
@@ -153,7 +153,6 @@ export class Side {
       },
       emit: (output) => this.#emit(output),
       count: (drop) => this.drops.push(drop),
-      onUse: nothing,
       othersOf: () => [],
       sasOf: () => [this.sa],
       replace: (old) => this.replaced.push(old),
@@ -230,7 +229,12 @@ export class Lab {
     const to = this.other(from);
     const { sa } = to;
     const copy = Uint8Array.from(bytes);
-    sa.handleDatagram(this.now, sa.local, sa.remote, decodeIsakmpHeader(copy), copy);
+    sa.handleDatagram(this.now, {
+      local: sa.local,
+      remote: sa.remote,
+      header: decodeIsakmpHeader(copy),
+      datagram: copy,
+    });
   }
 
   /** Delivers everything there is, and what that leads to. */
