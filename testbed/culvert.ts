@@ -21,6 +21,8 @@ export interface CulvertOptions {
   readonly remoteSubnets: readonly string[];
   /** Present: protected data flows with these as the local half. */
   readonly localSubnets?: readonly string[];
+  /** IKEv1 in this mode; IKEv2 when absent. */
+  readonly ikev1?: "main" | "aggressive";
   readonly ikeProposals?: readonly string[];
   readonly espProposals?: readonly string[];
   readonly localId?: string;
@@ -172,6 +174,7 @@ export function configuration(o: CulvertOptions): Record<string, unknown> {
         routing: flows ? "protected-data-flows" : "destination",
         ...(flows ? { localSubnets: o.localSubnets, remoteSubnets: o.remoteSubnets } : {}),
         ike: {
+          ...(o.ikev1 === undefined ? {} : { version: "ikev1", mode: o.ikev1 }),
           ...(o.ikeProposals === undefined ? {} : { proposals: o.ikeProposals }),
           ...(o.localId === undefined ? {} : { localId: o.localId }),
           ...(o.remoteId === undefined ? {} : { remoteId: o.remoteId }),

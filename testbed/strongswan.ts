@@ -17,6 +17,8 @@ export interface StrongSwanOptions {
   readonly localId: string;
   readonly remoteId: string;
   readonly psk: string;
+  /** IKEv1 in this mode; IKEv2 when absent. */
+  readonly ikev1?: "main" | "aggressive";
   readonly localSubnets: readonly string[];
   readonly remoteSubnets: readonly string[];
   /** swanctl's keywords, e.g. `aes256gcm16-prfsha384-x25519`. */
@@ -178,6 +180,7 @@ charon-systemd {
   retransmit_timeout = 1.0
   retransmit_tries = ${retransmitTries}
   install_virtual_ip = no
+  ${options.ikev1 === "aggressive" ? "i_dont_care_about_security_and_use_aggressive_mode_psk = yes" : ""}
   make_before_break = ${options.makeBeforeBreak === true ? "yes" : "no"}
   ${fragmentSize === undefined ? "" : `fragment_size = ${fragmentSize}`}
   plugins {
@@ -202,7 +205,8 @@ function connectionConf(o: StrongSwanOptions): string {
   return `
 connections {
   peer {
-    version = 2
+    version = ${o.ikev1 === undefined ? 2 : 1}
+    ${o.ikev1 === "aggressive" ? "aggressive = yes" : ""}
     local_addrs = ${o.localAddress}
     remote_addrs = ${o.remoteAddress}
     proposals = ${o.ikeProposals.join(",")}

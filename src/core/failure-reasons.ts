@@ -7,6 +7,7 @@ export const failureReasons = {
   AUTH_METHOD_UNSUPPORTED: "the peer does not authenticate with a pre-shared key",
   PEER_IDENTITY_MISMATCH: "the peer's identity is not the one this connection expects",
   TS_UNACCEPTABLE: "the traffic selectors have nothing in common",
+  IKE_MODE_MISMATCH: "one side does IKEv1's main mode and the other aggressive mode",
   INVALID_KE: "the peers could not agree on a key exchange group",
   PEER_UNREACHABLE: "no answer to retransmitted requests",
   IKE_AUTH_UNANSWERED: "the peer answered IKE_SA_INIT and never IKE_AUTH",

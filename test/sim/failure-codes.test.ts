@@ -368,6 +368,14 @@ const scenarios: Record<
     },
     shows: { ours: [`our identity ${addressA}`], theirs: ["SINGLE_PAIR_REQUIRED"] },
   },
+  IKE_MODE_MISMATCH: {
+    run: () => {
+      const { sim, a } = started({ both: { version: "ikev1" }, b: { mode: "aggressive" } });
+      sim.run(30_100);
+      return a;
+    },
+    shows: { ours: ["mode main"], theirs: ["UNSUPPORTED_EXCHANGE_TYPE"] },
+  },
 };
 
 const nonce = (peer: CraftedPeer): PlainPayload[] => [

@@ -148,6 +148,8 @@ export const remedies: Readonly<Record<FailureCode, string>> = {
   PEER_IDENTITY_MISMATCH: "set ike.remoteId here to what the peer sends, or change the peer's local identity",
   TS_UNACCEPTABLE:
     "make localSubnets and remoteSubnets here mirror the peer's, or use destination routing on both",
+  IKE_MODE_MISMATCH:
+    "make ike.mode the same on both sides: main, unless the peer cannot be told by its address",
   INVALID_KE: "configure a DH group that both sides have",
   PEER_UNREACHABLE:
     "check the peer's address, and that UDP 500 and 4500 pass every firewall in both directions",
