@@ -1,3 +1,4 @@
+/** Quick mode between two sides of which one says what it should not, and what they say about it. */
 import { openPhase2, phase2Iv, sealPhase2 } from "../../src/ike/v1/key-material.ts";
 import { IsakmpExchangeType, IsakmpNotifyType } from "../../src/registry/index.ts";
 import {

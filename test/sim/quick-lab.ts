@@ -369,6 +369,7 @@ export function peerOf(name: "A" | "B", { esp, local, remote, peer }: SideOption
     rehearseRekey: false,
     replayWindow: 64,
     pathMtu: "auto",
+    dontFragment: "clear",
     mobike: false,
     livenessIntervalMs: undefined,
     answerTimeoutMs: 30_000,

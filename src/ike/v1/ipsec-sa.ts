@@ -108,6 +108,7 @@ export function install(sa: IsakmpSa, now: Instant, terms: IpsecTerms): IpsecSa 
     localSelectors,
     remoteSelectors,
     nonFirstFragments: false,
+    dontFragment: peer.dontFragment,
     softBytes: bytes.soft,
     hardBytes: bytes.hard,
     softPackets: packets.soft,
