@@ -221,12 +221,12 @@ export class CraftedIsakmpPeer {
 
   // ── Phase 1 as responder ─────────────────────────────────────────────────────────────────────────────────────
 
-  /** Answers the node's message of phase 1 that was received last, if there is one that can be. */
+  /** Answers the node's message of phase 1 that was received last, if there is one that can be. The others stay. */
   answerPhase1(change = unchanged, changeAll = unchanged): boolean {
-    const datagram = this.received.splice(0).at(-1);
+    const at = this.received.findLastIndex((datagram) => decodeIsakmpHeader(datagram).messageId === 0);
+    const [datagram] = at < 0 ? [] : this.received.splice(at, 1);
     if (!datagram) return false;
     const header = decodeIsakmpHeader(datagram);
-    if (header.messageId !== 0) return false;
     if (header.encrypted) return this.#answer5(datagram, header, change, changeAll);
     const { payloads } = decodeIsakmp(datagram, header);
     if (findIsakmpPayload(payloads, "SA")) return this.#answer1(header, payloads, change, changeAll);
