@@ -129,7 +129,7 @@ class QuickMode implements InitiatedExchange {
     const ke = findIsakmpPayload(payloads, "KE");
     const shared = ke && this.#keyPair && sharedSecret(this.#keyPair, ke.data);
     if (!Nr || (this.#keyPair && !shared)) {
-      const problem = Nr ? "the key exchange data is not a valid public value" : "no nonce";
+      const problem = Nr ? "the key exchange data is not a valid public value" : "no nonce, or several";
       const record = failureOf(sa, "PEER_PROTOCOL_ERROR", { difference: `quick mode: ${problem}` });
       return refuse({ notify: IsakmpNotifyType.code.INVALID_KEY_INFORMATION, record });
     }
@@ -380,8 +380,8 @@ function retryRefused(owner: IsakmpSa, now: Instant, old: IpsecSa): void {
 }
 
 function nonceIn(payloads: readonly ReceivedPayload[]): Uint8Array | undefined {
-  const nonce = findIsakmpPayload(payloads, "NONCE")?.nonce;
-  return nonce && Uint8Array.from(nonce);
+  const [only, ...more] = isakmpPayloadsOf(payloads, "NONCE");
+  return more.length === 0 ? only && Uint8Array.from(only.nonce) : undefined;
 }
 
 /** The peer's SPI in its SA payload, by which it knows what our notification is about. */
