@@ -31,6 +31,8 @@ export interface CulvertOptions {
   /** Write every key to `keylogFile`, for Wireshark. */
   readonly keylog?: boolean;
   readonly logLevel?: string;
+  /** More keys of the connection's `ike`, as in the file. */
+  readonly ike?: Readonly<Record<string, unknown>>;
   /** More keys of the connection and of the gateway, as in the file. */
   readonly connection?: Readonly<Record<string, unknown>>;
   readonly gateway?: Readonly<Record<string, unknown>>;
@@ -175,6 +177,7 @@ export function configuration(o: CulvertOptions): Record<string, unknown> {
           ...(o.ikeProposals === undefined ? {} : { proposals: o.ikeProposals }),
           ...(o.localId === undefined ? {} : { localId: o.localId }),
           ...(o.remoteId === undefined ? {} : { remoteId: o.remoteId }),
+          ...o.ike,
         },
         ipsec: o.espProposals === undefined ? {} : { proposals: o.espProposals },
         natTraversal: { forceEncapsulation: o.forceEncapsulation ?? false },

@@ -19,6 +19,10 @@ export interface StrongSwanOptions {
   readonly psk: string;
   readonly localSubnets: readonly string[];
   readonly remoteSubnets: readonly string[];
+  /** 2 when absent. */
+  readonly version?: 1 | 2;
+  /** IKEv1's aggressive mode, as either role; main mode when absent. */
+  readonly aggressive?: boolean;
   /** swanctl's keywords, e.g. `aes256gcm16-prfsha384-x25519`. */
   readonly ikeProposals: readonly string[];
   readonly espProposals: readonly string[];
@@ -38,11 +42,17 @@ export interface StrongSwanOptions {
   readonly extraConnection?: readonly string[];
   readonly extraChild?: readonly string[];
   /** In place of the child `net`: one CHILD_SA each. */
-  readonly children?: readonly {
-    readonly name: string;
-    readonly localSubnets: readonly string[];
-    readonly remoteSubnets: readonly string[];
-  }[];
+  readonly children?: readonly StrongSwanChild[];
+  /** In place of the connection `peer`: what differs from the options above. */
+  readonly connections?: readonly (Partial<StrongSwanOptions> & { readonly name: string })[];
+}
+
+export interface StrongSwanChild {
+  readonly name: string;
+  readonly localSubnets: readonly string[];
+  readonly remoteSubnets: readonly string[];
+  /** The connection's when absent. */
+  readonly espProposals?: readonly string[];
 }
 
 /**
@@ -178,6 +188,8 @@ charon-systemd {
   retransmit_timeout = 1.0
   retransmit_tries = ${retransmitTries}
   install_virtual_ip = no
+  # The way that charon lets a responder do what any IKEv1 gateway can be asked for.
+  i_dont_care_about_security_and_use_aggressive_mode_psk = yes
   make_before_break = ${options.makeBeforeBreak === true ? "yes" : "no"}
   ${fragmentSize === undefined ? "" : `fragment_size = ${fragmentSize}`}
   plugins {
@@ -199,10 +211,22 @@ charon-systemd {
 }
 
 function connectionConf(o: StrongSwanOptions): string {
+  const connections = (o.connections ?? [{ name: "peer" }]).map((own) => ({ ...o, ...own }));
   return `
 connections {
-  peer {
-    version = 2
+${connections.map(oneConnection).join("\n")}
+}
+secrets {
+${connections.map(secret).join("\n")}
+  ${o.ppk ? `ppk-peer {\n    id = ${o.ppk.id}\n    secret = "${o.ppk.secret}"\n  }` : ""}
+}
+`;
+}
+
+function oneConnection(o: StrongSwanOptions): string {
+  return `  ${o.name} {
+    version = ${o.version ?? 2}
+    aggressive = ${o.aggressive === true ? "yes" : "no"}
     local_addrs = ${o.localAddress}
     remote_addrs = ${o.remoteAddress}
     proposals = ${o.ikeProposals.join(",")}
@@ -221,27 +245,25 @@ connections {
     children {
 ${(o.children ?? [{ ...o, name: "net" }]).map((child) => childConf(child, o)).join("\n")}
     }
-  }
+  }`;
 }
-secrets {
-  ike-peer {
+
+function secret(o: StrongSwanOptions): string {
+  return `  ike-${o.name} {
     id-local = ${o.localId}
     id-remote = ${o.remoteId}
     secret = "${o.psk}"
-  }
-  ${o.ppk ? `ppk-peer {\n    id = ${o.ppk.id}\n    secret = "${o.ppk.secret}"\n  }` : ""}
-}
-`;
+  }`;
 }
 
 function childConf(
-  child: NonNullable<StrongSwanOptions["children"]>[number],
-  { espProposals, extraChild = [] }: StrongSwanOptions,
+  child: StrongSwanChild,
+  { espProposals: common, extraChild = [] }: StrongSwanOptions,
 ): string {
   return `      ${child.name} {
         local_ts = ${child.localSubnets.join(",")}
         remote_ts = ${child.remoteSubnets.join(",")}
-        esp_proposals = ${espProposals.join(",")}
+        esp_proposals = ${(child.espProposals ?? common).join(",")}
         ${extraChild.join("\n        ")}
       }`;
 }
