@@ -1,6 +1,7 @@
-/** The IKEv2 decoder under mutation for as long as asked: `npm run soak -- --only wire`. */
+/** The decoders of both versions under mutation for as long as asked: `npm run soak -- --only wire`. */
 import { pcapFiles, readPcap } from "./pcap.ts";
 import { WireFuzzer } from "./wire-mutate.ts";
+import { ikev1, ikev2 } from "./wire-targets.ts";
 
 /**
  * Damages messages for `seconds`, starting from `seed`; throws on the first finding, with the input and the seed.
@@ -12,7 +13,7 @@ export function run(seconds: number, seed: number): void {
   const totals = { executions: 0, decoded: 0, refused: 0, octets: 0, slowestMs: 0 };
   // A new corpus now and then: what accumulated in the old one is mostly rubbish.
   for (let round = seed; Date.now() < end; round++) {
-    const fuzzer = new WireFuzzer(round, captured);
+    const fuzzer = new WireFuzzer(round % 2 === 0 ? ikev1 : ikev2, round, captured);
     for (let batch = 0; batch < 100 && Date.now() < end; batch++) {
       const start = performance.now();
       try {
