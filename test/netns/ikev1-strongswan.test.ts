@@ -65,32 +65,25 @@ describeInNamespaces("culvert and strongSwan over IKEv1", ["strongswan"], () => 
   });
 });
 
+/** strongSwan finds a key by the identities alone: no two tunnels may have the same. */
 const names: readonly Tunnel[] = (["main", "aggressive"] as const).flatMap((mode) => {
   const common = { mode, ike: "aes128-sha256-modp2048", esp: ["aes128-sha256"] };
-  return [
-    {
-      ...common,
-      name: `${mode}-fqdn`,
-      culvert: { localId: "a.example.net", remoteId: "b.example.net" },
-      strongSwan: { localId: "b.example.net", remoteId: "a.example.net" },
-    },
-    {
-      ...common,
-      name: `${mode}-email`,
-      culvert: { localId: "a@example.net", remoteId: "b@example.net" },
-      strongSwan: { localId: "b@example.net", remoteId: "a@example.net" },
-    },
-    {
-      ...common,
-      name: `${mode}-keyId`,
-      culvert: { localId: { keyId: "0x0102ff" }, remoteId: { keyId: "the other site" } },
-      strongSwan: { localId: keyId("the other site"), remoteId: "@#0102ff" },
-    },
-  ];
+  const kinds = [
+    ["fqdn", (site: string) => `${site}.${mode}.example.net`, (id: string) => id, (id: string) => id],
+    ["email", (site: string) => `${site}@${mode}.example.net`, (id: string) => id, (id: string) => id],
+    ["keyId", (site: string) => `${site} of ${mode}`, (keyId: string) => ({ keyId }), keyIdWord],
+  ] as const;
+  return kinds.map(([kind, id, forCulvert, forStrongSwan]) => ({
+    ...common,
+    name: `${mode}-${kind}`,
+    culvert: { localId: forCulvert(id("a")), remoteId: forCulvert(id("b")) },
+    strongSwan: { localId: forStrongSwan(id("b")), remoteId: forStrongSwan(id("a")) },
+  }));
 });
 
-function keyId(text: string): string {
-  return `@#${Buffer.from(text).toString("hex")}`;
+/** In quotes: without them everything behind the # is a comment. */
+function keyIdWord(text: string): string {
+  return `"@#${Buffer.from(text).toString("hex")}"`;
 }
 
 describeInNamespaces("identities over IKEv1 with strongSwan", ["strongswan"], () => {
