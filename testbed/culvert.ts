@@ -21,6 +21,8 @@ export interface CulvertOptions {
   readonly remoteSubnets: readonly string[];
   /** Present: protected data flows with these as the local half. */
   readonly localSubnets?: readonly string[];
+  /** IKEv1 in this mode; IKEv2 when absent. */
+  readonly ikev1?: "main" | "aggressive";
   readonly ikeProposals?: readonly string[];
   readonly espProposals?: readonly string[];
   readonly localId?: string;
@@ -31,8 +33,6 @@ export interface CulvertOptions {
   /** Write every key to `keylogFile`, for Wireshark. */
   readonly keylog?: boolean;
   readonly logLevel?: string;
-  /** More keys of the connection's `ike`, as in the file. */
-  readonly ike?: Readonly<Record<string, unknown>>;
   /** More keys of the connection and of the gateway, as in the file. */
   readonly connection?: Readonly<Record<string, unknown>>;
   readonly gateway?: Readonly<Record<string, unknown>>;
@@ -174,10 +174,10 @@ export function configuration(o: CulvertOptions): Record<string, unknown> {
         routing: flows ? "protected-data-flows" : "destination",
         ...(flows ? { localSubnets: o.localSubnets, remoteSubnets: o.remoteSubnets } : {}),
         ike: {
+          ...(o.ikev1 === undefined ? {} : { version: "ikev1", mode: o.ikev1 }),
           ...(o.ikeProposals === undefined ? {} : { proposals: o.ikeProposals }),
           ...(o.localId === undefined ? {} : { localId: o.localId }),
           ...(o.remoteId === undefined ? {} : { remoteId: o.remoteId }),
-          ...o.ike,
         },
         ipsec: o.espProposals === undefined ? {} : { proposals: o.espProposals },
         natTraversal: { forceEncapsulation: o.forceEncapsulation ?? false },

@@ -79,6 +79,7 @@ export class Program {
   #partial = "";
   #running = true;
   #watchers = new Set<() => void>();
+  #answered: Promise<unknown> = Promise.resolve();
 
   constructor(name: string, argv: readonly string[], options: RunOptions = {}) {
     this.name = name;
@@ -173,10 +174,17 @@ export class Program {
     });
   }
 
-  /** Writes one line to its standard input and resolves with the next line that it prints. */
+  /**
+   * Writes one line to its standard input and resolves with the next line that it prints. A question waits until the
+   * one before it is answered, so that many may be asked at once.
+   */
   ask(line: string): Promise<string> {
-    const answer = this.nextLine();
-    this.#child.stdin!.write(`${line}\n`);
+    const answer = this.#answered.then(() => {
+      const next = this.nextLine();
+      this.#child.stdin!.write(`${line}\n`);
+      return next;
+    });
+    this.#answered = answer.catch(() => undefined);
     return answer;
   }
 

@@ -17,12 +17,10 @@ export interface StrongSwanOptions {
   readonly localId: string;
   readonly remoteId: string;
   readonly psk: string;
+  /** IKEv1 in this mode; IKEv2 when absent. */
+  readonly ikev1?: "main" | "aggressive";
   readonly localSubnets: readonly string[];
   readonly remoteSubnets: readonly string[];
-  /** 2 when absent. */
-  readonly version?: 1 | 2;
-  /** IKEv1's aggressive mode, as either role; main mode when absent. */
-  readonly aggressive?: boolean;
   /** swanctl's keywords, e.g. `aes256gcm16-prfsha384-x25519`. */
   readonly ikeProposals: readonly string[];
   readonly espProposals: readonly string[];
@@ -188,7 +186,7 @@ charon-systemd {
   retransmit_timeout = 1.0
   retransmit_tries = ${retransmitTries}
   install_virtual_ip = no
-  # The way that charon lets a responder do what any IKEv1 gateway can be asked for.
+  # Without it charon answers nobody in aggressive mode.
   i_dont_care_about_security_and_use_aggressive_mode_psk = yes
   make_before_break = ${options.makeBeforeBreak === true ? "yes" : "no"}
   ${fragmentSize === undefined ? "" : `fragment_size = ${fragmentSize}`}
@@ -225,8 +223,8 @@ ${connections.map(secret).join("\n")}
 
 function oneConnection(o: StrongSwanOptions): string {
   return `  ${o.name} {
-    version = ${o.version ?? 2}
-    aggressive = ${o.aggressive === true ? "yes" : "no"}
+    version = ${o.ikev1 === undefined ? 2 : 1}
+    aggressive = ${o.ikev1 === "aggressive" ? "yes" : "no"}
     local_addrs = ${o.localAddress}
     remote_addrs = ${o.remoteAddress}
     proposals = ${o.ikeProposals.join(",")}

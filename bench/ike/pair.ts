@@ -89,6 +89,7 @@ function endpoint(local: string, remote: string, ikeProposal: string) {
     remote: [IpAddress.parse(remote)],
     roaming: false,
     pathMtu: 1500,
+    dontFragment: "clear",
     psk: Secret.fromText("a benchmark's"),
     localId: undefined,
     remoteId: undefined,

@@ -28,6 +28,14 @@ net::Endpoint read_endpoint(const Napi::CallbackInfo& info, size_t at, const cha
   return {address, static_cast<uint16_t>(read_number(info, at + 1, name, 65535, problem))};
 }
 
+engine::DfPolicy read_df_policy(Fields& fields, Problem& problem) {
+  const std::string text = fields.text("dontFragment");
+  if (text == "copy") return engine::DfPolicy::copy;
+  if (text == "set") return engine::DfPolicy::set;
+  if (text != "clear") problem.note("sa.dontFragment is none of clear, copy, set");
+  return engine::DfPolicy::clear;
+}
+
 engine::SaAddresses read_sa_addresses(Fields& fields) {
   return {.local = fields.address("local"),
           .remote = fields.address("remote"),
@@ -193,6 +201,7 @@ Napi::Value DataPlane::install_sa(const Napi::CallbackInfo& info) {
   params.allow_unprotected_for_benchmark = allow_bench_null_ && params.encr == kEncrNull && params.integ == 0;
   const engine::SaAddresses addresses = read_sa_addresses(fields);
   const uint32_t replay_window = fields.u32("replayWindow");
+  const engine::DfPolicy df = read_df_policy(fields, problem);
   if (problem.throw_if_found(env)) return env.Undefined();
 
   Result<Unit> installed = Unit{};
@@ -204,7 +213,7 @@ Napi::Value DataPlane::install_sa(const Napi::CallbackInfo& info) {
   } else {
     esp::OutboundSa::Params outbound;
     static_cast<esp::SaParams&>(outbound) = params;
-    installed = engine_->install(outbound, addresses);
+    installed = engine_->install(outbound, addresses, df);
   }
   if (!installed) throw_error(env, installed.error());
   return env.Undefined();

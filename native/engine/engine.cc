@@ -95,43 +95,14 @@ Result<Unit> Engine::open_sockets() {
     shared_.inherited.push_back(std::move(socket).value());
   }
   for (const IpAddress& address : options_.addresses) {
-    auto outer = std::make_unique<OuterAddress>();
-    outer->address = address;
-    net::SocketOptions socket{.address = address,
-                              .port = options_.nat_port,
-                              .mark = options_.mark,
-                              .reuse_port = shared_.workers > 1,
-                              .receive_runs = true};
-    if (socket.reuse_port) {
-      if (auto free = net::check_port_is_free(address, socket.port); !free) return free;
-    }
-    for (unsigned i = 0; i < shared_.workers; i++) {
-      auto nat = net::UdpSocket::open(socket);
-      if (!nat) return Error{nat.error()};
-      outer->nat.push_back(std::move(nat).value());
-      auto esp = net::open_esp_socket(socket, i, shared_.workers);
-      if (!esp) return Error{esp.error()};
-      outer->esp.push_back(std::move(esp).value());
-    }
-    outer->sends_runs.store(outer->nat[0].sends_runs);
-    auto probe = net::open_probe_socket(address, options_.mark);
-    if (!probe) return Error{probe.error()};
-    outer->probe = std::move(probe).value();
-    auto too_big = net::open_too_big_socket(address);
-    if (!too_big) return Error{too_big.error()};
-    outer->too_big = std::move(too_big).value();
-    if (socket.reuse_port) {
-      if (auto steered = net::steer_by_spi(outer->nat[0].fd.get(), shared_.workers); !steered) return steered;
-    }
-    if (shared_.inherited.empty()) {
-      socket.port = options_.ike_port;
-      socket.reuse_port = false;
-      socket.receive_runs = false;
-      auto ike = net::UdpSocket::open(socket);
-      if (!ike) return Error{ike.error()};
-      outer->ike = std::move(ike).value();
-    }
-    shared_.outers.push_back(std::move(outer));
+    const OuterAddress::Options outer{.address = address,
+                                      .ike_port = shared_.inherited.empty() ? options_.ike_port : uint16_t{0},
+                                      .nat_port = options_.nat_port,
+                                      .mark = options_.mark,
+                                      .workers = shared_.workers};
+    auto opened = OuterAddress::open(outer);
+    if (!opened) return Error{opened.error()};
+    shared_.outers.push_back(std::move(opened).value());
   }
   return Unit{};
 }
@@ -207,7 +178,7 @@ Result<Unit> Engine::install(const esp::InboundSa::Params& params, const SaAddre
   return Unit{};
 }
 
-Result<Unit> Engine::install(const esp::OutboundSa::Params& params, const SaAddresses& addresses) {
+Result<Unit> Engine::install(const esp::OutboundSa::Params& params, const SaAddresses& addresses, DfPolicy df) {
   auto outer = outer_of(addresses);
   if (!outer) return Error{outer.error()};
   const OutboundKey key{addresses.remote, params.spi};
@@ -215,7 +186,7 @@ Result<Unit> Engine::install(const esp::OutboundSa::Params& params, const SaAddr
     return net::setup_error(EEXIST, "outbound SPI " + std::to_string(params.spi) + " to this peer", "SPIs are unique");
   auto sa = esp::OutboundSa::create(params);
   if (!sa) return Error{"EINVAL: " + sa.error()};
-  outbound_.emplace(key, Outbound{std::move(sa).value(), addresses, outer.value()});
+  outbound_.emplace(key, Outbound{std::move(sa).value(), addresses, outer.value(), df});
   // Mostly the plan that names it is still to come, and until then no worker sees it.
   if (planned_spis_.contains(params.spi)) {
     find_paths();
@@ -304,9 +275,13 @@ uint32_t Engine::inner_mtu(uint32_t spi, const IpAddress& remote) const {
   return found == outbound_.end() ? 0 : inner_mtu_of(found->second.sa->geometry(), found->second.addresses);
 }
 
+uint32_t Engine::path_mtu_of(const SaAddresses& addresses) const {
+  return addresses.path_mtu != 0 ? addresses.path_mtu : options_.path_mtu;
+}
+
 uint32_t Engine::inner_mtu_of(const esp::EspGeometry& geometry, const SaAddresses& addresses) const {
   const uint32_t outside = outer_bytes(addresses);
-  const uint32_t path_mtu = addresses.path_mtu != 0 ? addresses.path_mtu : options_.path_mtu;
+  const uint32_t path_mtu = path_mtu_of(addresses);
   if (path_mtu <= outside) return 0;
   return static_cast<uint32_t>(geometry.max_inner(path_mtu - outside));
 }
@@ -377,6 +352,8 @@ void Engine::find_paths() {
                         .remote = net::SocketAddress({addresses.remote, port}),
                         .outer = installed->outer,
                         .udp = addresses.udp,
+                        .df = addresses.remote.family == Family::ipv4 ? installed->df : DfPolicy::clear,
+                        .path_mtu = path_mtu_of(addresses),
                         .inner_mtu = mtu,
                         .mss_ipv4 = mss(std::min(mtu, options_.tun_mtu), kTcpAndIpv4Bytes),
                         .mss_ipv6 = mss(std::min(mtu, options_.tun_mtu), kTcpAndIpv6Bytes)});

@@ -91,7 +91,8 @@ class Engine {
   // Keys in `params` are copied; SAs are identified by SPI, outbound ones by SPI and the peer's address. When an
   // inbound SA is installed, every worker knows it.
   Result<Unit> install(const esp::InboundSa::Params& params, const SaAddresses& addresses);
-  Result<Unit> install(const esp::OutboundSa::Params& params, const SaAddresses& addresses);
+  Result<Unit> install(const esp::OutboundSa::Params& params, const SaAddresses& addresses,
+                       DfPolicy df = DfPolicy::clear);
   /** Final totals; nothing when there is no such SA. Waits until no worker uses it any more, then wipes its keys. */
   std::optional<esp::SaTotals> remove(Direction direction, uint32_t spi, const IpAddress& remote);
   std::optional<esp::SaTotals> totals(Direction direction, uint32_t spi, const IpAddress& remote) const;
@@ -145,6 +146,7 @@ class Engine {
     std::unique_ptr<esp::OutboundSa> sa;
     SaAddresses addresses;
     uint16_t outer;
+    DfPolicy df;
   };
   using OutboundKey = std::pair<IpAddress, uint32_t>;
   struct Retired {
@@ -167,6 +169,7 @@ class Engine {
   Result<Unit> open_sockets();
   Result<Unit> start_workers();
   Result<uint16_t> outer_of(const SaAddresses& addresses) const;
+  uint32_t path_mtu_of(const SaAddresses& addresses) const;
   uint32_t inner_mtu_of(const esp::EspGeometry& geometry, const SaAddresses& addresses) const;
   Outbound* find_outbound(uint32_t spi, const IpAddress& remote);
   InboundPath path_of(uint32_t spi, const Inbound& installed) const;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "net/icmp.h"
+#include "net/ipv4_fragments.h"
 #include "net/tcp.h"
 
 namespace culvert::engine {
@@ -39,7 +40,8 @@ Outbound::Outbound(Shared& shared, unsigned worker, Reporter& reporter, net::Hug
       errors_(shared.fragment_seed),
       memory_(std::move(memory)),
       tun_buffer_(memory_.data() + kTunHeadroom),
-      arena_(tun_buffer_ + kTunBytes) {
+      arena_(tun_buffer_ + kTunBytes),
+      scratch_(arena_ + kArenaBytes + esp::kMaxTailroom) {
   static_assert(kTunHeadroom >= net::TunQueue::kHeadroomBytes);
 }
 
@@ -91,12 +93,15 @@ void Outbound::send_by(const OutboundPath* path, const net::Segmenter& segmenter
     reporter_.acquire(connection, ip);
     return counters_.drop(Drop::no_sa, segmenter.count());
   }
-  // Without DF an oversized packet goes out whole and is fragmented outside (RFC 4301 §8.1).
-  if (segmenter.segment_length() > path->inner_mtu && ip.dont_fragment) [[unlikely]] {
-    const uint32_t mtu = std::max(path->inner_mtu, ip.source.family == Family::ipv4 ? kLeastIpv4Mtu : kLeastIpv6Mtu);
-    if (segmenter.segment_length() > mtu) return refuse_too_big(segmenter, *path, mtu);
-  }
-  append(segmenter, *path, ip);
+  if (segmenter.segment_length() > path->inner_mtu) [[unlikely]]
+    return send_oversized(segmenter, *path, ip);
+  append(segmenter, *path, ip, emission_of(*path, ip));
+}
+
+// RFC 4301 §8.1. IPv6 inside counts as DF, which its packets all have in effect.
+Outbound::Emission Outbound::emission_of(const OutboundPath& path, const IpPacket& ip) {
+  const bool df = path.df == DfPolicy::set || (path.df == DfPolicy::copy && ip.dont_fragment);
+  return df ? Emission::unfragmented : Emission::fragmentable;
 }
 
 const OutboundPath* Outbound::find_path(const IpPacket& ip, const Snapshot& snapshot) {
@@ -112,6 +117,38 @@ const OutboundPath* Outbound::find_path(const IpPacket& ip, const Snapshot& snap
     return &path;
   }
   return nullptr;
+}
+
+// RFC 4301 §8.2.1, for what does not fit the path: refused if its sender may not have it fragmented; fragmented before
+// encryption where the tunnel must not be fragmented, after it elsewhere.
+void Outbound::send_oversized(const net::Segmenter& segmenter, const OutboundPath& path, const IpPacket& ip) {
+  const uint32_t mtu = std::max(path.inner_mtu, ip.source.family == Family::ipv4 ? kLeastIpv4Mtu : kLeastIpv6Mtu);
+  if (segmenter.segment_length() > mtu) {
+    if (ip.dont_fragment) return refuse_too_big(segmenter, path, mtu);
+    if (path.df == DfPolicy::set) return fragment_inside(segmenter, path, mtu);
+  }
+  append(segmenter, path, ip, path.remote.is_ipv4() ? Emission::fragmentable : Emission::in_fragments);
+}
+
+void Outbound::fragment_inside(const net::Segmenter& segmenter, const OutboundPath& path, uint32_t mtu) {
+  // RFC 4301 §7: what a peer that did not agree would drop is not sent.
+  if (!path.sa->carries_later_fragments()) {
+    path.sa->note_drop(Drop::fragment_refused, segmenter.count());
+    return counters_.drop(Drop::fragment_refused, segmenter.count());
+  }
+  for (uint32_t i = 0; i < segmenter.count(); i++) {
+    segmenter.emit(i, 1, scratch_, kScratchBytes);
+    const uint32_t length = i + 1 == segmenter.count() ? segmenter.last_length() : segmenter.segment_length();
+    net::Ipv4Fragments fragments({scratch_, length}, mtu);
+    for (auto fragment = fragments.next(); !fragment.empty(); fragment = fragments.next()) {
+      IpPacket ip;
+      net::Segmenter whole;
+      Drop drop = parse_ip(fragment, ip);
+      if (drop == Drop::none) drop = whole.prepare(net::VnetHeader{}, fragment, ip);
+      if (drop != Drop::none) return counters_.drop(drop);
+      append(whole, path, ip, Emission::unfragmented);
+    }
+  }
 }
 
 void Outbound::refuse_too_big(const net::Segmenter& segmenter, const OutboundPath& path, uint32_t mtu) {
@@ -132,7 +169,8 @@ void Outbound::refuse_too_big(const net::Segmenter& segmenter, const OutboundPat
   counters_.add(Count::too_big_sent, 1);
 }
 
-void Outbound::append(const net::Segmenter& segmenter, const OutboundPath& path, const IpPacket& ip) {
+void Outbound::append(const net::Segmenter& segmenter, const OutboundPath& path, const IpPacket& ip,
+                      Emission emission) {
   const esp::EspGeometry& geometry = path.sa->geometry();
   const uint8_t next_header = ip.source.family == Family::ipv4 ? kProtocolIpv4 : kProtocolIpv6;
   const uint32_t total = segmenter.count();
@@ -144,7 +182,7 @@ void Outbound::append(const net::Segmenter& segmenter, const OutboundPath& path,
   for (uint32_t done = 0; done < total;) {
     const bool only_last = done + 1 == total;
     const uint32_t length = only_last ? segmenter.last_length() : segmenter.segment_length();
-    Run& run = run_for(path, traffic_class, only_last ? last_esp : whole_esp, only_last);
+    Run& run = run_for(path, traffic_class, emission, only_last ? last_esp : whole_esp, only_last);
     const uint32_t room =
         std::min({(net::Sender::kMaxRunBytes - run.length) / run.stride, net::Sender::kMaxRunDatagrams - run.count,
                   static_cast<uint32_t>(kMaxItems) - item_count_,
@@ -175,13 +213,15 @@ void Outbound::append(const net::Segmenter& segmenter, const OutboundPath& path,
 
 // The run that the next datagram, of `esp_length` bytes, goes to: it has room for at least this one. `may_end`: nothing
 // need follow it there, so it may be shorter than the others.
-Outbound::Run& Outbound::run_for(const OutboundPath& path, uint8_t traffic_class, uint32_t esp_length, bool may_end) {
+Outbound::Run& Outbound::run_for(const OutboundPath& path, uint8_t traffic_class, Emission emission,
+                                 uint32_t esp_length, bool may_end) {
   if (item_count_ == kMaxItems || arena_used_ + kRunAlign + esp_length > kArenaBytes) flush();
   if (run_count_ != 0) {
     Run& last = runs_[run_count_ - 1];
     const bool fits = esp_length == last.stride || (may_end && esp_length < last.stride);
     if (fits && !last.closed && last.path == &path && last.traffic_class == traffic_class &&
-        last.count < net::Sender::kMaxRunDatagrams && last.length + esp_length <= net::Sender::kMaxRunBytes)
+        last.emission == emission && last.count < net::Sender::kMaxRunDatagrams &&
+        last.length + esp_length <= net::Sender::kMaxRunBytes)
       return last;
   }
   if (run_count_ == kMaxRuns) flush();
@@ -194,6 +234,7 @@ Outbound::Run& Outbound::run_for(const OutboundPath& path, uint8_t traffic_class
          .first_item = item_count_,
          .count = 0,
          .traffic_class = traffic_class,
+         .emission = emission,
          .closed = false};
   return run;
 }
@@ -233,15 +274,14 @@ void Outbound::seal(size_t first, size_t last) {
 // Hands sealed runs to the sockets, in order; consecutive runs of one socket in one call.
 void Outbound::send() {
   size_t count = 0;
-  const OutboundPath* path = nullptr;
+  const Run* before = nullptr;
   for (size_t r = 0; r < run_count_; r++) {
     const Run& run = runs_[r];
-    if (path != nullptr &&
-        (path->outer != run.path->outer || path->udp != run.path->udp || count + run.count > outgoing_.size())) {
-      send_on(*path, std::span(outgoing_).first(count));
+    if (before != nullptr && (!may_share_call(*before, run) || count + run.count > outgoing_.size())) {
+      send_on(*before->path, before->emission, std::span(outgoing_).first(count));
       count = 0;
     }
-    path = run.path;
+    before = &run;
     // An SA that wears out refuses the rest of a run; what was sealed still lies back to back.
     for (uint32_t i = 0; i < run.count;) {
       const esp::EncapItem& item = items_[run.first_item + i];
@@ -267,14 +307,29 @@ void Outbound::send() {
       i += n;
     }
   }
-  if (count != 0) send_on(*path, std::span(outgoing_).first(count));
+  if (count != 0) send_on(*before->path, before->emission, std::span(outgoing_).first(count));
 }
 
-void Outbound::send_on(const OutboundPath& path, std::span<net::Outgoing> batch) {
+bool Outbound::may_share_call(const Run& a, const Run& b) const {
+  return a.path->outer == b.path->outer && a.path->udp == b.path->udp && a.emission == b.emission &&
+         (a.emission != Emission::in_fragments || a.path == b.path);
+}
+
+void Outbound::send_on(const OutboundPath& path, Emission emission, std::span<net::Outgoing> batch) {
   OuterAddress& outer = *shared_.outers[path.outer];
-  const int fd = path.udp ? outer.nat[worker_].fd.get() : outer.esp[worker_].get();
-  const bool runs = path.udp && outer.sends_runs.load(std::memory_order_relaxed);
-  const net::SendReport report = sender_.send(fd, batch, runs);
+  net::SendReport report;
+  if (emission == Emission::in_fragments) [[unlikely]] {
+    const net::Endpoint local{outer.address, shared_.nat_port};
+    report = packet_sender_.send_fragments(outer.packets[worker_].get(),
+                                           {.local = local, .udp = path.udp, .path_mtu = path.path_mtu}, batch);
+  } else if (path.udp) {
+    const net::UdpSocket& socket = emission == Emission::unfragmented ? outer.nat_df[worker_] : outer.nat[worker_];
+    report = sender_.send(socket.fd.get(), batch, outer.sends_runs.load(std::memory_order_relaxed));
+  } else if (emission == Emission::unfragmented) {
+    report = packet_sender_.send_unfragmented(outer.packets[worker_].get(), outer.address, batch);
+  } else {
+    report = sender_.send(outer.esp[worker_].get(), batch, false);
+  }
   counters_.add(Count::esp_sends, batch.size());
   counters_.add(Count::esp_packets_out, report.sent);
   if (report.failed != 0) [[unlikely]] {

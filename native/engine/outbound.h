@@ -14,6 +14,7 @@
 #include "engine/shared.h"
 #include "esp/esp.h"
 #include "net/huge_buffer.h"
+#include "net/packet_send.h"
 #include "net/segment.h"
 #include "net/send.h"
 
@@ -23,12 +24,15 @@ class Outbound {
   static constexpr size_t kTunHeadroom = 64;  // keeps what follows on a cache line of its own
   static constexpr size_t kTunBytes = 65536 + 1024;
   static constexpr size_t kArenaBytes = 192 * 1024;
+  static constexpr size_t kScratchBytes = 65536;  // a packet that is cut before it is sealed
 
  public:
   Outbound(Shared& shared, unsigned worker, Reporter& reporter, net::HugeBuffer memory);
 
   /** Memory that the constructor wants. */
-  static constexpr size_t memory_bytes() { return kTunHeadroom + kTunBytes + kArenaBytes + esp::kMaxTailroom; }
+  static constexpr size_t memory_bytes() {
+    return kTunHeadroom + kTunBytes + kArenaBytes + esp::kMaxTailroom + kScratchBytes;
+  }
 
   struct Budget {
     uint64_t reads;
@@ -44,6 +48,13 @@ class Outbound {
   void expire_fragments();
 
  private:
+  /** What may happen to a datagram on its way. */
+  enum class Emission : uint8_t {
+    fragmentable,  // over IPv4 without DF
+    unfragmented,  // over IPv4 with DF
+    in_fragments,  // over IPv6, and larger than the path: cut here
+  };
+
   struct Run {
     const OutboundPath* path;
     uint32_t offset;  // of the first ESP header in the arena
@@ -52,6 +63,7 @@ class Outbound {
     uint32_t first_item;
     uint32_t count;
     uint8_t traffic_class;
+    Emission emission;
     bool closed;  // its last datagram is shorter: nothing may follow
   };
 
@@ -67,14 +79,18 @@ class Outbound {
                    const Snapshot& snapshot);
   void forward(std::span<uint8_t> packet, const IpPacket& ip, const OutboundPath* path, const Snapshot& snapshot);
   const OutboundPath* find_path(const IpPacket& ip, const Snapshot& snapshot);
+  static Emission emission_of(const OutboundPath& path, const IpPacket& ip);
+  void send_oversized(const net::Segmenter& segmenter, const OutboundPath& path, const IpPacket& ip);
+  void fragment_inside(const net::Segmenter& segmenter, const OutboundPath& path, uint32_t mtu);
   void refuse_too_big(const net::Segmenter& segmenter, const OutboundPath& path, uint32_t mtu);
-  void append(const net::Segmenter& segmenter, const OutboundPath& path, const IpPacket& ip);
-  Run& run_for(const OutboundPath& path, uint8_t traffic_class, uint32_t esp_length, bool may_end);
+  void append(const net::Segmenter& segmenter, const OutboundPath& path, const IpPacket& ip, Emission emission);
+  Run& run_for(const OutboundPath& path, uint8_t traffic_class, Emission emission, uint32_t esp_length, bool may_end);
   void clamp(const IpPacket& ip, const OutboundPath& path, uint8_t* packet);
   void flush();
   void seal(size_t first_run, size_t last_run);
   void send();
-  void send_on(const OutboundPath& path, std::span<net::Outgoing> batch);
+  bool may_share_call(const Run& a, const Run& b) const;
+  void send_on(const OutboundPath& path, Emission emission, std::span<net::Outgoing> batch);
 
   Shared& shared_;
   WorkerCounters& counters_;
@@ -82,6 +98,7 @@ class Outbound {
   net::TunQueue& tun_;
   const unsigned worker_;
   net::Sender sender_;
+  net::PacketSender packet_sender_;
 
   // The last flow's path: a lookup saved for every packet of a run that the kernel did not join.
   struct FlowCache {
@@ -99,6 +116,7 @@ class Outbound {
   net::HugeBuffer memory_;
   uint8_t* const tun_buffer_;
   uint8_t* const arena_;
+  uint8_t* const scratch_;
   uint32_t arena_used_ = 0;
   uint32_t item_count_ = 0;
   uint32_t run_count_ = 0;

@@ -11,23 +11,12 @@
 #include "engine/epochs.h"
 #include "engine/event_ring.h"
 #include "engine/handoff_ring.h"
+#include "engine/outer_address.h"
 #include "engine/snapshot.h"
 #include "net/fd.h"
-#include "net/sockets.h"
 #include "net/tun.h"
 
 namespace culvert::engine {
-
-/** Our end of tunnels: one outer address and its sockets. */
-struct OuterAddress {
-  IpAddress address;
-  std::vector<net::UdpSocket> nat;      // NAT-T port, one for each worker
-  net::UdpSocket ike;                   // IKE port; may be absent when inherited sockets serve it
-  std::vector<net::Fd> esp;             // protocol 50, one for each worker
-  net::Fd probe;                        // control sends path-MTU probes here
-  net::Fd too_big;                      // ICMP errors, read by worker 0
-  std::atomic<bool> sends_runs{false};  // UDP_SEGMENT works on the way to the peers; any worker clears it
-};
 
 /** Called by workers when events wait; must not block. */
 struct Notify {

@@ -11,12 +11,17 @@
 
 namespace culvert::engine {
 
+/** DF in the outer header of IPv4, for each SA (RFC 4301 §8.1). */
+enum class DfPolicy : uint8_t { clear, copy, set };
+
 /** How packets of one outbound SA leave. */
 struct OutboundPath {
   esp::OutboundSa* sa;
   net::SocketAddress remote;
   uint16_t outer;      // index of our outer address
   bool udp;            // encapsulated (RFC 3948), from our NAT-T port; else protocol 50
+  DfPolicy df;         // over IPv6, which has no DF: clear
+  uint32_t path_mtu;   // longest outer packet that leaves unfragmented, bytes
   uint32_t inner_mtu;  // longest inner packet that leaves unfragmented, bytes
   uint16_t mss_ipv4;   // TCP MSS that fits it
   uint16_t mss_ipv6;

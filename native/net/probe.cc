@@ -65,14 +65,6 @@ size_t build_headers(const Endpoint& local, const Endpoint& remote, size_t paylo
 
 }  // namespace
 
-Result<Fd> open_probe_socket(const IpAddress& address, uint32_t mark) {
-  auto fd = open_raw(address, IPPROTO_RAW, "raw socket for path-MTU probes");
-  if (!fd) return fd;
-  if (mark != 0 && ::setsockopt(fd.value().get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0)
-    return setup_error(errno, "socket mark", "run with CAP_NET_ADMIN");
-  return fd;
-}
-
 int send_unfragmented(int fd, const Endpoint& local, const Endpoint& remote, std::span<const uint8_t> marker,
                       std::span<const uint8_t> message) {
   std::array<uint8_t, kMaxHeaderBytes> headers;

@@ -14,12 +14,10 @@
 
 namespace culvert::net {
 
-/** A raw socket bound to `address` that takes whole IP packets and receives nothing; `mark` is its SO_MARK. */
-Result<Fd> open_probe_socket(const IpAddress& address, uint32_t mark);
-
 /**
- * Sends `marker` and then `message` as one UDP datagram from `local` to `remote`, with DF set, whatever the kernel
- * believes of the path. An errno's value; 0 when it is on its way. EMSGSIZE: more than the interface's own MTU.
+ * Sends, on a socket of `open_packet_socket`, `marker` and then `message` as one UDP datagram from `local` to `remote`,
+ * with DF set, whatever the kernel believes of the path. An errno's value; 0 when it is on its way. EMSGSIZE: more than
+ * the interface's own MTU.
  */
 int send_unfragmented(int fd, const Endpoint& local, const Endpoint& remote, std::span<const uint8_t> marker,
                       std::span<const uint8_t> message);

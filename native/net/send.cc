@@ -83,7 +83,7 @@ void Sender::flush(int fd, SendReport& report) {
     if (errno == EAGAIN && !waited) {
       // The device is slower than we are: its queue is where packets should wait, and the TUN queue behind us.
       pollfd wait{fd, POLLOUT, 0};
-      ::poll(&wait, 1, kPatienceMs);
+      ::poll(&wait, 1, kSendPatienceMs);
       waited = true;
       continue;
     }

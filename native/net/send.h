@@ -20,6 +20,9 @@ struct Outgoing {
   uint32_t failed = 0;  // out: datagrams that the kernel refused
 };
 
+/** How long a send waits, once, for room in a socket. */
+inline constexpr int kSendPatienceMs = 2;
+
 /** What became of a batch. */
 struct SendReport {
   uint32_t sent = 0;                       // datagrams
@@ -34,13 +37,12 @@ class Sender {
   static constexpr uint32_t kMaxRunDatagrams = 64;
   static constexpr uint32_t kMaxRunBytes = 65507 - 40;  // room for an IPv6 header as well
 
-  /** Sends everything, in order, waiting up to kPatienceMs whenever the socket is full. `runs`: UDP_SEGMENT works here.
+  /** Sends everything, in order, waiting up to kSendPatienceMs when the socket is full. `runs`: UDP_SEGMENT works here.
    */
   SendReport send(int fd, std::span<Outgoing> batch, bool runs);
 
  private:
   static constexpr unsigned kBatch = 64;
-  static constexpr int kPatienceMs = 2;
   static constexpr size_t kControlBytes = CMSG_SPACE(sizeof(uint16_t)) + CMSG_SPACE(sizeof(int));
 
   void add(const uint8_t* data, uint32_t length, uint32_t segment, Outgoing& run);

@@ -25,20 +25,14 @@ bool set(int fd, int level, int option, int value) {
 
 int family_of(const IpAddress& address) { return address.family == Family::ipv4 ? AF_INET : AF_INET6; }
 
-void set_buffers(int fd) {
-  // FORCE needs CAP_NET_ADMIN and passes net.core.*mem_max; without it the kernel grants what it allows.
-  if (!set(fd, SOL_SOCKET, SO_RCVBUFFORCE, kReceiveBufferBytes)) set(fd, SOL_SOCKET, SO_RCVBUF, kReceiveBufferBytes);
-  if (!set(fd, SOL_SOCKET, SO_SNDBUFFORCE, kSendBufferBytes)) set(fd, SOL_SOCKET, SO_SNDBUF, kSendBufferBytes);
-}
-
 Result<Unit> set_common(int fd, int family, uint32_t mark) {
   set_buffers(fd);
   if (mark != 0 && !set(fd, SOL_SOCKET, SO_MARK, static_cast<int>(mark)))
     return setup_error(errno, "socket mark", "run with CAP_NET_ADMIN");
   if (family == AF_INET) {
-    // DF stays clear: a path narrower than we know then fragments instead of losing everything. The tunnel's MTU is
-    // what keeps packets whole, and our own probes find it: what ICMP says to the kernel of a path, anybody could have
-    // said, and is not heard here.
+    // DF is clear: a path narrower than we know then fragments instead of losing everything. The tunnel's MTU is what
+    // keeps packets whole, and our own probes find it: what ICMP says to the kernel of a path, anybody could have said,
+    // and is not heard here.
     set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT);
     set(fd, IPPROTO_IP, IP_RECVTOS, 1);
   } else {
@@ -61,6 +55,12 @@ Error bind_error(int error_number, const IpAddress& address, uint16_t port) {
 
 }  // namespace
 
+void set_buffers(int fd) {
+  // FORCE needs CAP_NET_ADMIN and passes net.core.*mem_max; without it the kernel grants what it allows.
+  if (!set(fd, SOL_SOCKET, SO_RCVBUFFORCE, kReceiveBufferBytes)) set(fd, SOL_SOCKET, SO_RCVBUF, kReceiveBufferBytes);
+  if (!set(fd, SOL_SOCKET, SO_SNDBUFFORCE, kSendBufferBytes)) set(fd, SOL_SOCKET, SO_SNDBUF, kSendBufferBytes);
+}
+
 std::string to_text(const IpAddress& address) {
   char text[INET6_ADDRSTRLEN] = {};
   uint8_t bytes[16];
@@ -78,6 +78,13 @@ Result<UdpSocket> UdpSocket::open(const SocketOptions& options) {
   if (family == AF_INET6) set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
   if (options.reuse_port && !set(fd, SOL_SOCKET, SO_REUSEPORT, 1)) return setup_error(errno, "SO_REUSEPORT");
   if (auto common = set_common(fd, family, options.mark); !common) return Error{common.error()};
+  if (options.dont_fragment) {
+    if (!set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE)) return setup_error(errno, "IP_PMTUDISC_PROBE");
+    sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+    const sock_fprog program{std::size(nothing), nothing};
+    if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0)
+      return setup_error(errno, "filter on a UDP socket");
+  }
   const SocketAddress local({options.address, options.port});
   if (::bind(fd, local.get(), local.size()) < 0) return bind_error(errno, options.address, options.port);
   // DEVIATION: RFC 3948 §2.1 has the UDP checksum of IPv4 sent as zero; UDP_SEGMENT refuses sockets that do so, and

@@ -18,6 +18,8 @@ struct SocketOptions {
   uint32_t mark = 0;         // SO_MARK on everything sent; 0: none
   bool reuse_port = false;   // one of a group, one socket for each worker
   bool receive_runs = true;  // UDP_GRO
+  // IPv4: DF on everything sent, and nothing is ever received, although the port may be that of a group.
+  bool dont_fragment = false;
 };
 
 /** A UDP socket bound to one address, and what the kernel granted it. */
@@ -35,6 +37,9 @@ struct UdpSocket {
   static Result<UdpSocket> inherit(int fd, uint32_t mark);
 };
 
+/** Room for what waits while a worker is not scheduled, as much as the kernel grants. */
+void set_buffers(int fd);
+
 /** Whether something listens on the port already: a reuseport group would share it silently. */
 Result<Unit> check_port_is_free(const IpAddress& address, uint16_t port);
 
@@ -46,7 +51,8 @@ Result<Fd> open_esp_socket(const SocketOptions& options, unsigned worker, unsign
 
 /**
  * Lets the kernel choose the worker for each datagram of a reuseport group whose sockets were bound in the order of
- * the workers: IKE (a zero word in front, RFC 3948 §2.2) and runts to worker 0, ESP to the worker of its SPI.
+ * the workers, before any that only send: IKE (a zero word in front, RFC 3948 §2.2) and runts to worker 0, ESP to the
+ * worker of its SPI.
  */
 Result<Unit> steer_by_spi(int fd, unsigned workers);
 

@@ -69,6 +69,8 @@ function explainConnection(connection: ConnectionConfig) {
       lifetimePackets: ipsec.lifetimePackets,
       rehearseRekey: ipsec.rehearseRekey,
       perSubnetPair: ipsec.perSubnetPair,
+      pathMtu: ipsec.pathMtu,
+      dontFragment: ipsec.dontFragment,
     },
     dpd: {
       enabled: dpd.enabled,

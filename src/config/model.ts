@@ -3,6 +3,7 @@
  * survives to here. The schema that produces it is `schema.ts`; names follow the file's keys.
  */
 import type { Endpoint, IpAddress, Prefix } from "../core/address.ts";
+import type { DontFragment } from "../core/dataplane.ts";
 import type { Secret } from "../core/secret.ts";
 
 export interface Config {
@@ -109,6 +110,7 @@ export interface ConnectionConfig {
     readonly perSubnetPair: boolean | "auto";
     /** Bytes of outer packet. */
     readonly pathMtu: number | "auto";
+    readonly dontFragment: DontFragment;
   };
   readonly dpd: {
     readonly enabled: boolean;

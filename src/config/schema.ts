@@ -144,6 +144,7 @@ export const connectionSchema = z.strictObject({
       perSubnetPair: pairing().prefault("auto"),
       // From what every IPv4 host must take (RFC 791) to Ethernet's usual jumbo frames.
       pathMtu: autoOr(576, 9216).prefault("auto"),
+      dontFragment: oneOf("copy", "set", "clear").prefault("clear"),
     })
     .prefault({}),
   dpd: z

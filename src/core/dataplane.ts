@@ -9,6 +9,9 @@ import type { TrafficSelector } from "./traffic-selector.ts";
 /** Bytes; Ethernet's. What every path is taken to carry until more is known of it. */
 export const assumedPathMtu = 1500;
 
+/** What becomes of DF in the outer IPv4 header (RFC 4301 §8.1). */
+export type DontFragment = "clear" | "copy" | "set";
+
 /** How ESP travels: raw IP protocol 50, or in UDP (RFC 3948). */
 export type Encapsulation =
   | { readonly kind: "esp" }
@@ -46,6 +49,8 @@ export interface SaSpec extends SaPath {
   readonly remoteSelectors: readonly TrafficSelector[];
   /** Both sides said NON_FIRST_FRAGMENTS_ALSO: only matters to selectors that name ports (RFC 4301 §7.3). */
   readonly nonFirstFragments?: boolean;
+  /** Outbound only; undefined: clear. */
+  readonly dontFragment?: DontFragment;
   /** 0 means no limit. Crossing a soft limit emits `softLifetime` once; the hard limit stops the SA. */
   readonly softBytes: number;
   readonly hardBytes: number;

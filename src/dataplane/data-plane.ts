@@ -141,6 +141,7 @@ export class DataPlane {
       localSelectors: sa.localSelectors.map(nativeSelector),
       remoteSelectors: sa.remoteSelectors.map(nativeSelector),
       nonFirstFragments: sa.nonFirstFragments ?? false,
+      dontFragment: sa.dontFragment ?? "clear",
       softBytes: sa.softBytes,
       hardBytes: sa.hardBytes,
       softPackets: sa.softPackets,

@@ -119,6 +119,7 @@ export interface NativeSa extends NativePath {
   readonly localSelectors: readonly NativeSelector[];
   readonly remoteSelectors: readonly NativeSelector[];
   readonly nonFirstFragments: boolean;
+  readonly dontFragment: "clear" | "copy" | "set";
   readonly softBytes: number;
   readonly hardBytes: number;
   readonly softPackets: number;

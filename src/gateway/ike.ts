@@ -9,6 +9,7 @@ import type { PacketFlow } from "../core/traffic-selector.ts";
 import { type AboutSa, ChildTable } from "../ike/common/child-table.ts";
 import type { AboutLifetime, EndpointDeps, IkeEngine, KeptCounts } from "../ike/common/engine.ts";
 import type { EndReason, IkeOutput } from "../ike/common/events.ts";
+import { PeerTable } from "../ike/common/peer-table.ts";
 import type { PeerSettings } from "../ike/common/settings.ts";
 import type { ChildSaView, IkeSaView } from "../ike/common/views.ts";
 
@@ -19,21 +20,29 @@ export class BothVersions implements IkeEngine {
   readonly #v1: IkeEngine;
   readonly #v2: IkeEngine;
   readonly #children = new ChildTable<IkeSaView, ChildSaView>();
+  /** Peers that speak one version alone. */
+  #onlyV1 = new PeerTable();
+  #onlyV2 = new PeerTable();
 
   constructor(makeV1: MakeEngine, makeV2: MakeEngine, deps: EndpointDeps) {
     const shared = { ...deps, children: this.#children };
-    this.#v1 = makeV1(shared);
-    this.#v2 = makeV2(shared);
+    this.#v1 = makeV1({ ...shared, otherVersion: (local, remote) => this.#onlyV2.candidates(local, remote) });
+    this.#v2 = makeV2({ ...shared, otherVersion: (local, remote) => this.#onlyV1.candidates(local, remote) });
   }
 
   // ── Peers ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   setPeers(peers: readonly PeerSettings[]): void {
+    const only = (wanted: PeerSettings["version"]) => peers.filter(({ version }) => version === wanted);
+    this.#onlyV1 = new PeerTable(only("ikev1"));
+    this.#onlyV2 = new PeerTable(only("ikev2"));
     this.#v1.setPeers(peers.filter(({ version }) => version !== "ikev2"));
     this.#v2.setPeers(peers.filter(({ version }) => version !== "ikev1"));
   }
 
   updatePeer(peer: PeerSettings): void {
+    this.#onlyV1.update(peer);
+    this.#onlyV2.update(peer);
     if (peer.version !== "ikev2") this.#v1.updatePeer(peer);
     if (peer.version !== "ikev1") this.#v2.updatePeer(peer);
   }

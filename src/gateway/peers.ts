@@ -45,6 +45,7 @@ export function peerSettings(
     childLifetimePackets: ipsec.lifetimePackets,
     rehearseRekey: ipsec.rehearseRekey,
     pathMtu: ipsec.pathMtu,
+    dontFragment: ipsec.dontFragment,
     replayWindow: config.gateway.replayWindow,
     answerTimeoutMs: dpd.timeoutSeconds * 1000,
     livenessIntervalMs: dpd.enabled ? dpd.intervalSeconds * 1000 : undefined,

@@ -180,7 +180,38 @@ def taken(interface, timeout=0.0):
             got.append(data[10:].hex())
 
 
-def filler(source, destination, length, kind="udp", df=True):
+def watch(interface):
+    """What comes in by a device, from now on, with its outer header."""
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+    s.bind((interface, 3))
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    sockets[f"watch {interface}"] = s
+
+
+def outer(interface, count, timeout=5.0):
+    """The next `count` packets that carry UDP, ESP or a fragment of either, as their IP headers describe them."""
+    s, got = sockets[f"watch {interface}"], []
+    s.settimeout(timeout)
+    while len(got) < count:
+        try:
+            data, address = s.recvfrom(65535)
+        except socket.timeout:
+            return got
+        if address[2] == socket.PACKET_OUTGOING:
+            continue
+        if data[0] >> 4 == 4 and data[9] in (17, 50):
+            flags = struct.unpack(">H", data[6:8])[0]
+            got.append({"df": bool(flags & 0x4000), "more": bool(flags & 0x2000), "offset": (flags & 0x1fff) * 8,
+                        "length": struct.unpack(">H", data[2:4])[0], "trafficClass": data[1]})
+        elif data[0] >> 4 == 6 and data[6] in (17, 44, 50):
+            place = struct.unpack(">H", data[42:44])[0] if data[6] == 44 else 0
+            got.append({"df": None, "more": bool(place & 1), "offset": place & 0xfff8,
+                        "length": 40 + struct.unpack(">H", data[4:6])[0],
+                        "trafficClass": struct.unpack(">H", data[0:2])[0] >> 4 & 255})
+    return got
+
+
+def filler(source, destination, length, kind="udp", df=True, tos=0):
     """An IP packet of `length` bytes of some kind, with checksums where scapy makes them."""
     v6 = ":" in source
     room = length - (40 if v6 else 20)
@@ -197,10 +228,11 @@ def filler(source, destination, length, kind="udp", df=True):
         body = Raw(bytes([number, 0]) + bytes(room - 2))
     if v6:
         next_header = {"udp": 17, "tcp": 6, "later fragment": 44}.get(kind, 58)
-        return bytes(IPv6(src=source, dst=destination, nh=next_header) / body).hex()
+        return bytes(IPv6(src=source, dst=destination, nh=next_header, tc=tos) / body).hex()
     place = {"frag": 100, "proto": 17} if kind == "later fragment" else {}
     protocol = {} if number is None else {"proto": 1}
-    return bytes(IP(src=source, dst=destination, flags="DF" if df else 0, id=77, **place, **protocol) / body).hex()
+    header = IP(src=source, dst=destination, flags="DF" if df else 0, id=77, tos=tos, **place, **protocol)
+    return bytes(header / body).hex()
 
 
 def read_error(packet):
@@ -224,6 +256,7 @@ calls = {
     "describe": describe, "send": send, "sendTrain": send_train, "receive": receive, "sequenceOf": sequence_of,
     "fragments": fragments, "inject": inject, "digest": digest,
     "device": device, "put": put, "taken": taken, "filler": filler, "readError": read_error,
+    "watch": watch, "outer": outer,
 }
 print("ready", flush=True)
 for line in sys.stdin:

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { Culvert } from "../../testbed/culvert.ts";
 import { rebindNat } from "../../testbed/topology.ts";
 import { ping, waitForPing } from "../../testbed/traffic.ts";
-import { ikev1, ikev1On, ikev1Peer } from "./ikev1-support.ts";
+import { ikev1On, ikev1Peer } from "./ikev1-support.ts";
 import { describeInNamespaces, network } from "./support.ts";
 
 /** Without being told to encapsulate: the NAT has to be found. */
@@ -45,11 +45,11 @@ describeInNamespaces("NAT between gateways that speak IKEv1 (RFC 3947)", [], () 
 });
 
 describeInNamespaces("NAT between culvert and strongSwan over IKEv1", ["strongswan"], () => {
-  it.each(["main", "aggressive"] as const)("with culvert behind it, in %s mode", async (mode) => {
+  it.each(["main", "aggressive"] as const)("with culvert behind it, in %s mode", async (ikev1) => {
     const { bed, a, b, nat } = await network({ nat: true });
     const [culvert] = await Promise.all([
-      Culvert.start(bed, ikev1On(a, b, "a", { ...found, ike: { ...ikev1, mode } })),
-      ikev1Peer(bed, b, a, { aggressive: mode === "aggressive" }),
+      Culvert.start(bed, ikev1On(a, b, "a", { ...found, ikev1 })),
+      ikev1Peer(bed, b, a, { ikev1 }),
     ]);
     expect((await culvert.waitUp()).tunnels[0]?.ike).toMatchObject({ role: "initiator" });
     await waitForPing(a.host, b.hostAddress);
@@ -60,7 +60,7 @@ describeInNamespaces("NAT between culvert and strongSwan over IKEv1", ["strongsw
     expect(await ping(b.host, a.hostAddress)).toMatchObject({ lossPercent: 0 });
   });
 
-  it.each(["main", "aggressive"] as const)("with strongSwan behind it, in %s mode", async (mode) => {
+  it.each(["main", "aggressive"] as const)("with strongSwan behind it, in %s mode", async (ikev1) => {
     const { bed, a, b, nat } = await network({ nat: true });
     const [culvert, peer] = await Promise.all([
       Culvert.start(
@@ -69,10 +69,10 @@ describeInNamespaces("NAT between culvert and strongSwan over IKEv1", ["strongsw
           ...found,
           start: "passive",
           remoteId: a.outerAddress,
-          ike: { ...ikev1, mode },
+          ikev1,
         }),
       ),
-      ikev1Peer(bed, a, b, { aggressive: mode === "aggressive" }),
+      ikev1Peer(bed, a, b, { ikev1 }),
     ]);
     expect(await peer.initiate()).toMatchObject({ code: 0 });
     expect((await culvert.waitUp()).tunnels[0]?.ike).toMatchObject({ role: "responder" });

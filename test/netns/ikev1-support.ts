@@ -5,17 +5,17 @@ import type { Testbed } from "../../testbed/testbed.ts";
 import type { Site } from "../../testbed/topology.ts";
 import { gatewayOn, strongSwanOn } from "./support.ts";
 
-/** What a connection's `ike` says; `mode` is main where it says nothing else. */
-export const ikev1 = { version: "ikev1", proposals: ["aes256-sha384-ecp256"] };
+const ikeProposals = ["aes256-sha384-ecp256"];
 
-/** A culvertd that talks IKEv1, with ESP in UDP: kernel-libipsec knows nothing else. */
+/** A culvertd that talks IKEv1, in main mode unless told otherwise, with ESP in UDP: kernel-libipsec knows nothing else. */
 export function ikev1On(
   own: Site,
   peer: Site,
   name: string,
   overrides: Partial<CulvertOptions> = {},
 ): CulvertOptions {
-  return gatewayOn(own, peer, name, { ike: ikev1, forceEncapsulation: true, ...overrides });
+  const settings = { ikev1: "main", ikeProposals, forceEncapsulation: true } as const;
+  return gatewayOn(own, peer, name, { ...settings, ...overrides });
 }
 
 export function ikev1Peer(
@@ -24,5 +24,5 @@ export function ikev1Peer(
   peer: Site,
   overrides: Partial<StrongSwanOptions> = {},
 ): Promise<StrongSwan> {
-  return strongSwanOn(bed, own, peer, { version: 1, ikeProposals: ikev1.proposals, ...overrides });
+  return strongSwanOn(bed, own, peer, { ikev1: "main", ikeProposals, ...overrides });
 }

@@ -32,7 +32,7 @@ export interface Tunnel {
     readonly remoteId?: unknown;
     readonly localSubnets?: readonly string[];
   };
-  readonly strongSwan?: Partial<Pick<StrongSwanOptions, "localId" | "remoteId" | "aggressive">>;
+  readonly strongSwan?: Partial<Pick<StrongSwanOptions, "localId" | "remoteId">>;
 }
 
 export class ManyTunnels {
@@ -108,7 +108,7 @@ export class ManyTunnels {
       StrongSwan.start(bed, {
         netns: b.gateway,
         name: "strongswan",
-        version: 1,
+        ikev1: "main",
         localAddress: b.outerAddress,
         remoteAddress: a.outerAddress,
         localId: b.outerAddress,
@@ -198,7 +198,7 @@ const key = (n: number) => `the key of tunnel ${n}`;
 function strongSwanConnection(tunnel: Tunnel, n: number) {
   return {
     name: tunnel.name,
-    aggressive: tunnel.mode === "aggressive",
+    ikev1: tunnel.mode,
     localAddress: outer(n),
     localId: outer(n),
     psk: key(n),

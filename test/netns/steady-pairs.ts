@@ -150,6 +150,7 @@ async function start(
     psk: "the same on both ends",
     ikeProposals: [ike],
     espProposals: [o.esp],
+    ...(o.ikev1 === undefined ? {} : { ikev1: o.ikev1 }),
   };
   if (kind === "strongSwan") {
     const strongSwan = await StrongSwan.start(bed, {
@@ -158,7 +159,6 @@ async function start(
       localId: own.outerAddress,
       remoteId: other.outerAddress,
       localSubnets: [own.subnet],
-      ...(o.ikev1 === undefined ? {} : { version: 1, aggressive: o.ikev1 === "aggressive" }),
       // Small, so that what a rekey says travels in fragments.
       fragmentSize: 300,
     });
@@ -176,7 +176,6 @@ async function start(
     forceEncapsulation: o.udp ?? true,
     start: initiates ? "immediately" : "passive",
     ...(o.workers === undefined ? {} : { workers: o.workers }),
-    ...(o.ikev1 === undefined ? {} : { ike: { version: "ikev1", mode: o.ikev1 } }),
     ...(o.ipsec === undefined ? {} : { connection: { ipsec: { proposals: [o.esp], ...o.ipsec } } }),
   });
   const made = () => {

@@ -97,6 +97,7 @@ export function connectionConfig(options: SiteOptions, name = "site", index = 0)
       perSubnetPair: options.perSubnetPair ?? "auto",
       // As with rehearsals: probes are messages.
       pathMtu: options.pathMtu ?? 1500,
+      dontFragment: "clear",
     },
     dpd: { enabled: true, intervalSeconds: 10, timeoutSeconds: 30, action: "restart", ...options.dpd },
     natTraversal: { enabled: true, forceEncapsulation: false, keepaliveSeconds: 20, ...options.natTraversal },

@@ -212,6 +212,18 @@ const scenarios: Record<
     },
     shows: { connection: undefined, peer: `${addressA}:500` },
   },
+  IKE_VERSION_MISMATCH: {
+    run: () => {
+      const { b, peer } = atTheDoor();
+      const header = Buffer.alloc(28);
+      header.set([1, 2, 3, 4, 5, 6, 7, 8]);
+      header.set([1, 0x10, 2, 0], 16);
+      header.writeUInt32BE(28, 24);
+      peer.raw(header);
+      return b;
+    },
+    shows: { connection: "site", difference: "version: ours ikev2, theirs ikev1" },
+  },
   PEER_PROTOCOL_ERROR: {
     run: () => {
       const { b, peer } = letIn();
@@ -355,6 +367,14 @@ const scenarios: Record<
       return a;
     },
     shows: { ours: [`our identity ${addressA}`], theirs: ["SINGLE_PAIR_REQUIRED"] },
+  },
+  IKE_MODE_MISMATCH: {
+    run: () => {
+      const { sim, a } = started({ both: { version: "ikev1" }, b: { mode: "aggressive" } });
+      sim.run(30_100);
+      return a;
+    },
+    shows: { ours: ["mode main"], theirs: ["UNSUPPORTED_EXCHANGE_TYPE"] },
   },
 };
 

@@ -30,6 +30,8 @@ export interface EndpointDeps {
   /** Emit `ikeKeys`, `isakmpKeys` and `espKeys`: for debugging with an analyser, never otherwise. */
   readonly exportKeys: boolean;
   readonly limits?: Partial<EndpointLimits>;
+  /** Peers that may be met there and speak the other version alone, where engines share the gateway's peers. */
+  otherVersion?(local: IpAddress, remote: IpAddress): readonly PeerSettings[];
   /** Who owns which SA, where engines share one data plane: each adds and finds its own. */
   readonly children?: ChildTable<IkeSaView, ChildSaView>;
   readonly ikePort?: number;

@@ -5,7 +5,7 @@ import { type FailureCode, failureReasons } from "../../core/failure-reasons.ts"
 import { formatSelector, type TrafficSelector } from "../../core/traffic-selector.ts";
 import { formatSuite } from "../../registry/index.ts";
 import type { PeerSettings } from "./settings.ts";
-import type { ChildSaView } from "./views.ts";
+import type { ChildSaView, IkeVersion } from "./views.ts";
 
 export type Details = Partial<Pick<FailureRecord, "ours" | "theirs" | "difference" | "remedy" | "offered">>;
 
@@ -67,6 +67,21 @@ function agreedTerms({ suiteText, children }: Subject): Terms | undefined {
     selectors.add(selectorPair({ local: localSelectors, remote: remoteSelectors }));
   }
   return { ike, esp: [...esp], selectors: [...selectors] };
+}
+
+/** A first message in version `theirs`, which none of `others`, who live where it came from, may speak. */
+export function versionMismatch(
+  others: readonly PeerSettings[],
+  remote: Endpoint,
+  theirs: IkeVersion,
+): FailureRecord {
+  const ours = others[0]!.version;
+  const details = {
+    ours: [ours],
+    theirs: [`ikev${theirs}`],
+    difference: `version: ours ${ours}, theirs ikev${theirs}`,
+  };
+  return failureOf({ peer: undefined, candidates: others, remote }, "IKE_VERSION_MISMATCH", details);
 }
 
 /** The data plane did not take one half of `child`. */
@@ -133,6 +148,8 @@ export const remedies: Readonly<Record<FailureCode, string>> = {
   PEER_IDENTITY_MISMATCH: "set ike.remoteId here to what the peer sends, or change the peer's local identity",
   TS_UNACCEPTABLE:
     "make localSubnets and remoteSubnets here mirror the peer's, or use destination routing on both",
+  IKE_MODE_MISMATCH:
+    "make ike.mode the same on both sides: main, unless the peer cannot be told by its address",
   INVALID_KE: "configure a DH group that both sides have",
   PEER_UNREACHABLE:
     "check the peer's address, and that UDP 500 and 4500 pass every firewall in both directions",
@@ -141,6 +158,8 @@ export const remedies: Readonly<Record<FailureCode, string>> = {
   PEER_NAME_UNRESOLVED: "check the name in customerGateways and the host's DNS",
   NO_LOCAL_ADDRESS: "add an address of that family to gateway.addresses, or give the peer one of ours",
   NO_CONNECTION_MATCHES: "add a connection whose customer gateway has this address, or one with address: any",
+  IKE_VERSION_MISMATCH:
+    "set ike.version here to what the peer speaks, or to auto; or let the peer speak what is set here",
   PEER_PROTOCOL_ERROR: "look at the peer's log, and report the exchange if the peer is a current release",
   UNSUPPORTED_CRITICAL_PAYLOAD:
     "turn off at the sender what needs that payload, or update the side that does not know it",

@@ -1,7 +1,7 @@
 /** Identities (RFC 7296 §3.5, RFC 2407 §4.6.2, which number them alike): settings ⇄ octets, comparison, text. */
 import { compareBytes, IpAddress } from "../../core/address.ts";
 import { IdType } from "../../registry/index.ts";
-import type { Identity } from "./settings.ts";
+import type { Identity, PeerSettings } from "./settings.ts";
 
 /** The part of an identity's payload that says who: the same in both versions of IKE. */
 export interface EncodedIdentity {
@@ -20,6 +20,27 @@ export function identityMatches(id: Identity, payload: EncodedIdentity): boolean
 
 export function formatIdentity(id: Identity): string {
   return formatIdPayload(encodeIdentity(id));
+}
+
+/** Our identity towards `peer`: the configured one, else our outer address. */
+export function ownIdentity({ localId }: PeerSettings, local: IpAddress): Identity {
+  return localId ?? { kind: "address", address: local };
+}
+
+/** Whom we expect: the configured identity, else the peer's address, else (roaming) whoever has the key. */
+export function expectedIdentity(
+  { remoteId, roaming }: PeerSettings,
+  remote: IpAddress,
+): Identity | undefined {
+  if (remoteId) return remoteId;
+  return roaming ? undefined : { kind: "address", address: remote };
+}
+
+/** Details of a record. */
+export function identityMismatch(expected: Identity, got: EncodedIdentity) {
+  const ours = [formatIdentity(expected)];
+  const theirs = [formatIdPayload(got)];
+  return { ours, theirs, difference: `peer identity: expected ${ours}, got ${theirs}` };
 }
 
 /** Printable whatever the peer sent: other octets than visible ASCII appear as hex. */

@@ -3,7 +3,7 @@
  * folder may not import); one connection with two tunnels yields two of them.
  */
 import type { IpAddress } from "../../core/address.ts";
-import { assumedPathMtu } from "../../core/dataplane.ts";
+import { assumedPathMtu, type DontFragment } from "../../core/dataplane.ts";
 import type { Secret } from "../../core/secret.ts";
 import type { SelectorPair, TrafficSelector } from "../../core/traffic-selector.ts";
 
@@ -82,6 +82,7 @@ export interface PeerSettings {
   readonly replayWindow: number;
   /** Bytes of outer packet that the path carries; `auto`: found out (`path-mtu.ts`). */
   readonly pathMtu: number | "auto";
+  readonly dontFragment: DontFragment;
   /** RFC 4555, when the peer supports it too. */
   readonly mobike: boolean;
   /** undefined: no liveness checks. */

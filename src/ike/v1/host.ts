@@ -5,6 +5,7 @@ import type { ChildTable } from "../common/child-table.ts";
 import type { IkeDrop } from "../common/drops.ts";
 import type { IkeOutput } from "../common/events.ts";
 import type { ReturnableKeyPairs } from "../common/key-pairs.ts";
+import type { AskPacer } from "../common/patience.ts";
 import type { EndpointLimits, PeerSettings } from "../common/settings.ts";
 import type { AnsweredExchange } from "./exchange.ts";
 import type { IpsecSa } from "./ipsec-sa.ts";
@@ -20,6 +21,8 @@ export interface Host {
   readonly keyPairs: ReturnableKeyPairs;
   readonly exportKeys: boolean;
   readonly nattPort: number;
+  /** Turns for liveness checks, so that not all peers are asked at once. */
+  readonly asks: AskPacer;
   /** Every IPsec SA of every ISAKMP SA. */
   readonly children: ChildTable<IsakmpSa, IpsecSa>;
   /** This side keeps the tunnel with that peer up, all of it. */
@@ -33,16 +36,22 @@ export interface Host {
   count(drop: IkeDrop): void;
   /** `sa` is authenticated: settle what other ISAKMP SAs with the same peer become. */
   onEstablished(sa: IsakmpSa, now: Instant, initialContact: boolean): void;
-  /** The peer used `sa` in phase 2: it has all of it. */
-  onUse(sa: IsakmpSa, now: Instant): void;
+  /** The peer says that it has nothing with us but `sa`. */
+  onInitialContact(sa: IsakmpSa, now: Instant): void;
   /** No other authenticated ISAKMP SA with that address exists, in any connection. */
   isFirstContact(sa: IsakmpSa): boolean;
+  /** Another ISAKMP SA with the very peer of `sa` is established. */
+  hasOther(sa: IsakmpSa): boolean;
   /** The other ISAKMP SAs with the very peer of `sa` that are authenticated and not over, the newest last. */
   othersOf(sa: IsakmpSa): readonly IsakmpSa[];
   /** A peer's ISAKMP SAs that are not closed, the newest last. */
   sasOf(peerId: string): readonly IsakmpSa[];
   /** A new ISAKMP SA beside `old`, on its path, to take its place. */
   replace(old: IsakmpSa, now: Instant): void;
+  /** Starts phase 1 of `sa`, as initiator. */
+  beginPhase1(sa: IsakmpSa, now: Instant): void;
+  /** Whoever `sa` is with, it knows our SPI: it is where it says. */
+  onSeen(sa: IsakmpSa): void;
   /** `sa` is to be found by its SPIs from now on. */
   adopt(sa: IsakmpSa): void;
   /** This host has the address now. */

@@ -8,10 +8,11 @@
  * Invariant: every way out goes through `end`, which gives back SPIs, SAs and keys.
  */
 import type { Endpoint } from "../../core/address.ts";
+import type { FailureRecord } from "../../core/failure.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import type { PacketFlow } from "../../core/traffic-selector.ts";
-import { formatSuite } from "../../registry/index.ts";
-import type { DecodedIsakmpHeader, IsakmpPayload } from "../../wire/v1/index.ts";
+import { formatSuite, IsakmpExchangeType } from "../../registry/index.ts";
+import type { IsakmpPayload } from "../../wire/v1/index.ts";
 import type { EndReason } from "../common/events.ts";
 import { failureOf } from "../common/failures.ts";
 import type { PeerSettings } from "../common/settings.ts";
@@ -23,23 +24,22 @@ import {
   type Role,
   unencapsulated,
 } from "../common/views.ts";
-import type { InitiatedExchange } from "./exchange.ts";
+import type { InitiatedExchange, Refusal } from "./exchange.ts";
+import { sendDelete } from "./exchanges/informational.ts";
 import type { Host } from "./host.ts";
-import {
-  childDeadline,
-  giveUpChildren,
-  type IpsecSa,
-  informDelete,
-  onChildTimeout,
-  outboundOrder,
-} from "./ipsec-sa.ts";
+import { giveUpChildren, hasOutbound, type IpsecSa, moveSas, outboundOrder } from "./ipsec-sa.ts";
 import type { Secured } from "./key-material.ts";
+import { Liveness } from "./liveness.ts";
 import type { Pairs } from "./pairs.ts";
+import type { Datagram, InitiatedPhase1, Phase1 } from "./phase1.ts";
 import type { IsakmpSaState, StateName } from "./states.ts";
-import type { MakeTransport, Transport } from "./transport.ts";
+import { bequeath, detach, heirOf, keepsChildren, onNotReplaced } from "./succession.ts";
+import { onTimers, timersDeadline } from "./timers.ts";
+import { Transport } from "./transport.ts";
 
 export interface IsakmpSaOrigin {
   readonly role: Role;
+  readonly mode: PeerSettings["mode"];
   readonly now: Instant;
   readonly spiLocal: bigint;
   readonly spiRemote: bigint;
@@ -55,6 +55,7 @@ export class IsakmpSa implements IkeSaView {
   readonly version = 1;
   readonly host: Host;
   readonly role: Role;
+  readonly mode: PeerSettings["mode"];
   readonly createdAt: Instant;
   readonly spiLocal: bigint;
   spiRemote: bigint;
@@ -69,6 +70,9 @@ export class IsakmpSa implements IkeSaView {
   nat: Nat = unencapsulated;
   /** Undefined: the peer does not do NAT traversal, or we do not. */
   natDialect: NatDialect | undefined;
+  /** Both sides take fragments ([MS-IKEE]). */
+  fragmentation = false;
+  readonly liveness = new Liveness();
   /** The IPsec SAs with the peer, by our inbound SPI; empty unless this is the one that has them. */
   readonly children = new Map<number, IpsecSa>();
   /** Keeps each selector pair up; set once the ISAKMP SA is authenticated, and handed to its successor. */
@@ -98,9 +102,10 @@ export class IsakmpSa implements IkeSaView {
   #state: IsakmpSaState;
   readonly #transport: Transport;
 
-  constructor(host: Host, origin: IsakmpSaOrigin, state: IsakmpSaState, makeTransport: MakeTransport) {
+  constructor(host: Host, origin: IsakmpSaOrigin, state: IsakmpSaState) {
     this.host = host;
     this.role = origin.role;
+    this.mode = origin.mode;
     this.createdAt = origin.now;
     this.lastHeardAt = origin.now;
     this.spiLocal = origin.spiLocal;
@@ -109,7 +114,7 @@ export class IsakmpSa implements IkeSaView {
     this.remote = origin.remote;
     this.peer = origin.peer;
     this.#state = state;
-    this.#transport = makeTransport(this);
+    this.#transport = new Transport(this);
   }
 
   get state(): IsakmpSaState {
@@ -135,6 +140,12 @@ export class IsakmpSa implements IkeSaView {
 
   get establishedAt(): Instant {
     return "since" in this.#state ? this.#state.since : this.createdAt;
+  }
+
+  /** IsakmpExchangeType of its phase 1. */
+  get phase1Type(): number {
+    const { IDENTITY_PROTECTION, AGGRESSIVE } = IsakmpExchangeType.code;
+    return this.mode === "main" ? IDENTITY_PROTECTION : AGGRESSIVE;
   }
 
   /** True while exchanges of phase 2 are possible: also with one that was replaced, for the peer may not know yet. */
@@ -199,14 +210,21 @@ export class IsakmpSa implements IkeSaView {
   // ── Messages and time ────────────────────────────────────────────────────────────────────────────────────────
 
   /** One datagram whose header carries our SPIs. Never throws on anything a peer can send. */
-  handleDatagram(
-    now: Instant,
-    local: Endpoint,
-    remote: Endpoint,
-    header: DecodedIsakmpHeader,
-    datagram: Uint8Array,
-  ): void {
-    this.#transport.handleDatagram(now, { local, remote, header, datagram });
+  handleDatagram(now: Instant, message: Datagram): void {
+    this.host.touch(this);
+    this.#transport.handleDatagram(now, message);
+  }
+
+  /** Begins phase 1, as initiator. */
+  begin(now: Instant, phase1: InitiatedPhase1): void {
+    this.host.touch(this);
+    this.#transport.begin(now, phase1);
+  }
+
+  /** Goes on with phase 1, as responder: `answer` is the one to `request`, and is repeated when that is. */
+  respond(now: Instant, phase1: Phase1, request: Uint8Array, answer: readonly IsakmpPayload[]): void {
+    this.host.touch(this);
+    this.#transport.respond(now, phase1, request, answer);
   }
 
   /** Queues an exchange of phase 2 of ours; it starts as soon as it is its turn. */
@@ -215,9 +233,22 @@ export class IsakmpSa implements IkeSaView {
     this.#transport.initiate(now, exchange);
   }
 
-  /** Sends an informational message (RFC 2409 §5.7), which nobody answers. Nothing where no exchange is possible. */
-  inform(now: Instant, payloads: readonly IsakmpPayload[]): void {
-    this.#transport.inform(now, payloads);
+  /**
+   * Sends an informational message (RFC 2409 §5.7), which nobody answers. The datagrams of it; none where there are no
+   * keys.
+   */
+  inform(now: Instant, payloads: readonly IsakmpPayload[]): readonly Uint8Array[] {
+    return this.#transport.inform(now, payloads);
+  }
+
+  /** Sends what was sent before. */
+  resend(datagrams: readonly Uint8Array[]): void {
+    this.#transport.resend(datagrams);
+  }
+
+  /** An authentic error notification. True when an exchange of ours took it as its end. */
+  refuse(now: Instant, refusal: Omit<Refusal, "onlyCandidate">): boolean {
+    return this.#transport.refuse(now, refusal);
   }
 
   /** True when an exchange of ours with this name waits or is under way. */
@@ -240,37 +271,94 @@ export class IsakmpSa implements IkeSaView {
     return this.#transport.negotiations;
   }
 
+  /**
+   * Behind a NAT the peer is wherever its latest message came from that nobody can have kept since (RFC 3947 §4).
+   * Whoever is behind one itself does not follow.
+   */
+  followPeer(now: Instant, local: Endpoint, remote: Endpoint): void {
+    if (!this.nat.remote || this.nat.local || !this.usable) return;
+    const same = this.remote.address.equals(remote.address) && this.remote.port === remote.port;
+    if (same) return;
+    this.local = local;
+    this.remote = remote;
+    this.host.touch(this);
+    this.host.emit({ kind: "moved", sa: this, why: "the peer's NAT gave it another address" });
+    moveSas(this, now);
+  }
+
   get deadline(): Instant | undefined {
-    let at = earlier(this.#transport.deadline, this.pairs?.at);
-    for (const child of this.children.values()) at = earlier(at, childDeadline(child));
-    return at;
+    return earlier(this.#transport.deadline, timersDeadline(this));
   }
 
   handleTimeout(now: Instant): void {
     this.#transport.handleTimeout(now);
-    for (const child of [...this.children.values()]) onChildTimeout(this, now, child);
-    this.pairs?.handleTimeout(this, now);
+    onTimers(this, now);
   }
 
   // ── The end ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Ends this ISAKMP SA politely: the peer is told that its IPsec SAs are gone. */
+  /** Ends this ISAKMP SA politely: the peer is told that it is gone, and which IPsec SAs go with it. */
   requestDelete(now: Instant, why: EndReason): void {
-    if (this.is("CLOSED")) return;
-    const from = this.#state.name;
+    if (this.is("CLOSED", "DELETING")) return;
+    if (!this.usable) {
+      this.end(now, why);
+      return;
+    }
     this.#transport.abandonAll(now);
-    informDelete(this, now, [...this.children.keys()]);
+    this.#bequeath(now, why);
+    // RFC 2408 §5.15: those on which we receive.
+    const spis = [...this.children.keys()];
     giveUpChildren(this, now, why);
-    this.transition({ name: "CLOSED", until: now + this.host.limits.lingerMs }, why);
-    this.secured?.wipe();
-    this.secured = undefined;
-    this.host.emit({ kind: "ended", sa: this, why, from });
-    this.host.forget(this);
+    sendDelete(this, now, spis);
+    this.transition({ name: "DELETING", until: now + this.host.limits.retransmitMs, why, spis }, why);
+  }
+
+  /** A negotiation came to nothing: reports it and ends without a word. */
+  fail(now: Instant, record: FailureRecord, why: EndReason = "failed"): void {
+    this.host.emit({ kind: "failure", sa: this, record });
+    this.end(now, why);
   }
 
   /** The peer no longer answers. */
   endDead(now: Instant): void {
     this.host.emit({ kind: "failure", sa: this, record: failureOf(this, "DPD_TIMEOUT") });
-    this.requestDelete(now, "dead-peer");
+    this.end(now, "dead-peer");
+  }
+
+  /**
+   * Ends without a word. Its IPsec SAs go to another ISAKMP SA with the peer if there is one; else they stay behind, when
+   * nothing speaks against the peer still having them.
+   */
+  end(now: Instant, why: EndReason): void {
+    const from = this.#state.name;
+    const stranger = this.halfOpen;
+    if (from === "CLOSED") return;
+    this.#transport.abandonAll(now);
+    this.#bequeath(now, why);
+    const attempt = this.connecting ? this.replaces : undefined;
+    this.replaces = undefined;
+    if (keepsChildren.has(why) && this.usable && hasOutbound(this)) {
+      this.#forgetKeys();
+      detach(this, now, why);
+      return;
+    }
+    giveUpChildren(this, now, why);
+    this.transition({ name: "CLOSED" }, why);
+    this.#forgetKeys();
+    if (!stranger) this.host.emit({ kind: "ended", sa: this, why, from });
+    this.host.forget(this);
+    if (attempt) onNotReplaced(attempt, now, why);
+  }
+
+  /** Where another ISAKMP SA with the peer is left, that has the IPsec SAs from now on. */
+  #bequeath(now: Instant, why: EndReason): void {
+    if (!keepsChildren.has(why) || this.holder !== this || !this.usable) return;
+    const heir = heirOf(this);
+    if (heir) bequeath(this, heir, now);
+  }
+
+  #forgetKeys(): void {
+    this.secured?.wipe();
+    this.secured = undefined;
   }
 }

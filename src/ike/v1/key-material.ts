@@ -18,6 +18,7 @@ import {
 import type { IkeSuite } from "../../registry/index.ts";
 import {
   type DecodedIsakmpHeader,
+  decodeIsakmp,
   findIsakmpPayload,
   type IsakmpCipher,
   type IsakmpHeader,
@@ -28,6 +29,7 @@ import {
   sealIsakmp,
   sealIsakmpWithHash,
 } from "../../wire/v1/index.ts";
+import type { Datagram } from "./phase1.ts";
 
 /** What phase 1 has established between two who both know the pre-shared key. */
 export interface Secured {
@@ -60,6 +62,11 @@ export function secure(seed: KeySeed, psk: Secret): Secured {
   const cipher = isakmpCipher(suite, keys.Ka);
   const iv = phase1Iv(suite.prf, gxi, gxr, cipher.block);
   return { suite, keys, cipher, Ni, Nr, iv, wipe: () => wipeIsakmpKeys(keys) };
+}
+
+/** The payloads of a message of phase 1 that is not encrypted; undefined when it is none. */
+export function inTheClear({ header, datagram }: Datagram): readonly ReceivedPayload[] | undefined {
+  return attemptDecode(() => decodeIsakmp(datagram, header))?.payloads;
 }
 
 /** An encrypted message of phase 1; undefined when what comes out is no message. The chain does not go on by itself. */

@@ -20,28 +20,33 @@ export type Phase1Reply =
       readonly kind: "send";
       readonly payloads: readonly IsakmpPayload[];
       readonly encrypted: boolean;
+      /** Phase 1 is over with this message, which the peer may ask for again. */
+      readonly last?: true;
       /** Runs after the message has left. */
       readonly afterwards?: () => void;
     }
-  /** Nothing is left to say. */
-  | { readonly kind: "done" }
+  /** The peer's message was the last one. */
+  | { readonly kind: "done"; readonly afterwards: () => void }
   /** The ISAKMP SA has ended. */
   | { readonly kind: "ended" };
 
 /** Phase 1 under way, of either role. It decodes and opens messages itself: the keys come to be in between. */
 export interface Phase1 {
-  /** IsakmpExchangeType. */
-  readonly type: number;
   onMessage(sa: IsakmpSa, now: Instant, message: Datagram): Phase1Reply;
-  /** Gives back what it holds: it is over, or the ISAKMP SA is. */
-  discard(sa: IsakmpSa): void;
+  /** Gives back what it holds: phase 1 is over, or the ISAKMP SA is. */
+  discard(): void;
 }
 
 export interface InitiatedPhase1 extends Phase1 {
   /** Message 1. */
   begin(sa: IsakmpSa, now: Instant): readonly IsakmpPayload[];
-  /** Somebody says that the peer refuses: nothing proves it, so it only explains a failure afterwards. */
-  onHint(sa: IsakmpSa, notifyType: number): void;
+  /**
+   * Something says that the peer refuses, by a notification or (undefined) by what cannot be read. Nothing proves it, so
+   * it changes nothing but the words for a failure that comes anyway.
+   */
+  onHint(notifyType: number | undefined): void;
+  /** An authentic message says that the peer refuses. */
+  onRefusal(sa: IsakmpSa, now: Instant, notifyType: number): void;
   /** The peer did not answer in time. */
   onTimeout(sa: IsakmpSa, now: Instant): void;
 }

@@ -13,15 +13,27 @@ export type IsakmpSaState =
   | { readonly name: "HALF_OPEN"; readonly until: Instant }
   | { readonly name: "ESTABLISHED"; readonly since: Instant }
   /** Another ISAKMP SA with the same peer has its IPsec SAs. Nothing new is begun here; the peer still may. */
-  | { readonly name: "REPLACED"; readonly since: Instant; readonly until: Instant }
+  | {
+      readonly name: "REPLACED";
+      readonly since: Instant;
+      /** When we delete it, if it is not in use. */
+      readonly until: Instant;
+      /** When we delete it whatever it is. */
+      readonly gone: Instant;
+    }
   /**
    * The ISAKMP SA itself is gone, keys and all, and its IPsec SAs are not: they wait here for the next ISAKMP SA with
    * the peer, or for their own end.
    */
   | { readonly name: "DETACHED"; readonly since: Instant }
   /** Our Delete is out; it has no answer (RFC 2408 §5.15), and is said a second time at `until`. */
-  | { readonly name: "DELETING"; readonly until: Instant; readonly why: EndReason }
-  /** Nothing is left but the answer to a message that the peer may repeat. */
-  | { readonly name: "CLOSED"; readonly until: Instant };
+  | {
+      readonly name: "DELETING";
+      readonly until: Instant;
+      readonly why: EndReason;
+      /** Inbound SPIs of the IPsec SAs that go with it. */
+      readonly spis: readonly number[];
+    }
+  | { readonly name: "CLOSED" };
 
 export type StateName = IsakmpSaState["name"];

@@ -1,22 +1,549 @@
-/** How the messages of one ISAKMP SA travel. */
-import type { Instant } from "../../core/time.ts";
-import type { IsakmpPayload } from "../../wire/v1/index.ts";
-import type { InitiatedExchange } from "./exchange.ts";
+/**
+ * How the messages of one ISAKMP SA travel: phase 1, then any number of exchanges with message IDs of their own, each
+ * with its own chain of IVs (RFC 2409 §5.5, appendix B). What the messages mean is in `exchanges/`.
+ *
+ * Invariants: whoever has proven nothing gets an answer only when it asks, and the same one only so often; a message of
+ * the peer is processed once; the side that waits repeats its last message.
+ */
+import { compareBytes, type Endpoint } from "../../core/address.ts";
+import { attemptDecode } from "../../core/errors.ts";
+import { earlier, type Instant } from "../../core/time.ts";
+import { IsakmpExchangeType } from "../../registry/index.ts";
+import {
+  decodeIsakmp,
+  encodeIsakmp,
+  fragmentIsakmp,
+  type IsakmpHeader,
+  type IsakmpPayload,
+} from "../../wire/v1/index.ts";
+import { maxMessageBytes } from "../common/message-size.ts";
+import { excuseLateness, type Patience } from "../common/patience.ts";
+import type { Exchange, InitiatedExchange, Message, Received, Refusal } from "./exchange.ts";
+import { errorIn, onInformational } from "./exchanges/informational.ts";
 import type { IsakmpSa } from "./isakmp-sa.ts";
-import type { Datagram } from "./phase1.ts";
+import { type HashInput, nonceOf, openPhase2, phase2Iv, sealPhase1, sealPhase2 } from "./key-material.ts";
+import type { Datagram, InitiatedPhase1, Phase1 } from "./phase1.ts";
 
-/** What an ISAKMP SA asks of its transport; the transport itself follows with phase 1. */
-export interface Transport {
-  handleDatagram(now: Instant, message: Datagram): void;
-  initiate(now: Instant, exchange: InitiatedExchange): void;
-  inform(now: Instant, payloads: readonly IsakmpPayload[]): void;
-  hasExchange(name: string): boolean;
-  readonly backlog: number;
-  readonly idle: boolean;
-  readonly negotiations: number;
-  readonly deadline: Instant | undefined;
-  handleTimeout(now: Instant): void;
-  abandonAll(now: Instant): void;
+/** One exchange of phase 2. */
+interface Run {
+  readonly messageId: number;
+  readonly type: number;
+  readonly ours: boolean;
+  /** Undefined once it is over: what is left repeats our last message, until `until`. */
+  exchange: Exchange | undefined;
+  iv: Uint8Array;
+  /** Messages so far, of both sides. */
+  messages: number;
+  Ni: Uint8Array | undefined;
+  Nr: Uint8Array | undefined;
+  lastIn: Uint8Array | undefined;
+  lastOut: readonly Uint8Array[];
+  /** How often the peer had our last message repeated. */
+  repeated: number;
+  /** Our last message waits for the peer's next one. */
+  wait: Patience | undefined;
+  until: Instant | undefined;
 }
 
-export type MakeTransport = (sa: IsakmpSa) => Transport;
+type Path = { readonly local: Endpoint; readonly remote: Endpoint };
+
+export class Transport {
+  readonly #sa: IsakmpSa;
+  #phase1: Phase1 | undefined;
+  /** The same, as initiator. */
+  #initiated: InitiatedPhase1 | undefined;
+  #phase1In: Uint8Array | undefined;
+  #phase1Out: readonly Uint8Array[] = [];
+  #phase1SentAt: Instant = Number.NEGATIVE_INFINITY;
+  #phase1Repeated = 0;
+  #phase1Wait: Patience | undefined;
+  readonly #runs = new Map<number, Run>();
+  #queue: InitiatedExchange[] = [];
+  /** Message IDs of exchanges that are over, the oldest first. */
+  readonly #used = new Set<number>();
+  #fragmentId = 0;
+
+  constructor(sa: IsakmpSa) {
+    this.#sa = sa;
+  }
+
+  // ── Phase 1 ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** As initiator. */
+  begin(now: Instant, phase1: InitiatedPhase1): void {
+    this.#phase1 = this.#initiated = phase1;
+    this.#sendPhase1(now, phase1.begin(this.#sa, now), false, true);
+  }
+
+  /** As responder: `answer` is the one to `request`, and is repeated when that is. */
+  respond(now: Instant, phase1: Phase1, request: Uint8Array, answer: readonly IsakmpPayload[]): void {
+    this.#phase1 = phase1;
+    this.#phase1In = Uint8Array.from(request);
+    this.#sendPhase1(now, answer, false, false);
+  }
+
+  #onPhase1(now: Instant, message: Datagram): void {
+    const { datagram } = message;
+    if (this.#phase1In && compareBytes(this.#phase1In, datagram) === 0) {
+      this.#repeatPhase1(message);
+      return;
+    }
+    const phase1 = this.#phase1;
+    if (!phase1) {
+      this.#sa.host.count("message_id");
+      return;
+    }
+    const reply = phase1.onMessage(this.#sa, now, message);
+    if (this.#sa.halfOpen && reply.kind !== "drop") this.#sa.host.onSeen(this.#sa);
+    if (reply.kind === "drop") {
+      this.#sa.host.count(reply.why);
+      return;
+    }
+    if (reply.kind === "ended") return;
+    this.#phase1In = Uint8Array.from(datagram);
+    this.#phase1Wait = undefined;
+    const over = reply.kind === "done" || reply.last === true;
+    if (reply.kind === "send") this.#sendPhase1(now, reply.payloads, reply.encrypted, !over);
+    else this.#phase1Out = [];
+    if (over) {
+      phase1.discard();
+      this.#phase1 = this.#initiated = undefined;
+    }
+    reply.afterwards?.();
+    this.#pump(now);
+  }
+
+  /**
+   * The peer may not have our answer. Only the side that does not repeat by itself answers a repetition: otherwise each
+   * copy on one side would make another one on the other.
+   */
+  #repeatPhase1({ local, remote, datagram }: Datagram): void {
+    if (this.#phase1Wait || this.#phase1Repeated >= maxRepeated || this.#phase1Out.length === 0) {
+      this.#sa.host.count("message_id");
+      return;
+    }
+    // Before anything is proven a small datagram of one who is not there must not become a large one to him.
+    const bytes = this.#phase1Out.reduce((sum, { length }) => sum + length, 0);
+    if (this.#sa.halfOpen && bytes > amplification * datagram.length) return;
+    this.#phase1Repeated++;
+    this.#send(this.#sa.halfOpen ? { local, remote } : this.#sa, this.#phase1Out);
+  }
+
+  #sendPhase1(now: Instant, payloads: readonly IsakmpPayload[], encrypted: boolean, repeats: boolean): void {
+    const sa = this.#sa;
+    const header = this.#header(sa.phase1Type, 0);
+    const datagram = encrypted ? sealPhase1(sa.secured!, header, payloads) : encodeIsakmp(header, payloads);
+    this.#phase1Out = this.#cut(header, datagram);
+    this.#phase1Repeated = 0;
+    this.#phase1SentAt = now;
+    // RFC 2408 §5.1: whoever began repeats, and its peer answers. Nobody can make us repeat by ourselves.
+    if (repeats && sa.role === "initiator") this.#phase1Wait = this.#patience(now, sa.host.limits.setupMs);
+    this.#send(sa, this.#phase1Out);
+  }
+
+  // ── Messages in ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** One datagram whose header carries our SPIs. Never throws on anything a peer can send. */
+  handleDatagram(now: Instant, message: Datagram): void {
+    const { header } = message;
+    if (header.messageId === 0 && header.exchangeType === this.#sa.phase1Type) this.#onPhase1(now, message);
+    else if (!header.encrypted) this.#onUnprotected(message);
+    else if (header.messageId === 0) this.#sa.host.count("unexpected");
+    else this.#onPhase2(now, message);
+  }
+
+  /** Anybody can have sent it: it changes nothing (RFC 2409 §5.7 has them only before there are keys). */
+  #onUnprotected({ header, datagram }: Datagram): void {
+    this.#sa.host.count("not_authentic");
+    if (!this.#initiated || header.exchangeType !== IsakmpExchangeType.code.INFORMATIONAL) return;
+    const message = attemptDecode(() => decodeIsakmp(datagram, header));
+    const error = message && errorIn(message.payloads);
+    if (error) this.#initiated.onHint(error.type);
+  }
+
+  #onPhase2(now: Instant, message: Datagram): void {
+    const { header, datagram } = message;
+    const sa = this.#sa;
+    if (!sa.secured || !sa.usable) {
+      this.#beforePhase2(now, message);
+      return;
+    }
+    const run = this.#runs.get(header.messageId);
+    if (run?.lastIn && compareBytes(run.lastIn, datagram) === 0) {
+      this.#repeat(run);
+      return;
+    }
+    const exchange = run?.exchange;
+    if (run && (!exchange || run.type !== header.exchangeType)) {
+      sa.host.count("message_id");
+      return;
+    }
+    const input = run ? nextHash(run) : first;
+    const opened =
+      input &&
+      openPhase2(sa.secured, header, datagram, input, run?.iv ?? phase2Iv(sa.secured, header.messageId));
+    if (!opened) {
+      sa.host.count("not_authentic");
+      return;
+    }
+    sa.proven = true;
+    const received = { header, payloads: opened.payloads, local: message.local, remote: message.remote };
+    if (run && exchange) this.#goOn(now, run, exchange, received, datagram, opened.nextIv);
+    else if (header.exchangeType === IsakmpExchangeType.code.INFORMATIONAL)
+      onInformational(sa, now, received, this.#markUsed(header.messageId));
+    else this.#answer(now, received, datagram, opened.nextIv);
+    this.#pump(now);
+  }
+
+  /** Encrypted, and phase 1 is not through on our side. */
+  #beforePhase2(now: Instant, message: Datagram): void {
+    const { header, datagram } = message;
+    const sa = this.#sa;
+    sa.host.count("unexpected");
+    if (!sa.secured) return;
+    // The peer is done with phase 1, and we are not: its last message was lost, and ours makes it repeat that.
+    if (sa.halfOpen) this.#repeatPhase1(message);
+    if (!this.#initiated || header.exchangeType !== IsakmpExchangeType.code.INFORMATIONAL) return;
+    // The peer has the keys, too, and says with them why it does not go on.
+    const opened = openPhase2(sa.secured, header, datagram, first, phase2Iv(sa.secured, header.messageId));
+    const error = opened && errorIn(opened.payloads);
+    if (error) this.#initiated.onRefusal(sa, now, error.type);
+    else if (!opened) this.#initiated.onHint(undefined);
+  }
+
+  #goOn(
+    now: Instant,
+    run: Run,
+    exchange: Exchange,
+    received: Received,
+    datagram: Uint8Array,
+    nextIv: Uint8Array,
+  ): void {
+    // A message in the place of another one: the chain goes on only with what the exchange takes.
+    const before = run.wait;
+    const answer = exchange.onMessage(this.#sa, now, received);
+    if (answer === "wait" || this.#runs.get(run.messageId) !== run) return;
+    if (run.wait === before) run.wait = undefined;
+    this.#sa.lastHeardAt = now;
+    run.iv = nextIv;
+    run.messages++;
+    run.Nr ??= nonceOf(received.payloads);
+    run.lastIn = Uint8Array.from(datagram);
+    // It holds a nonce or a hash over one of ours: the peer is there now, and not only was once.
+    this.#sa.followPeer(now, received.local, received.remote);
+    if (answer) this.#sendPhase2(now, run, answer);
+    else this.#finish(run);
+    answer?.afterwards?.();
+  }
+
+  /** The first message of an exchange that the peer begins. */
+  #answer(now: Instant, received: Received, datagram: Uint8Array, nextIv: Uint8Array): void {
+    const { messageId, exchangeType: type } = received.header;
+    const sa = this.#sa;
+    const answers = sa.host.answers(type);
+    if (!answers || this.#used.has(messageId)) {
+      sa.host.count(answers ? "message_id" : "unexpected");
+      return;
+    }
+    let theirs = 0;
+    for (const run of this.#runs.values()) if (!run.ours) theirs++;
+    if (theirs >= maxAnswered) {
+      sa.host.count("unexpected");
+      return;
+    }
+    const begun = answers.onFirstMessage(sa, now, received);
+    if (!begun || !sa.secured) {
+      this.#markUsed(messageId);
+      return;
+    }
+    const run: Run = {
+      messageId,
+      type,
+      ours: false,
+      exchange: begun.exchange,
+      iv: nextIv,
+      messages: 1,
+      Ni: nonceOf(received.payloads),
+      Nr: undefined,
+      lastIn: Uint8Array.from(datagram),
+      lastOut: [],
+      repeated: 0,
+      wait: undefined,
+      until: undefined,
+    };
+    this.#runs.set(messageId, run);
+    this.#sendPhase2(now, run, begun.answer);
+    begun.answer.afterwards?.();
+  }
+
+  #repeat(run: Run): void {
+    if (run.repeated >= maxRepeated || run.lastOut.length === 0) {
+      this.#sa.host.count("message_id");
+      return;
+    }
+    run.repeated++;
+    this.#send(this.#sa, run.lastOut);
+  }
+
+  /** An authentic error notification: the exchange of ours that it is about ends. */
+  refuse(now: Instant, refusal: Omit<Refusal, "onlyCandidate">): boolean {
+    const candidates = [...this.#runs.values()].filter((run) => run.ours && run.exchange?.onRefusal);
+    for (const run of candidates) {
+      const onlyCandidate = candidates.length === 1;
+      if (!run.exchange?.onRefusal?.(this.#sa, now, { ...refusal, onlyCandidate })) continue;
+      this.#finish(run);
+      this.#pump(now);
+      return true;
+    }
+    return false;
+  }
+
+  /** True when it was used before. */
+  #markUsed(messageId: number): boolean {
+    if (this.#used.has(messageId)) return true;
+    this.#used.add(messageId);
+    if (this.#used.size > maxUsed) {
+      const [oldest] = this.#used;
+      this.#used.delete(oldest!);
+    }
+    return false;
+  }
+
+  // ── Messages out ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Queues an exchange of ours; it starts as soon as it is its turn. */
+  initiate(now: Instant, exchange: InitiatedExchange): void {
+    this.#queue.push(exchange);
+    this.#queue.sort((a, b) => a.priority - b.priority);
+    this.#pump(now);
+  }
+
+  /** Sends an informational message, which has no answer: the datagrams of it. */
+  inform(now: Instant, payloads: readonly IsakmpPayload[]): readonly Uint8Array[] {
+    const { secured } = this.#sa;
+    if (!secured) return [];
+    const messageId = this.#newMessageId();
+    this.#markUsed(messageId);
+    const header = this.#header(IsakmpExchangeType.code.INFORMATIONAL, messageId);
+    const { datagram } = sealPhase2(secured, header, payloads, first, phase2Iv(secured, messageId));
+    this.#repeatUnproven(now);
+    const datagrams = this.#cut(header, datagram);
+    this.#send(this.#sa, datagrams);
+    return datagrams;
+  }
+
+  /** Sends what was sent before. */
+  resend(datagrams: readonly Uint8Array[]): void {
+    this.#send(this.#sa, datagrams);
+  }
+
+  /** True when an exchange of ours with this name waits or is under way. */
+  hasExchange(name: string): boolean {
+    if (this.#queue.some((e) => e.name === name)) return true;
+    for (const { ours, exchange } of this.#runs.values()) if (ours && exchange?.name === name) return true;
+    return false;
+  }
+
+  get backlog(): number {
+    return this.#queue.length;
+  }
+
+  /** Exchanges under way, of either side. */
+  get negotiations(): number {
+    let count = 0;
+    for (const { exchange } of this.#runs.values()) if (exchange) count++;
+    return count;
+  }
+
+  /** True when no exchange of ours waits or is under way. */
+  get idle(): boolean {
+    if (this.#phase1Wait || this.#queue.length > 0) return false;
+    for (const { ours, exchange } of this.#runs.values()) if (ours && exchange) return false;
+    return true;
+  }
+
+  #pump(now: Instant): void {
+    while (this.#sa.usable && this.#sa.secured) {
+      let underWay = 0;
+      for (const { ours, exchange } of this.#runs.values()) if (ours && exchange) underWay++;
+      if (underWay >= maxUnderWay) return;
+      const exchange = this.#queue.shift();
+      if (!exchange) return;
+      const message = exchange.begin(this.#sa, now);
+      if (!message || !this.#sa.secured) {
+        exchange.onAbandon?.(this.#sa, now);
+        continue;
+      }
+      const messageId = this.#newMessageId();
+      const run: Run = {
+        messageId,
+        type: exchange.type,
+        ours: true,
+        exchange,
+        iv: phase2Iv(this.#sa.secured, messageId),
+        messages: 0,
+        Ni: nonceOf(message.payloads),
+        Nr: undefined,
+        lastIn: undefined,
+        lastOut: [],
+        repeated: 0,
+        wait: undefined,
+        until: undefined,
+      };
+      this.#runs.set(messageId, run);
+      this.#sendPhase2(now, run, message);
+      message.afterwards?.();
+    }
+  }
+
+  #sendPhase2(now: Instant, run: Run, message: Message): void {
+    const { secured, host, peer } = this.#sa;
+    if (!run.ours) run.Nr ??= nonceOf(message.payloads);
+    const input = nextHash(run);
+    if (!secured || !input) throw new Error(`message ${run.messages + 1} of ${run.exchange?.name}`);
+    const header = { ...this.#header(run.type, run.messageId), ...(message.commit && { commit: true }) };
+    const { datagram, nextIv } = sealPhase2(secured, header, message.payloads, input, run.iv);
+    run.iv = nextIv;
+    run.messages++;
+    run.lastOut = this.#cut(header, datagram);
+    run.repeated = 0;
+    const patienceMs = host.limits.establishedMs ?? peer!.answerTimeoutMs;
+    if (message.awaits) run.wait = this.#patience(now, patienceMs);
+    else {
+      run.exchange = undefined;
+      run.wait = undefined;
+      // For as long as the peer may want it repeated.
+      run.until = now + patienceMs + host.limits.lingerMs;
+    }
+    this.#repeatUnproven(now);
+    this.#send(this.#sa, run.lastOut);
+  }
+
+  /**
+   * Message 3 of aggressive mode has no answer. Until something of the peer proves that it has it, a copy goes before
+   * what follows, but not oftener than any other message is repeated.
+   */
+  #repeatUnproven(now: Instant): void {
+    const { proven, role, mode, host } = this.#sa;
+    if (proven || role !== "initiator" || mode !== "aggressive") return;
+    if (now < this.#phase1SentAt + host.limits.retransmitMs || this.#phase1Repeated >= maxRepeated) return;
+    this.#phase1SentAt = now;
+    this.#phase1Repeated++;
+    this.#send(this.#sa, this.#phase1Out);
+  }
+
+  #newMessageId(): number {
+    for (;;) {
+      const [a, b, c, d] = this.#sa.host.random.bytes(4);
+      const id = ((a! << 24) | (b! << 16) | (c! << 8) | d!) >>> 0;
+      if (id !== 0 && !this.#runs.has(id) && !this.#used.has(id)) return id;
+    }
+  }
+
+  #header(exchangeType: number, messageId: number): IsakmpHeader {
+    const { spiInitiator, spiResponder } = this.#sa;
+    return { spiInitiator, spiResponder, exchangeType, messageId };
+  }
+
+  #cut(header: IsakmpHeader, datagram: Uint8Array): readonly Uint8Array[] {
+    if (!this.#sa.fragmentation) return [datagram];
+    const maxBytes = maxMessageBytes(this.#sa.host, this.#sa);
+    if (datagram.length <= maxBytes) return [datagram];
+    this.#fragmentId = (this.#fragmentId % 0xffff) + 1;
+    return fragmentIsakmp(datagram, header, this.#fragmentId, maxBytes);
+  }
+
+  #send({ local, remote }: Path, datagrams: readonly Uint8Array[]): void {
+    for (const datagram of datagrams) this.#sa.host.emit({ kind: "send", local, remote, datagram });
+  }
+
+  // ── Time and the end ─────────────────────────────────────────────────────────────────────────────────────────
+
+  /** When `handleTimeout` is next needed. */
+  get deadline(): Instant | undefined {
+    let at = waitAt(this.#phase1Wait);
+    for (const { wait, until } of this.#runs.values()) at = earlier(at, earlier(waitAt(wait), until));
+    return at;
+  }
+
+  handleTimeout(now: Instant): void {
+    const wait = this.#phase1Wait;
+    if (wait) {
+      const due = this.#isOver(wait, now);
+      if (due === "repeat") this.#send(this.#sa, this.#phase1Out);
+      else if (due === "over") {
+        this.#phase1Wait = undefined;
+        this.#initiated?.onTimeout(this.#sa, now);
+      }
+    }
+    for (const run of [...this.#runs.values()]) this.#onRunTimeout(run, now);
+    this.#pump(now);
+  }
+
+  #onRunTimeout(run: Run, now: Instant): void {
+    if (this.#runs.get(run.messageId) !== run) return;
+    if (run.until !== undefined && run.until <= now) this.#finish(run);
+    if (!run.wait) return;
+    const due = this.#isOver(run.wait, now);
+    if (due === "repeat") {
+      this.#repeatUnproven(now);
+      this.#send(this.#sa, run.lastOut);
+    } else if (due === "over") {
+      const { exchange } = run;
+      this.#finish(run);
+      exchange?.onTimeout(this.#sa, now);
+    }
+  }
+
+  #isOver(wait: Patience, now: Instant): "over" | "repeat" | "waits" {
+    excuseLateness(wait, now);
+    if (wait.giveUpAt <= now) return "over";
+    if (wait.nextAt > now) return "waits";
+    const { retransmitBackoff, retransmitMaxMs } = this.#sa.host.limits;
+    wait.delayMs = Math.min(wait.delayMs * retransmitBackoff, retransmitMaxMs);
+    wait.nextAt = now + wait.delayMs;
+    return "repeat";
+  }
+
+  #patience(now: Instant, patienceMs: number): Patience {
+    const delayMs = this.#sa.host.limits.retransmitMs;
+    return { delayMs, nextAt: now + delayMs, giveUpAt: now + patienceMs };
+  }
+
+  #finish(run: Run): void {
+    this.#runs.delete(run.messageId);
+    this.#markUsed(run.messageId);
+  }
+
+  /** Drops what waits and what is under way. */
+  abandonAll(now: Instant): void {
+    this.#phase1?.discard();
+    this.#phase1 = this.#initiated = undefined;
+    this.#phase1Wait = undefined;
+    for (const exchange of this.#queue.splice(0)) exchange.onAbandon?.(this.#sa, now);
+    const runs = [...this.#runs.values()];
+    this.#runs.clear();
+    for (const { exchange } of runs) exchange?.onAbandon?.(this.#sa, now);
+  }
+}
+
+/** What the HASH of the next message of an exchange covers; undefined when no message of it has one. */
+function nextHash({ messages, Ni, Nr }: Run): HashInput | undefined {
+  if (messages === 0) return first;
+  if (messages === 1 && Ni) return { number: 2, Ni };
+  return messages === 2 && Ni && Nr ? { number: 3, Ni, Nr } : undefined;
+}
+
+const waitAt = (wait: Patience | undefined): Instant | undefined =>
+  wait && Math.min(wait.nextAt, wait.giveUpAt);
+
+const first: HashInput = { number: 1 };
+/** A peer repeats with growing pauses, for half a minute: more is somebody else. */
+const maxRepeated = 12;
+/** The factor by which an answer to one who has proven nothing may be larger than what it answers. */
+export const amplification = 3;
+/** Some peers do one quick mode at a time; a second one goes on when the first is ignored. */
+const maxUnderWay = 2;
+/** Exchanges of the peer that are under way, or just over. */
+const maxAnswered = 128;
+const maxUsed = 1024;

@@ -106,6 +106,7 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     localSelectors: terms.localSelectors,
     remoteSelectors: terms.remoteSelectors,
     nonFirstFragments: terms.nonFirstFragments === true,
+    dontFragment: peer.dontFragment,
     softBytes: bytes.soft,
     hardBytes: bytes.hard,
     softPackets: packets.soft,

@@ -61,8 +61,10 @@ export class IkeEndpoint implements IkeEngine {
   constructor(deps: EndpointDeps) {
     this.#ikePort = deps.ikePort ?? 500;
     this.#host = this.#makeHost(deps);
-    this.#door = new FrontDoor(this.#host, (local, remote) =>
-      this.#peers.candidates(local.address, remote.address),
+    this.#door = new FrontDoor(
+      this.#host,
+      (local, remote) => this.#peers.candidates(local.address, remote.address),
+      (local, remote) => deps.otherVersion?.(local.address, remote.address) ?? [],
     );
   }
 

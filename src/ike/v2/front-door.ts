@@ -21,7 +21,7 @@ import {
   type NotifyPayload,
   type PlainPayload,
 } from "../../wire/index.ts";
-import { failureOf } from "../common/failures.ts";
+import { failureOf, versionMismatch } from "../common/failures.ts";
 import { Allowance, HalfOpen } from "../common/half-open.ts";
 import type { PeerSettings } from "../common/settings.ts";
 import { CookieJar } from "./cookie.ts";
@@ -39,6 +39,7 @@ type CandidatesOf = (local: Endpoint, remote: Endpoint) => readonly PeerSettings
 export class FrontDoor {
   readonly #host: Host;
   readonly #candidates: CandidatesOf;
+  readonly #otherVersion: CandidatesOf;
   readonly #cookies: CookieJar;
   /** Responder's IKE SAs by the digest of the request that made them (§2.1). */
   readonly #byRequest = new Map<string, IkeSa>();
@@ -48,9 +49,11 @@ export class FrontDoor {
   readonly #complaints = new Allowance(complaintsPerMinute);
   readonly #unknownSaAnswers: UnknownSaAnswers;
 
-  constructor(host: Host, candidates: CandidatesOf) {
+  /** `otherVersion`: those that speak IKEv1 only. */
+  constructor(host: Host, candidates: CandidatesOf, otherVersion: CandidatesOf) {
     this.#host = host;
     this.#candidates = candidates;
+    this.#otherVersion = otherVersion;
     this.#cookies = new CookieJar(host.random, host.limits.cookieSecretMs);
     this.#unknownSaAnswers = new UnknownSaAnswers(host.crashSecret);
   }
@@ -105,8 +108,11 @@ export class FrontDoor {
     const candidates = this.#candidates(local, remote);
     if (candidates.length === 0) {
       this.#host.count("no_connection");
-      const record = failureOf({ peer: undefined, candidates, remote }, "NO_CONNECTION_MATCHES");
-      this.complain(record);
+      const others = this.#otherVersion(local, remote);
+      const stranger = { peer: undefined, candidates, remote };
+      this.complain(
+        others.length > 0 ? versionMismatch(others, remote, 2) : failureOf(stranger, "NO_CONNECTION_MATCHES"),
+      );
       return;
     }
 
@@ -130,6 +136,10 @@ export class FrontDoor {
   /** Of IKE, but not of version 2. */
   handleOtherVersion(local: Endpoint, remote: Endpoint, header: DecodedHeader): void {
     this.#host.count("wrong_version");
+    if (header.majorVersion === 1 && header.spiResponder === 0n) {
+      const candidates = this.#candidates(local, remote);
+      if (candidates.length > 0) this.complain(versionMismatch(candidates, remote, 1));
+    }
     // §2.5: a newer IKE is told which one we speak. IKEv1 is not, it would not understand.
     if (header.majorVersion > 2 && !header.response)
       this.#answerWithoutState(local, remote, header, notify(NotifyType.code.INVALID_MAJOR_VERSION));

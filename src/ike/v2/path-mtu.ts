@@ -9,12 +9,12 @@
 import type { Instant } from "../../core/time.ts";
 import { NotifyType, ProtocolId } from "../../registry/index.ts";
 import { contentCapacity, encodePayloads, type NotifyPayload, type PlainPayload } from "../../wire/index.ts";
+import { messageOverhead } from "../common/message-size.ts";
 import type { PathMtuView } from "../common/views.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { liveness } from "./exchanges/informational.ts";
 import { moveSas } from "./follow.ts";
 import type { IkeSa } from "./ike-sa.ts";
-import { messageOverhead } from "./message-size.ts";
 import { PathMtuSearch, type ProbeSizes } from "./path-mtu-search.ts";
 
 /** Begins to find out what the path of `sa` carries, unless the configuration says it. */

@@ -23,12 +23,12 @@ import {
 } from "../../wire/index.ts";
 import type { EndReason } from "../common/events.ts";
 import { failureOf } from "../common/failures.ts";
+import { maxMessageBytes } from "../common/message-size.ts";
 import { excuseLateness, type Patience } from "../common/patience.ts";
 import { onUnprotected } from "./crash-detection.ts";
 import type { InitiatedExchange } from "./exchange.ts";
 import { onAnswerFrom } from "./exchanges/update-addresses.ts";
 import type { IkeSa } from "./ike-sa.ts";
-import { maxMessageBytes } from "./message-size.ts";
 import { otherPaths } from "./mobike.ts";
 import { notify } from "./notify.ts";
 import { violation } from "./payload-rules.ts";

@@ -107,6 +107,8 @@ describe("explainConfig", () => {
         lifetimePackets: 0,
         rehearseRekey: true,
         perSubnetPair: "auto",
+        pathMtu: "auto",
+        dontFragment: "clear",
       },
       dpd: { enabled: true, intervalSeconds: 10, timeoutSeconds: 30, action: "restart" },
       natTraversal: { enabled: true, forceEncapsulation: false, keepaliveSeconds: 20 },

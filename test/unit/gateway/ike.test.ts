@@ -14,10 +14,12 @@ let calls: string[] = [];
 let sas: Record<"v1" | "v2", IkeSaView[]>;
 let shared: NonNullable<EndpointDeps["children"]>;
 let both: BothVersions;
+let othersOf: Record<"v1" | "v2", NonNullable<EndpointDeps["otherVersion"]>>;
 
 beforeEach(() => {
   calls = [];
   sas = { v1: [], v2: [] };
+  othersOf = { v1: () => [], v2: () => [] };
   both = new BothVersions(engine("v1", 1), engine("v2", 10), {} as EndpointDeps);
 });
 
@@ -33,8 +35,9 @@ function engine(name: "v1" | "v2", n: number) {
     sas: () => sas[name],
     pollTimeout: () => 100 - n,
   };
-  return ({ children }: EndpointDeps): IkeEngine => {
+  return ({ children, otherVersion }: EndpointDeps): IkeEngine => {
     shared = children!;
+    othersOf[name] = otherVersion!;
     const get = (_: object, key: string) =>
       counts[key] ??
       ((...args: readonly unknown[]) => {
@@ -47,7 +50,7 @@ function engine(name: "v1" | "v2", n: number) {
 }
 
 const peer = (id: string, version: PeerSettings["version"]) =>
-  ({ id, version, roaming: false }) as PeerSettings;
+  ({ id, version, roaming: false, local: [here.address], remote: [remote] }) as unknown as PeerSettings;
 const ikeSa = (version: 1 | 2, createdAt: number, more: Partial<IkeSaView> = {}) => {
   const sa = { version, createdAt, peer: peer("a/0", "auto"), established: true, ...more } as IkeSaView;
   sas[`v${version}`].push(sa);
@@ -74,6 +77,14 @@ describe("both versions of IKE on one gateway", () => {
     expect(calls.splice(0)).toEqual(["v1 initiate", "v2 initiate", "v2 initiate"]);
     for (const p of [old, current, either]) both.updatePeer(p);
     expect(calls).toEqual(["v1 updatePeer", "v2 updatePeer", "v1 updatePeer", "v2 updatePeer"]);
+  });
+
+  it("each engine can tell who speaks the other version alone", () => {
+    both.setPeers([peer("o", "ikev1"), peer("c", "ikev2"), peer("e", "auto")]);
+    const ids = (name: "v1" | "v2") => othersOf[name](here.address, remote).map(({ id }) => id);
+    expect([ids("v1"), ids("v2")]).toEqual([["c"], ["o"]]);
+    both.updatePeer({ ...peer("c", "ikev2"), remote: [IpAddress.parse("203.0.113.9")] });
+    expect([ids("v1"), ids("v2")]).toEqual([[], ["o"]]);
   });
 
   it("an SA goes back to the engine that made it", () => {

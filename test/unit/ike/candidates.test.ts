@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { chooseAmong } from "../../../src/ike/common/candidates.ts";
 import type { PeerSettings } from "../../../src/ike/common/settings.ts";
-import { chooseAmong } from "../../../src/ike/v2/candidates.ts";
-import { firstIkeSa, offer } from "../../../src/ike/v2/proposals.ts";
+import { choose, firstIkeSa, offer } from "../../../src/ike/v2/proposals.ts";
 import { formatSuite, parseProposal } from "../../../src/registry/index.ts";
 
 const ike = (...texts: string[]) => texts.map((text) => parseProposal(text, "ike"));
@@ -19,9 +19,10 @@ const candidates = [
 ];
 
 function chosen(among: readonly PeerSettings[], ...texts: string[]) {
-  const choice = chooseAmong(firstIkeSa, among, offer(firstIkeSa, ike(...texts)));
+  const offered = offer(firstIkeSa, ike(...texts));
+  const choice = chooseAmong(among, (proposals) => choose(firstIkeSa, proposals, offered));
   if ("mismatch" in choice) return choice.mismatch.difference;
-  return { suite: formatSuite(choice.suite), peers: choice.peers };
+  return { suite: formatSuite(choice.chosen.suite), peers: choice.peers };
 }
 
 describe("the candidates that agree to an offer", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { IpAddress } from "../../../src/core/address.ts";
+import { maxMessageBytes } from "../../../src/ike/common/message-size.ts";
 import { defaultLimits } from "../../../src/ike/common/settings.ts";
-import { maxMessageBytes } from "../../../src/ike/v2/message-size.ts";
 
 describe("the largest IKE message in an IP datagram of 1280 octets", () => {
   it.each([

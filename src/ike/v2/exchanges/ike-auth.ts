@@ -18,10 +18,17 @@ import {
   restOfIdPayload,
 } from "../../../wire/index.ts";
 import { failureOf } from "../../common/failures.ts";
-import { formatIdentity, formatIdPayload, identityMatches } from "../../common/identity.ts";
+import {
+  expectedIdentity,
+  formatIdentity,
+  formatIdPayload,
+  identityMatches,
+  identityMismatch,
+  ownIdentity,
+} from "../../common/identity.ts";
 import { mayExpect } from "../../common/peer-table.ts";
 import { narrow, sameSelectors } from "../../common/selectors.ts";
-import type { Identity, PeerSettings } from "../../common/settings.ts";
+import type { PeerSettings } from "../../common/settings.ts";
 import {
   acceptChild,
   answerChild,
@@ -85,8 +92,8 @@ class IkeAuth implements InitiatedExchange {
   buildRequest(sa: IkeSa): PlainPayload[] {
     const peer = sa.peer!;
     const { Nr } = sa.secured!;
-    const idi = identityPayload("IDi", localIdentity(sa, peer));
-    const expected = remoteIdentity(sa, peer);
+    const idi = identityPayload("IDi", ownIdentity(peer, sa.local.address));
+    const expected = expectedIdentity(peer, sa.remote.address);
     // InitiatorSignedOctets = RealMessage1 | NonceRData | MACedIDForI
     const { request: message, intAuth } = this.#signed;
     const octets = { message, peerNonce: Nr, restOfIdPayload: restOfIdPayload(idi), intAuth };
@@ -123,7 +130,7 @@ class IkeAuth implements InitiatedExchange {
     const auth = findPayload(payloads, "AUTH")!;
     const peer = sa.peer!;
     sa.remoteId = formatIdPayload(idr);
-    const expected = remoteIdentity(sa, peer);
+    const expected = expectedIdentity(peer, sa.remote.address);
     if (expected && !identityMatches(expected, idr)) {
       const details = identityMismatch(expected, idr);
       return this.#refuse(sa, now, NotifyType.code.AUTHENTICATION_FAILED, "PEER_IDENTITY_MISMATCH", details);
@@ -257,10 +264,10 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
   const first = sa.candidates[0]!;
   if (fitting.length === 0) {
     sa.candidates = [first];
-    const expected = remoteIdentity(sa, first);
+    const expected = expectedIdentity(first, sa.remote.address);
     if (expected && !identityMatches(expected, idi))
       return refuse("PEER_IDENTITY_MISMATCH", identityMismatch(expected, idi));
-    const ours = [formatIdentity(localIdentity(sa, first))];
+    const ours = [formatIdentity(ownIdentity(first, sa.local.address))];
     const theirs = [idr ? formatIdPayload(idr) : "any"];
     const difference = `our identity: ours ${ours}, the peer asks for ${theirs}`;
     const remedy = "set ike.localId here to what the peer asks for, or change the peer's remote identity";
@@ -302,7 +309,7 @@ function onRequest(sa: IkeSa, now: Instant, message: Received): Answer {
     };
   }
   acceptMobike(sa, peer, payloads);
-  const ourId = identityPayload("IDr", localIdentity(sa, peer));
+  const ourId = identityPayload("IDr", ownIdentity(peer, sa.local.address));
   sa.localId = formatIdPayload(ourId);
   const octets = {
     message: signed.response,
@@ -379,32 +386,15 @@ function isAuthentic(
   return verifyPskAuth(sa.secured!, signer, peer.psk, octets, auth.data);
 }
 
-/** Our identity towards `peer`: the configured one, else our outer address. */
-function localIdentity(sa: IkeSa, peer: PeerSettings): Identity {
-  return peer.localId ?? { kind: "address", address: sa.local.address };
-}
-
-/** Whom we expect: the configured identity, else the peer's address, else (roaming) whoever has the key. */
-function remoteIdentity(sa: IkeSa, peer: PeerSettings): Identity | undefined {
-  if (peer.remoteId) return peer.remoteId;
-  return peer.roaming ? undefined : { kind: "address", address: sa.remote.address };
-}
-
 function acceptsIdentities(
   sa: IkeSa,
   peer: PeerSettings,
   idi: IdPayload,
   idr: IdPayload | undefined,
 ): boolean {
-  const expected = remoteIdentity(sa, peer);
+  const expected = expectedIdentity(peer, sa.remote.address);
   if (expected && !identityMatches(expected, idi)) return false;
-  return !idr || identityMatches(localIdentity(sa, peer), idr);
-}
-
-function identityMismatch(expected: Identity, got: IdPayload) {
-  const ours = [formatIdentity(expected)];
-  const theirs = [formatIdPayload(got)];
-  return { ours, theirs, difference: `peer identity: expected ${ours}, got ${theirs}` };
+  return !idr || identityMatches(ownIdentity(peer, sa.local.address), idr);
 }
 
 /** No key is wrong when the peer does not use one. */

@@ -20,10 +20,10 @@ import {
   type PlainPayload,
   type Proposal,
 } from "../../../wire/index.ts";
+import { chooseAmong } from "../../common/candidates.ts";
 import { failureOf, mismatchDetails } from "../../common/failures.ts";
 import type { PeerSettings } from "../../common/settings.ts";
 import { encapsulates } from "../../common/views.ts";
-import { chooseAmong } from "../candidates.ts";
 import type { InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
 import { codeOfNotify } from "../failures.ts";
@@ -34,7 +34,7 @@ import { detectNat, natDetectionNotifies } from "../nat.ts";
 import { groupData, notify } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { ppkDetails, saysUsePpk, usePpk } from "../ppk.ts";
-import { checkAnswer, firstIkeSa, groupsOf, offer, plainFirstIkeSa } from "../proposals.ts";
+import { checkAnswer, choose, firstIkeSa, groupsOf, offer, plainFirstIkeSa } from "../proposals.ts";
 import type { IkeSaState } from "../states.ts";
 import { continueSetup, IntermediateKeys, intermediateSupported } from "./ike-intermediate.ts";
 
@@ -265,17 +265,19 @@ export function onIkeSaInitRequest(
   const { header, payloads, local, remote, datagram } = message;
   const offered = findPayload(payloads, "SA")!.proposals;
   const intermediate = supportsIntermediate(payloads);
-  const chosen = chooseAmong(intermediate ? firstIkeSa : plainFirstIkeSa, candidates, offered);
-  if ("mismatch" in chosen) {
+  const scope = intermediate ? firstIkeSa : plainFirstIkeSa;
+  const among = chooseAmong(candidates, (proposals) => choose(scope, proposals, offered));
+  if ("mismatch" in among) {
     const subject = { peer: undefined, candidates: candidates.slice(0, 1), remote };
     const record = failureOf(subject, "NO_PROPOSAL_CHOSEN_IKE", {
-      ...mismatchDetails(chosen.mismatch),
-      offered: { ike: chosen.mismatch.theirs },
+      ...mismatchDetails(among.mismatch),
+      offered: { ike: among.mismatch.theirs },
     });
     return { kind: "refused", notify: notify(NotifyType.code.NO_PROPOSAL_CHOSEN), record };
   }
   const ke = findPayload(payloads, "KE")!;
-  const { suite, proposal, peers } = chosen;
+  const { peers } = among;
+  const { suite, proposal } = among.chosen;
   if (ke.dhGroup !== suite.group)
     return { kind: "refused", notify: notify(NotifyType.code.INVALID_KE_PAYLOAD, groupData(suite.group)) };
   const keyPair = host.keyPairs.take(suite.group);

@@ -3,11 +3,10 @@
  * different lists of proposals: each list is negotiated once, and what does not depend on the message is kept for as
  * long as the array of candidates lives.
  */
-
-import type { Proposal } from "../../wire/index.ts";
-import type { Mismatch } from "../common/failures.ts";
-import type { PeerSettings } from "../common/settings.ts";
-import { type Choice, choose, formatOffer, type Scope } from "./proposals.ts";
+import type { Result } from "../../core/result.ts";
+import type { IkeSuite } from "../../registry/index.ts";
+import type { Mismatch } from "./failures.ts";
+import type { PeerSettings } from "./settings.ts";
 
 /** Candidates by their list of proposals, in the order of the first of each. */
 interface Groups {
@@ -16,31 +15,29 @@ interface Groups {
   readonly subsets: Map<string, readonly PeerSettings[]>;
 }
 
-/** The first candidate that can agree decides; whoever else would have chosen the same stays in the running. */
-export function chooseAmong(
-  scope: Scope<"ike">,
+/**
+ * The first candidate that can agree decides; whoever else would have chosen the same stays in the running. `choose`:
+ * what is agreed with one of their lists.
+ */
+export function chooseAmong<Choice extends { readonly suite: IkeSuite }>(
   candidates: readonly PeerSettings[],
-  offered: readonly Proposal[],
-): { readonly mismatch: Mismatch } | (Choice<"ike"> & { readonly peers: readonly PeerSettings[] }) {
+  choose: (proposals: PeerSettings["ikeProposals"]) => Result<Choice, Mismatch>,
+): { readonly mismatch: Mismatch } | { readonly chosen: Choice; readonly peers: readonly PeerSettings[] } {
   const { lists, subsets } = groupsOf(candidates);
   let mismatch: Mismatch | undefined;
-  let decided: Choice<"ike"> | undefined;
+  let chosen: Choice | undefined;
   const agreeing: number[] = [];
   for (const [i, { proposals }] of lists.entries()) {
-    const result = choose(scope, proposals, offered);
+    const result = choose(proposals);
     if (!result.ok) {
       mismatch ??= result.error;
       continue;
     }
-    decided ??= result.value;
-    if (decided === result.value || sameSuite(decided, result.value)) agreeing.push(i);
+    chosen ??= result.value;
+    if (chosen === result.value || sameSuite(chosen, result.value)) agreeing.push(i);
   }
-  if (!decided)
-    return {
-      mismatch: mismatch ?? { ours: [], theirs: offered.map(formatOffer), difference: "no connection" },
-    };
-  const { suite, proposal } = decided;
-  if (agreeing.length === lists.length) return { suite, proposal, peers: candidates };
+  if (!chosen) return { mismatch: mismatch ?? { ours: [], theirs: [], difference: "no connection" } };
+  if (agreeing.length === lists.length) return { chosen, peers: candidates };
   const name = agreeing.join();
   let peers = subsets.get(name);
   if (!peers) {
@@ -50,12 +47,11 @@ export function chooseAmong(
     if (subsets.size >= maxSubsets) subsets.clear();
     subsets.set(name, peers);
   }
-  return { suite, proposal, peers };
+  return { chosen, peers };
 }
 
-const sameSuite = (a: Choice<"ike">, b: Choice<"ike">): boolean =>
+const sameSuite = <C extends { readonly suite: IkeSuite }>(a: C, b: C): boolean =>
   JSON.stringify(a.suite) === JSON.stringify(b.suite);
-
 function groupsOf(candidates: readonly PeerSettings[]): Groups {
   let groups = groupsByCandidates.get(candidates);
   if (!groups) {

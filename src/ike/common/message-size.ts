@@ -1,11 +1,16 @@
 import type { Endpoint } from "../../core/address.ts";
-import type { Host } from "./host.ts";
+import type { EndpointLimits } from "./settings.ts";
 
 const ipv4HeaderBytes = 20;
 const ipv6HeaderBytes = 40;
 const udpHeaderBytes = 8;
 /** RFC 3948 §2.2: before every IKE message on the NAT traversal port. */
 const nonEspMarkerBytes = 4;
+
+interface Host {
+  readonly limits: EndpointLimits;
+  readonly nattPort: number;
+}
 
 interface Path {
   readonly local: Endpoint;
@@ -19,6 +24,6 @@ export function messageOverhead({ nattPort }: Pick<Host, "nattPort">, { local, r
 }
 
 /** Octets of IKE message with which an IP datagram from `local` to `remote` has just the size that we allow. */
-export function maxMessageBytes(host: Pick<Host, "limits" | "nattPort">, path: Path): number {
+export function maxMessageBytes(host: Host, path: Path): number {
   return host.limits.fragmentIpBytes - messageOverhead(host, path);
 }

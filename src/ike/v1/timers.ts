@@ -1,0 +1,105 @@
+/**
+ * The clocks of an ISAKMP SA: the end of a state, lifetimes, liveness (RFC 3706), NAT keepalives (RFC 3948 §2.3), and
+ * those of the IPsec SAs that it has. Repetition has its own, in `transport.ts`.
+ */
+import { randomBelow } from "../../core/random.ts";
+import { earlier, type Instant } from "../../core/time.ts";
+import { failureOf } from "../common/failures.ts";
+import { sendDelete } from "./exchanges/informational.ts";
+import { childDeadline, onChildTimeout } from "./ipsec-sa.ts";
+import type { IsakmpSa } from "./isakmp-sa.ts";
+import { livenessAt, onLivenessDue } from "./liveness.ts";
+import { onReplacedDue } from "./succession.ts";
+
+/**
+ * Starts the clocks of an ISAKMP SA: another one takes its place before the end, and there is an end. The shorter of the
+ * two sides' lifetimes counts; the longer is nobody's business.
+ */
+export function startLifetime(sa: IsakmpSa, now: Instant, lifeSeconds: number | undefined): void {
+  const ours = sa.peer!.ikeLifetimeMs;
+  // However short the peer's lifetime is, we do not set up ISAKMP SAs without end.
+  const lifetimeMs =
+    lifeSeconds === undefined ? ours : Math.min(ours, Math.max(lifeSeconds * 1000, shortestMs));
+  sa.rekeyAt = now + Math.floor(lifetimeMs * softFraction(sa));
+  sa.expiresAt = now + lifetimeMs;
+}
+
+/**
+ * The part of a lifetime after which another ISAKMP SA is set up. The initiator goes first and its peer, if it is one of
+ * us, later: the two ranges do not meet, so two gateways do not begin at the same moment.
+ */
+function softFraction({ host, role }: IsakmpSa): number {
+  const unit = randomBelow(host.random, 2 ** 16) / 2 ** 16;
+  return host.limits.rekeyFraction + 0.06 * unit + (role === "initiator" ? 0 : 0.08);
+}
+
+/** When `onTimers` is next needed. */
+export function timersDeadline(sa: IsakmpSa): Instant | undefined {
+  const { state } = sa;
+  let at: Instant | undefined = "until" in state ? state.until : undefined;
+  for (const child of sa.children.values()) at = earlier(at, childDeadline(child));
+  if (state.name === "DETACHED") return earlier(at, sa.rekeyAt);
+  if (!sa.usable) return at;
+  at = earlier(earlier(at, livenessAt(sa)), sa.keepaliveAt);
+  at = earlier(earlier(at, sa.rekeyAt), sa.expiresAt);
+  return earlier(earlier(at, sa.childlessAt), sa.pairs?.at);
+}
+
+/** Does whatever is due at `now`. */
+export function onTimers(sa: IsakmpSa, now: Instant): void {
+  const { state } = sa;
+  if ("until" in state && state.until <= now) {
+    onStateDue(sa, now);
+    if (!sa.usable) return;
+  }
+  for (const child of [...sa.children.values()]) onChildTimeout(sa, now, child);
+  if (due(sa.rekeyAt, now)) sa.host.replace(sa, now);
+  if (!sa.usable) return;
+  if (due(sa.expiresAt, now)) {
+    onExpired(sa, now);
+    return;
+  }
+  if (due(sa.childlessAt, now)) {
+    sa.requestDelete(now, "childless");
+    return;
+  }
+  sa.pairs?.handleTimeout(sa, now);
+  if (due(sa.keepaliveAt, now)) {
+    sa.keepaliveAt = now + sa.peer!.natTraversal!.keepaliveMs;
+    sa.host.emit({ kind: "sendKeepalive", local: sa.local, remote: sa.remote });
+  }
+  if (due(livenessAt(sa), now)) onLivenessDue(sa, now);
+}
+
+function onStateDue(sa: IsakmpSa, now: Instant): void {
+  const { state } = sa;
+  switch (state.name) {
+    case "HALF_OPEN":
+      sa.end(now, "unreachable");
+      return;
+    case "REPLACED":
+      onReplacedDue(sa, now);
+      return;
+    case "DELETING":
+      // Nobody answers a Delete: it is said twice, in case one is lost.
+      sendDelete(sa, now, state.spis);
+      sa.end(now, state.why);
+      return;
+  }
+}
+
+/** Another one would have taken its place by now, if that were possible. Its IPsec SAs have clocks of their own. */
+function onExpired(sa: IsakmpSa, now: Instant): void {
+  const seconds = Math.round((sa.expiresAt! - sa.establishedAt) / 1000);
+  const difference = `the ISAKMP SA reached ${seconds} s and was not replaced before`;
+  if (sa.established && !sa.host.hasOther(sa))
+    sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "LIFETIME_EXPIRED", { difference }) });
+  sendDelete(sa, now, []);
+  sa.end(now, "expired");
+}
+
+function due(at: Instant | undefined, now: Instant): boolean {
+  return at !== undefined && at <= now;
+}
+
+const shortestMs = 10_000;
