@@ -25,7 +25,7 @@ export async function run(seconds: number, seed: number): Promise<void> {
     bInitiates: seed % 3 === 0,
   } as const;
   const part = Math.max(5, Math.floor(seconds / 4));
-  const own = await told({ ...common, peer: "culvert", seconds: 2 * part, untilForgotten: true, workers: 2 });
+  const own = await told({ ...common, peer: "culvert", seconds: 2 * part, until: "forgotten", workers: 2 });
   if (own.toA.lost + own.toB.lost > 0)
     throw new Error(`${own.toB.lost} datagrams to B and ${own.toA.lost} to A were lost`);
   if (own.failures.length > 0) throw new Error(`negotiations failed: ${own.failures.join(", ")}`);

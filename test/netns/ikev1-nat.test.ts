@@ -52,7 +52,8 @@ describeInNamespaces("NAT between gateways that speak IKEv1 (RFC 3947)", [], () 
 });
 
 describeInNamespaces("NAT between culvert and strongSwan over IKEv1", ["strongswan"], () => {
-  it.each(["main", "aggressive"] as const)("with culvert behind it, in %s mode", async (ikev1) => {
+  it("with culvert behind it, in main mode", async () => {
+    const ikev1 = "main";
     const { bed, a, b, nat } = await network({ nat: true });
     const [culvert] = await Promise.all([
       Culvert.start(bed, ikev1On(a, b, "a", { ...found, ...quick, ikev1 })),
@@ -67,7 +68,8 @@ describeInNamespaces("NAT between culvert and strongSwan over IKEv1", ["strongsw
     expect(await ping(b.host, a.hostAddress)).toMatchObject({ lossPercent: 0 });
   });
 
-  it.each(["main", "aggressive"] as const)("with strongSwan behind it, in %s mode", async (ikev1) => {
+  it("with strongSwan behind it, in aggressive mode", async () => {
+    const ikev1 = "aggressive";
     const { bed, a, b, nat } = await network({ nat: true });
     const [culvert, peer] = await Promise.all([
       Culvert.start(

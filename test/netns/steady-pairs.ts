@@ -35,8 +35,11 @@ export interface PairOptions extends Omit<SteadyOptions, "rekey"> {
   readonly workers?: number;
   /** More keys of `ipsec` on both sides. */
   readonly ipsec?: Readonly<Record<string, unknown>>;
-  /** Wait until everything that lingers is gone, which takes 10 s; otherwise only until the old SAs are. */
-  readonly untilForgotten?: boolean;
+  /**
+   * What to wait for afterwards: until the old SAs are gone (when absent), until everything that lingers is, which takes
+   * 10 s, or for nothing.
+   */
+  readonly until?: "replaced" | "forgotten" | "traffic ended";
 }
 
 export interface PairResult extends Steady {
@@ -102,7 +105,7 @@ async function run(bed: Testbed, o: PairOptions): Promise<PairResult> {
   });
   const after = await deaths(topology, ...culverts);
   const made = a1.made();
-  await settled(culverts, o.untilForgotten === true);
+  if (o.until !== "traffic ended") await settled(culverts, o.until === "forgotten");
   if (steady.toA.lost + steady.toB.lost > 0) keepLogs(culverts, strongSwans);
   const died = Object.entries(after)
     .map(([where, count]) => [where, count - (before[where] ?? 0)] as const)
