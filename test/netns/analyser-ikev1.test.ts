@@ -6,21 +6,18 @@ import { delay, must } from "../../testbed/exec.ts";
 import { waitForPing } from "../../testbed/traffic.ts";
 import { describeInNamespaces, gatewayOn, network } from "./support.ts";
 
-const [identityProtection, aggressive, informational, quickMode] = ["2", "4", "5", "32"];
+const [identityProtection, informational, quickMode] = ["2", "5", "32"];
 
 describeInNamespaces("tshark, given the keys of IKEv1,", ["tshark"], () => {
-  it.each([
-    { ikev1: "main", phase1: identityProtection, ike: "aes256-sha256-modp2048", esp: "aes128gcm16" },
-    { ikev1: "aggressive", phase1: aggressive, ike: "3des-md5-modp1024", esp: "aes128-sha256-modp1536" },
-  ] as const)("reads every message, and finds nothing malformed: $ikev1 mode, $ike", async (made) => {
+  it("reads every message of main mode and of what follows, and finds nothing malformed", async () => {
     const { bed, a, b } = await network();
     const file = join(bed.directory, "wan.pcapng");
     const capture = bed.start("capture", ["dumpcap", "-q", "-i", "wan", "-w", file], { netns: a.gateway });
     await capture.waitForLine(/^File: /);
     const options = {
-      ikev1: made.ikev1,
-      ikeProposals: [made.ike],
-      espProposals: [made.esp],
+      ikev1: "main" as const,
+      ikeProposals: ["3des-md5-modp1024"],
+      espProposals: ["aes128-sha256-modp1536"],
       keylog: true,
       connection: { dpd: { intervalSeconds: 1 } },
     };
@@ -46,7 +43,7 @@ describeInNamespaces("tshark, given the keys of IKEv1,", ["tshark"], () => {
     expect(await show(bad, "frame.number", "_ws.expert.message")).toEqual([]);
     const messages = await show("isakmp", "isakmp.exchangetype", "isakmp.flag_e", "isakmp.hash");
     const kinds = messages.map((line) => line.split("\t")[0]);
-    expect(new Set(kinds)).toEqual(new Set([made.phase1, quickMode, informational]));
+    expect(new Set(kinds)).toEqual(new Set([identityProtection, quickMode, informational]));
     for (const line of messages) {
       // What was not decrypted shows no payloads, and each of ours has a HASH among them.
       const [, encrypted, hash] = line.split("\t");
