@@ -323,9 +323,6 @@ export class IsakmpEndpoint implements IkeEngine {
         this.#drops[drop]++;
       },
       onEstablished: (sa, now, initialContact) => this.#onEstablished(sa, now, initialContact),
-      onInitialContact: (sa, now) => {
-        for (const other of othersOf(sa)) if (other.createdAt < sa.createdAt) other.end(now, "superseded");
-      },
       isFirstContact: (sa) => this.#isFirstContact(sa),
       hasOther: (sa) => othersOf(sa).some((other) => other.established),
       othersOf,

@@ -36,8 +36,6 @@ export interface Host {
   count(drop: IkeDrop): void;
   /** `sa` is authenticated: settle what other ISAKMP SAs with the same peer become. */
   onEstablished(sa: IsakmpSa, now: Instant, initialContact: boolean): void;
-  /** The peer says that it has nothing with us but `sa`. */
-  onInitialContact(sa: IsakmpSa, now: Instant): void;
   /** No other authenticated ISAKMP SA with that address exists, in any connection. */
   isFirstContact(sa: IsakmpSa): boolean;
   /** Another ISAKMP SA with the very peer of `sa` is established. */

@@ -55,6 +55,8 @@ export interface IpsecSa extends ChildSaView {
   rekeyAt: Instant | undefined;
   /** A quick mode of ours that is to replace it waits or is under way, on whichever ISAKMP SA. */
   rekeying: boolean;
+  /** The peer may have lost it (`doubtChildren`): it goes when the peer refuses to replace it. */
+  doubted: boolean;
   readonly expiresAt: Instant;
   /** Our role in the quick mode that made it. */
   readonly role: Role;
@@ -135,6 +137,7 @@ export function install(sa: IsakmpSa, now: Instant, terms: IpsecTerms): IpsecSa 
     refused: new Set(),
     rekeyAt: now + Math.floor(lifetimeMs * soft),
     rekeying: false,
+    doubted: false,
     expiresAt: now + lifetimeMs,
     role: terms.role,
     begunAt: terms.begunAt,
@@ -230,6 +233,11 @@ export function uninstall(sa: IsakmpSa, now: Instant, child: IpsecSa, why: EndRe
   expectChild(sa, now);
 }
 
+/** Those that the peer may have lost end: the ISAKMP SA is over on which that could be found out. */
+export function giveUpDoubted(sa: IsakmpSa, why: EndReason): void {
+  for (const child of [...sa.children.values()]) if (child.doubted) drop(sa, child, why);
+}
+
 /** All of them end, and none takes the place of another. */
 export function giveUpChildren(sa: IsakmpSa, now: Instant, why: EndReason): void {
   for (const child of [...sa.children.values()]) drop(sa, child, why);
@@ -282,6 +290,21 @@ export function moveChildren(old: IsakmpSa, successor: IsakmpSa, now: Instant): 
   moveSas(successor, now);
   expectChild(old, now);
   expectChild(successor, now);
+}
+
+/**
+ * Whoever says INITIAL-CONTACT has restarted, and lost everything, or has not, and goes on sending. Nothing tells the two
+ * apart, so what there is carries packets until another pair is there, which both certainly have: the peer's own, or soon
+ * one of ours. `before`: when the ISAKMP SA began on which it was said; what is younger is not meant.
+ */
+export function doubtChildren(sa: IsakmpSa, now: Instant, before: Instant): void {
+  for (const child of sa.children.values()) {
+    if (child.state.name !== "INSTALLED" || child.begunAt >= before) continue;
+    child.doubted = true;
+    const at = now + doubtMs + randomBelow(sa.host.random, doubtMs);
+    if (!child.rekeying) child.rekeyAt = earlier(child.rekeyAt, at);
+  }
+  sa.host.touch(sa);
 }
 
 /** Brings every SA of `sa` onto the path of `sa`; how it is encapsulated was negotiated, and stays. */
@@ -496,6 +519,8 @@ function exportKeys(sa: IsakmpSa, { suite, keys, spiIn, spiOut }: IpsecTerms): v
   }
 }
 
+/** For the quick mode that a peer begins behind its INITIAL-CONTACT. */
+const doubtMs = 1_000;
 /**
  * How long what we replaced is kept for a peer of which nothing is heard on the new one. A peer repeats message 2 until
  * it has message 3, and sends on the old one until then: strongSwan after 4 s, and after 7 s more.

@@ -27,7 +27,14 @@ import {
 import type { InitiatedExchange, Refusal } from "./exchange.ts";
 import { sendDelete } from "./exchanges/informational.ts";
 import type { Host } from "./host.ts";
-import { giveUpChildren, hasOutbound, type IpsecSa, moveSas, outboundOrder } from "./ipsec-sa.ts";
+import {
+  giveUpChildren,
+  giveUpDoubted,
+  hasOutbound,
+  type IpsecSa,
+  moveSas,
+  outboundOrder,
+} from "./ipsec-sa.ts";
 import type { Secured } from "./key-material.ts";
 import { Liveness } from "./liveness.ts";
 import type { Pairs } from "./pairs.ts";
@@ -339,6 +346,7 @@ export class IsakmpSa implements IkeSaView {
     if (from === "CLOSED") return;
     this.#transport.abandonAll(now);
     this.#bequeath(now, why);
+    giveUpDoubted(this, why);
     const attempt = this.connecting ? this.replaces : undefined;
     this.replaces = undefined;
     if (keepsChildren.has(why) && this.usable && hasOutbound(this)) {

@@ -10,7 +10,7 @@ import { jittered } from "../../core/random.ts";
 import type { Instant } from "../../core/time.ts";
 import type { EndReason } from "../common/events.ts";
 import { failureOf } from "../common/failures.ts";
-import { hasOutbound, moveChildren } from "./ipsec-sa.ts";
+import { doubtChildren, hasOutbound, moveChildren } from "./ipsec-sa.ts";
 import { IsakmpSa } from "./isakmp-sa.ts";
 import { checkPeer } from "./liveness.ts";
 import { startKeepalives } from "./nat.ts";
@@ -24,8 +24,8 @@ export function settleSiblings(
   initialContact: boolean,
 ): void {
   const crossed = (other: IsakmpSa) => other.usable && knownSince(sa, other, now) >= sa.createdAt;
-  // The peer has forgotten all others (RFC 2407 §4.6.3.3), but for what it made at the same time.
-  if (initialContact) for (const other of others) if (!crossed(other)) other.end(now, "superseded");
+  // What the peer has forgotten: all others, but for what it made at the same time.
+  const forgotten = initialContact ? others.filter((other) => !crossed(other)) : [];
   const left = others.filter((other) => other.usable || other.is("DETACHED"));
   const winner = left.findLast(
     (other) => other.established && crossed(other) && other.role !== sa.role && hasLowerNonce(sa, other),
@@ -38,7 +38,15 @@ export function settleSiblings(
     }
   // Whoever has the key can come faster than the old ones go: none of those needs a reason any more.
   for (const other of left.slice(0, Math.max(0, left.length - mostSiblings))) other.end(now, "rekeyed");
+  for (const other of forgotten) other.end(now, "rekeyed");
+  if (initialContact) doubtChildren(sa.holder, now, sa.createdAt);
   startPairs(sa, now);
+}
+
+/** RFC 2407 §4.6.3.3: the peer says on `sa` that it knows no ISAKMP SA with us from before. */
+export function onInitialContact(sa: IsakmpSa, now: Instant): void {
+  for (const other of sa.host.othersOf(sa)) if (other.createdAt < sa.createdAt) other.end(now, "rekeyed");
+  doubtChildren(sa.holder, now, sa.createdAt);
 }
 
 /**

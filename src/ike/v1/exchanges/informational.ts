@@ -17,7 +17,7 @@ import { hasOutbound } from "../ipsec-sa.ts";
 import type { IsakmpSa } from "../isakmp-sa.ts";
 import { onLivenessNotify } from "../liveness.ts";
 import { deleteEsp, deleteIsakmp, spiOctets } from "../notify.ts";
-import { onDeletedByPeer } from "../succession.ts";
+import { onDeletedByPeer, onInitialContact } from "../succession.ts";
 
 /** `repeated`: a message with this ID has been here before. */
 export function onInformational(sa: IsakmpSa, now: Instant, message: Received, repeated: boolean): void {
@@ -34,7 +34,7 @@ function onNotify(sa: IsakmpSa, now: Instant, n: IsakmpNotifyPayload): void {
   const { INITIAL_CONTACT, INVALID_SPI } = IsakmpNotifyType.code;
   if (n.type === INITIAL_CONTACT) {
     // RFC 2407 §4.6.3.3: said once, soon after phase 1. Later it would end what has come to be since.
-    if (now - sa.establishedAt <= sa.host.limits.setupMs) sa.host.onInitialContact(sa, now);
+    if (now - sa.establishedAt <= sa.host.limits.setupMs) onInitialContact(sa, now);
     return;
   }
   if (n.type === INVALID_SPI && n.protocol === IsakmpProtocol.code.PROTO_IPSEC_ESP) {

@@ -194,6 +194,7 @@ class QuickMode implements InitiatedExchange {
     if (!owns(owner, old) || old.state.name !== "INSTALLED") return;
     owner.host.emit({ kind: "failure", sa: owner, record });
     if (error === 0) retryLater(owner, now, old);
+    else if (old.doubted) uninstall(owner, now, old, "superseded");
     else retryRefused(owner, now, old);
   }
 
