@@ -324,6 +324,12 @@ export class IsakmpSa implements IkeSaView {
     this.transition({ name: "DELETING", until: now + this.host.limits.retransmitMs, why, spis }, why);
   }
 
+  /** Nobody went on with phase 1 in time. */
+  expire(now: Instant): void {
+    this.#transport.expire();
+    this.end(now, "unreachable");
+  }
+
   /** A negotiation came to nothing: reports it and ends without a word. */
   fail(now: Instant, record: FailureRecord, why: EndReason = "failed"): void {
     this.host.emit({ kind: "failure", sa: this, record });

@@ -38,6 +38,8 @@ export interface Phase1 {
    * undefined: our key does not open it, and nothing proves who sent it.
    */
   onComplaint?(sa: IsakmpSa, now: Instant, notifyType: number | undefined): void;
+  /** As responder: the peer's next message never came, and this is over. */
+  onExpired?(sa: IsakmpSa): void;
   /** Gives back what it holds: phase 1 is over, or the ISAKMP SA is. */
   discard(): void;
 }

@@ -75,7 +75,7 @@ function onStateDue(sa: IsakmpSa, now: Instant): void {
   const { state } = sa;
   switch (state.name) {
     case "HALF_OPEN":
-      sa.end(now, "unreachable");
+      sa.expire(now);
       return;
     case "REPLACED":
       onReplacedDue(sa, now);

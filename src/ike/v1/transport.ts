@@ -528,6 +528,11 @@ export class Transport {
     this.#markUsed(run.messageId);
   }
 
+  /** Phase 1, as responder, has taken too long. */
+  expire(): void {
+    this.#phase1?.onExpired?.(this.#sa);
+  }
+
   /** Drops what waits and what is under way. */
   abandonAll(now: Instant): void {
     this.#phase1?.discard();

@@ -216,6 +216,7 @@ export class AggressiveModeResponder implements Phase1 {
   readonly #transcript: Transcript;
   #wrong = 0;
   #reported = false;
+  #unreadable = false;
 
   private constructor(chosen: Choice<IkeSuite>, id: IsakmpIdPayload, transcript: Transcript) {
     this.#chosen = chosen;
@@ -288,13 +289,20 @@ export class AggressiveModeResponder implements Phase1 {
     return { kind: "done", afterwards: () => establish(sa, now, this.#chosen.life.seconds, initial) };
   }
 
-  /** The initiator does not like message 2: mostly HASH_R, and then it may say so under its own key. */
+  /**
+   * The initiator does not like message 2, mostly because of HASH_R, and may say so under its own key. Or message 3 was
+   * lost, whose last block every later message hangs on: then it comes again, because message 2 does.
+   */
   onComplaint(sa: IsakmpSa, now: Instant, notifyType: number | undefined): void {
-    if (notifyType !== undefined) sa.fail(now, refusedRecord(sa, notifyType));
-    else
+    if (notifyType === undefined) this.#unreadable = true;
+    else sa.fail(now, refusedRecord(sa, notifyType));
+  }
+
+  onExpired(sa: IsakmpSa): void {
+    if (this.#unreadable)
       this.#report(
         sa,
-        "instead of message 3 the peer says what our pre-shared key does not open: mostly the keys differ",
+        "in the place of message 3 the peer says what our pre-shared key does not open: mostly the keys differ",
       );
   }
 
