@@ -203,12 +203,14 @@ export class Transport {
     if (!sa.secured) return;
     // The peer is done with phase 1, and we are not: its last message was lost, and ours makes it repeat that.
     if (sa.halfOpen) this.#repeatPhase1(message);
-    if (!this.#initiated || header.exchangeType !== IsakmpExchangeType.code.INFORMATIONAL) return;
+    if (header.exchangeType !== IsakmpExchangeType.code.INFORMATIONAL) return;
     // The peer has the keys, too, and says with them why it does not go on.
     const opened = openPhase2(sa.secured, header, datagram, first, phase2Iv(sa.secured, header.messageId));
     const error = opened && errorIn(opened.payloads);
-    if (error) this.#initiated.onRefusal(sa, now, error.type);
-    else if (!opened) this.#initiated.onHint(undefined);
+    if (opened && !error) return;
+    if (!this.#initiated) this.#phase1?.onComplaint?.(sa, now, error?.type);
+    else if (error) this.#initiated.onRefusal(sa, now, error.type);
+    else this.#initiated.onHint(undefined);
   }
 
   #goOn(
