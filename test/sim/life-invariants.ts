@@ -69,8 +69,9 @@ function opens(from: Node, to: Node): boolean {
 /** What a packet of each pair of subnets would go out on; at least one. */
 export function preferred(from: Node): readonly (number | undefined)[] {
   const outbound = from.plan?.connections[0]?.outbound ?? [];
-  const pairs = from.gateway.ike.sas().find((sa) => sa.peer)?.peer?.pairs ?? [];
-  if (pairs.length < 2) return [outbound[0]?.spi];
+  if (!from.severalPairs) return [outbound[0]?.spi];
+  const pairs = from.gateway.ike.sas().find((sa) => sa.peer)?.peer?.pairs;
+  if (!pairs) return [undefined];
   return pairs.map(({ local, remote }) => {
     const carries = (sa: InstalledSa | undefined) =>
       sa && isSubset([local], sa.localSelectors) && isSubset([remote], sa.remoteSelectors);

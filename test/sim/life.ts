@@ -77,6 +77,7 @@ export class Life {
     this.#peaceful = this.choices.calm;
     this.#sites = sitesOf(seed, this.choices, (node) => this.#onStep(node));
     const { network } = this.#sites.sim;
+    for (const node of [this.#sites.a, this.#sites.b]) node.severalPairs = this.choices.pairs > 1;
     this.#nat = this.choices.nat ? new Nat(insideA, addressA) : undefined;
     if (this.#nat) network.nats.push(this.#nat);
     network.faults.push(() => (this.#cutUntil > this.#sites.sim.now ? "drop" : "pass"));
