@@ -12,11 +12,9 @@ import type { Random } from "../core/random.ts";
 import { earlier, type Instant } from "../core/time.ts";
 import type { PacketFlow } from "../core/traffic-selector.ts";
 import { Deadlines } from "../ike/common/deadlines.ts";
-import type { EndpointDeps, IkeEngine } from "../ike/common/engine.ts";
+import type { IkeEngine } from "../ike/common/engine.ts";
 import type { EndReason, IkeOutput } from "../ike/common/events.ts";
 import type { IkeSaView } from "../ike/common/views.ts";
-import { IsakmpEndpoint } from "../ike/v1/endpoint.ts";
-import { IkeEndpoint } from "../ike/v2/endpoint.ts";
 import { audit, type InstalledSa } from "./audit.ts";
 import { Connections } from "./connections.ts";
 import type {
@@ -28,7 +26,7 @@ import type {
   GatewayStatus,
 } from "./contract.ts";
 import { Forwarding } from "./forwarding.ts";
-import { BothVersions } from "./ike.ts";
+import { closeOtherVersion, makeEngine } from "./ike.ts";
 import { NamedPeers } from "./named-peers.ts";
 import { peerSettings } from "./peers.ts";
 import { Reports } from "./reports.ts";
@@ -57,7 +55,7 @@ export class Gateway implements GatewayMachine {
   constructor(config: Config, deps: GatewayDeps) {
     this.#config = config;
     this.#spis = new SpiAllocator(deps.random, deps.workers);
-    this.#endpoint = makeEngine(config, {
+    this.#endpoint = makeEngine(config.connections, {
       random: deps.random,
       keyPairs: deps.keyPairs,
       exportKeys: deps.exportKeys,
@@ -81,14 +79,14 @@ export class Gateway implements GatewayMachine {
       resolve: (name) => this.#outputs.push({ kind: "resolve", name }),
     });
     const host = this.#tunnelHost(deps.random);
-    this.#connections = new Connections(config.connections, (connection) => {
-      return connection.tunnels.map((_, number) => {
+    this.#connections = new Connections(config.connections, (connection) =>
+      connection.tunnels.map((_, number) => {
         const tunnel = new Tunnel(host, connection, number, peerSettings(config, connection, number, []));
         this.#tunnels.set(tunnel.id, tunnel);
         this.#named.add(tunnel, number);
         return tunnel;
-      });
-    });
+      }),
+    );
     this.#forwarding = new Forwarding({
       config,
       sasOf: (peer) => this.#endpoint.sasOf(peer),
@@ -326,6 +324,7 @@ export class Gateway implements GatewayMachine {
       case "childUp":
         this.#forwarding.change(output.sa.peer!.connectionIndex);
         this.#tunnelOf(output.sa)?.onUp(now);
+        closeOtherVersion(this.#endpoint, now, output.sa);
         break;
       case "childDown":
         this.#forwarding.change(output.sa.peer!.connectionIndex);
@@ -395,11 +394,4 @@ export class Gateway implements GatewayMachine {
   #tunnelOf(sa: IkeSaView): Tunnel | undefined {
     return sa.peer && this.#tunnels.get(sa.peer.id);
   }
-}
-
-/** IKEv1 is not there for those who do not ask for it. */
-function makeEngine({ connections }: Config, deps: EndpointDeps): IkeEngine {
-  const makeV2 = (given: EndpointDeps) => new IkeEndpoint(given);
-  if (connections.every(({ ike }) => ike.version === "ikev2")) return makeV2(deps);
-  return new BothVersions((given) => new IsakmpEndpoint(given), makeV2, deps);
 }

@@ -3,6 +3,7 @@
  * what its connection allows, an SA back to the engine that made it. Where no connection speaks IKEv1 there is the
  * engine of IKEv2 alone, and nothing in between.
  */
+import type { ConnectionConfig } from "../config/model.ts";
 import type { Endpoint, IpAddress } from "../core/address.ts";
 import { earlier, type Instant } from "../core/time.ts";
 import type { PacketFlow } from "../core/traffic-selector.ts";
@@ -12,6 +13,15 @@ import type { EndReason, IkeOutput } from "../ike/common/events.ts";
 import { PeerTable } from "../ike/common/peer-table.ts";
 import type { PeerSettings } from "../ike/common/settings.ts";
 import type { ChildSaView, IkeSaView } from "../ike/common/views.ts";
+import { IsakmpEndpoint } from "../ike/v1/endpoint.ts";
+import { IkeEndpoint } from "../ike/v2/endpoint.ts";
+
+/** The engine, or engines, that the connections need. */
+export function makeEngine(connections: readonly ConnectionConfig[], deps: EndpointDeps): IkeEngine {
+  const makeV2 = (own: EndpointDeps) => new IkeEndpoint(own);
+  if (connections.every(({ ike }) => ike.version === "ikev2")) return makeV2(deps);
+  return new BothVersions((own) => new IsakmpEndpoint(own), makeV2, deps);
+}
 
 export type MakeEngine = (deps: EndpointDeps) => IkeEngine;
 

@@ -274,11 +274,21 @@ export class Life {
   }
 }
 
+/** `auto` begins with IKEv2: a peer that has IKEv1 alone has to call it, and cannot behind a NAT that is not its own. */
+function versionsOf({ version, versionB, nat, startB }: Choices) {
+  const inVain = version === "auto" && versionB === "ikev1";
+  return {
+    a: inVain && nat ? "ikev1" : version,
+    b: versionB,
+    startB: inVain && !nat ? "immediately" : startB,
+  } as const;
+}
+
 function sitesOf(seed: number, choices: Choices, onStep: (node: Node) => void): Sites {
   const { dpdSeconds } = choices;
+  const versions = versionsOf(choices);
   return twoSites({
     both: {
-      version: choices.version,
       mode: choices.mode,
       esp: [choices.esp],
       ike: [choices.ike],
@@ -292,8 +302,8 @@ function sitesOf(seed: number, choices: Choices, onStep: (node: Node) => void): 
       mobike: choices.mobike && !choices.nat,
       natTraversal: { forceEncapsulation: choices.forceEncapsulation },
     },
-    a: choices.nat ? { addresses: [insideA], localId: nameOfA } : {},
-    b: { version: choices.versionB, start: choices.startB, ...(choices.nat && { remoteId: nameOfA }) },
+    a: { version: versions.a, ...(choices.nat && { addresses: [insideA], localId: nameOfA }) },
+    b: { version: versions.b, start: versions.startB, ...(choices.nat && { remoteId: nameOfA }) },
     sim: {
       seed,
       keyPair: pooledKeyPair,

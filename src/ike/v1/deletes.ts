@@ -48,9 +48,9 @@ function onDeleted(owner: IsakmpSa, now: Instant, child: IpsecSa): void {
     uninstall(owner, now, child, "deleted-by-peer");
     return;
   }
-  // Whoever deletes the old one has the new one, whatever became of message 3.
+  // Whoever deletes what is in use has what takes its place, whatever became of message 3.
   const awaited = twinsOf(owner, child).find(({ state }) => state.name === "AWAITED");
-  if (awaited) confirm(owner, now, awaited);
+  if (awaited && child.state.name === "INSTALLED") confirm(owner, now, awaited);
   const others = twinsOf(owner, child).filter(({ state }) => carrying.has(state.name));
   if (others.length > 0) {
     retire(owner, now, child, false);

@@ -108,6 +108,7 @@ export function install(sa: IsakmpSa, now: Instant, terms: IpsecTerms): IpsecSa 
     localSelectors,
     remoteSelectors,
     nonFirstFragments: false,
+    dontFragment: peer.dontFragment,
     softBytes: bytes.soft,
     hardBytes: bytes.hard,
     softPackets: packets.soft,
@@ -414,14 +415,15 @@ function onDrained(sa: IsakmpSa, now: Instant, child: IpsecSa): void {
   else retire(sa, now, child, true);
 }
 
-/** A Delete is not answered: whoever still sends here has not got it. */
+/**
+ * A Delete is not answered, and may be lost: it is said a second time, and again to whoever still sends here. A peer that
+ * takes this one for the better one would be sending it into the void else.
+ */
 function onLingered(sa: IsakmpSa, now: Instant, child: IpsecSa): void {
-  if (!isInUse(sa, now, child)) {
-    uninstall(sa, now, child, "rekeyed");
-    return;
-  }
   informDelete(sa, now, [child.spiIn]);
-  child.state = { name: "LINGERING", until: now + sa.host.limits.inboundLingerMs };
+  if (isInUse(sa, now, child))
+    child.state = { name: "LINGERING", until: now + sa.host.limits.inboundLingerMs };
+  else uninstall(sa, now, child, "rekeyed");
 }
 
 /** The peer has sent on it a moment ago. */

@@ -15,8 +15,7 @@ export function settleTwins(sa: IsakmpSa, now: Instant, made: IpsecSa): IpsecSa 
   const standing = twinsOf(sa, made).filter(
     ({ state }) => state.name === "INSTALLED" || state.name === "REKEYED",
   );
-  const winner = standing.find((other) => hasCrossed(sa, other, made) && loses(made, other));
-  if (winner) {
+  if (standing.some((other) => isBetter(sa, other, made))) {
     supersede(sa, now, made, made.role === "initiator");
     return undefined;
   }
@@ -59,7 +58,11 @@ function hasCrossed(sa: IsakmpSa, a: IpsecSa, b: IpsecSa): boolean {
   return second.begunAt <= done;
 }
 
-const loses = (a: IpsecSa, b: IpsecSa): boolean => compareBytes(a.lowestNonce, b.lowestNonce) < 0;
+/** The later one; message 3 of the earlier one may come last. Of two that crossed, what both sides find. */
+function isBetter(sa: IsakmpSa, a: IpsecSa, b: IpsecSa): boolean {
+  if (hasCrossed(sa, a, b) || a.begunAt === b.begunAt) return compareBytes(a.lowestNonce, b.lowestNonce) > 0;
+  return a.begunAt > b.begunAt;
+}
 
 /**
  * How long we send on the old pair after message 3 has left. A peer that installs its half with message 3 has it by then,

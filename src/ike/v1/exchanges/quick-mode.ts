@@ -83,6 +83,8 @@ class QuickMode implements InitiatedExchange {
   /** The peer refused the groups before it. */
   readonly #group: number | undefined;
   #since: Instant = 0;
+  /** Whoever asked knows how it went. */
+  #over = false;
   #Ni: Uint8Array | undefined;
   #offer: QuickOffer | undefined;
   #keyPair: KeyPair | undefined;
@@ -99,6 +101,7 @@ class QuickMode implements InitiatedExchange {
     const old = this.#replaced;
     const owner = sa.holder;
     if (old ? !isReplaceable(owner, old) : owner.pairs!.isMet(owner, now, this.#ask!)) {
+      this.#over = true;
       // What the peer makes meanwhile may come to nothing.
       if (old) retryLater(owner, now, old);
       return undefined;
@@ -183,6 +186,7 @@ class QuickMode implements InitiatedExchange {
 
   /** `error`: the peer's notification, 0 when its answer was of no use. */
   #failed(owner: IsakmpSa, now: Instant, error: number, record: FailureRecord): void {
+    this.#over = true;
     const old = this.#replaced;
     if (!old) {
       owner.pairs!.onRefused(owner, now, this.#ask!, error, record);
@@ -199,7 +203,7 @@ class QuickMode implements InitiatedExchange {
     const offer = this.#offer!;
     const owner = sa.holder;
     this.#release(sa);
-    if (sa.lastHeardAt > this.#since) this.#failed(owner, now, 0, silenceOf(sa, offer, this.#replaced));
+    if (isAlive(sa, owner, this.#since)) this.#failed(owner, now, 0, silenceOf(sa, offer, this.#replaced));
     else {
       this.#abandoned(owner, now);
       sa.endDead(now);
@@ -208,7 +212,7 @@ class QuickMode implements InitiatedExchange {
 
   onAbandon(sa: IsakmpSa, now: Instant): void {
     this.#release(sa);
-    this.#abandoned(sa.holder, now);
+    if (!this.#over) this.#abandoned(sa.holder, now);
   }
 
   #abandoned(owner: IsakmpSa, now: Instant): void {
@@ -336,6 +340,14 @@ function firstGroup(owner: IsakmpSa, old: IpsecSa | undefined): number {
   const groups = quickGroups(owner.peer!.espProposals);
   const known = old ?? [...owner.children.values()].at(-1);
   return known && groups.includes(known.suite.group) ? known.suite.group : (groups[0] ?? 0);
+}
+
+/** Something of the peer came since then. */
+function isAlive(sa: IsakmpSa, owner: IsakmpSa, since: Instant): boolean {
+  if (sa.lastHeardAt > since) return true;
+  return [...owner.children.values()].some(
+    ({ spiIn, remote }) => (sa.host.lastInbound(spiIn, remote) ?? since) > since,
+  );
 }
 
 /** The peer's own replacement comes first. */
