@@ -42,10 +42,8 @@ export const IsakmpPayloadType = registry("IsakmpPayloadType", "RFC 2408 §3.1",
 
 export const IsakmpDoi = registry("IsakmpDoi", "RFC 2407 §4.1", { ISAKMP: 0, IPSEC: 1 });
 
-/** A bit each (RFC 2407 §4.2). The other two than SIT_IDENTITY_ONLY put labels into the SA payload. */
+/** The situation that everybody means (RFC 2407 §4.2). The other bits put labels into the SA payload. */
 export const SIT_IDENTITY_ONLY = 1;
-export const SIT_SECRECY = 2;
-export const SIT_INTEGRITY = 4;
 
 export const IsakmpProtocol = registry("IsakmpProtocol", "RFC 2407 §4.4.1", {
   PROTO_ISAKMP: 1,

@@ -11,7 +11,7 @@ import {
 import { obstacleToNamespaces, Testbed } from "../../testbed/testbed.ts";
 import { buildTopology, type Site, type Topology, type TopologyOptions } from "../../testbed/topology.ts";
 
-type Need = "strongswan" | "strongswan6" | "tshark" | "scapy";
+type Need = "strongswan" | "strongswan6" | "tshark" | "scapy" | "ike-scan";
 
 /**
  * `describe` for tests that build networks. Where that is impossible all of them are skipped, and the reason is
@@ -102,5 +102,6 @@ const missing: Readonly<Record<Need, string | undefined>> = {
     (await run(["/usr/bin/python3", "-c", "import scapy, cryptography"]).catch(() => undefined))?.code === 0
       ? undefined
       : "python3-scapy or python3-cryptography is not installed",
+  "ike-scan": (await absent("ike-scan")) ? "ike-scan is not installed" : undefined,
   tshark: (await absent("tshark")) ? "tshark is not installed" : undefined,
 };

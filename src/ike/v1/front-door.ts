@@ -53,6 +53,8 @@ export class FrontDoor {
   readonly #halfOpen = new HalfOpen<IsakmpSa>();
   /** Of them, those that have not shown that they are where they say, the oldest first. */
   readonly #unseen = new Set<IsakmpSa>();
+  /** What was refused last, and how: who repeats it has no second record. */
+  readonly #refused = new Map<string, Uint8Array>();
   readonly #complaints = new Allowance(complaintsPerMinute);
 
   /** `otherVersion`: those that speak IKEv2 only. */
@@ -84,6 +86,11 @@ export class FrontDoor {
     const known = this.#byRequest.get(requestKey);
     if (known) {
       known.handleDatagram(now, message);
+      return;
+    }
+    const refused = this.#refused.get(requestKey);
+    if (refused) {
+      this.#host.emit({ kind: "send", local, remote, datagram: refused });
       return;
     }
     const payloads = inTheClear(message);
@@ -128,7 +135,7 @@ export class FrontDoor {
         ...details,
         difference,
       });
-      this.#refuse(message, IsakmpNotifyType.code.UNSUPPORTED_EXCHANGE_TYPE, record);
+      this.#refuse(message, requestKey, IsakmpNotifyType.code.UNSUPPORTED_EXCHANGE_TYPE, record);
       return;
     }
     const sa = new IsakmpSa(
@@ -163,7 +170,7 @@ export class FrontDoor {
         ...mismatchDetails(among.mismatch),
         offered: { ike: among.mismatch.theirs },
       });
-      this.#refuse(message, IsakmpNotifyType.code.NO_PROPOSAL_CHOSEN, record);
+      this.#refuse(message, requestKey, IsakmpNotifyType.code.NO_PROPOSAL_CHOSEN, record);
       return;
     }
     const { chosen, peers } = among;
@@ -247,7 +254,8 @@ export class FrontDoor {
   }
 
   /** Says no without keeping anything, and without a responder's SPI that could be used for something. */
-  #refuse({ header, local, remote, datagram }: Datagram, notifyType: number, record: FailureRecord): void {
+  #refuse(message: Datagram, requestKey: string, notifyType: number, record: FailureRecord): void {
+    const { header, local, remote, datagram } = message;
     this.complain(record);
     const answer = {
       spiInitiator: header.spiInitiator,
@@ -257,6 +265,11 @@ export class FrontDoor {
     };
     const refusal = encodeIsakmp(answer, [isakmpNotify(notifyType, undefined)]);
     if (refusal.length > amplification * datagram.length) return;
+    if (this.#refused.size >= mostRefused) {
+      const [oldest] = this.#refused.keys();
+      this.#refused.delete(oldest!);
+    }
+    this.#refused.set(requestKey, refusal);
     this.#host.emit({ kind: "send", local, remote, datagram: refusal });
   }
 }
@@ -276,3 +289,4 @@ function withMode(candidates: readonly PeerSettings[], mode: Mode): readonly Pee
 
 const modesOf = new WeakMap<readonly PeerSettings[], Readonly<Record<Mode, readonly PeerSettings[]>>>();
 const complaintsPerMinute = 6;
+const mostRefused = 64;

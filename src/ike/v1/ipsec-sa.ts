@@ -53,6 +53,8 @@ export interface IpsecSa extends ChildSaView {
   /** Directions that the data plane refused or lost: there is nothing to use or remove. */
   readonly refused: Set<SaSpec["direction"]>;
   rekeyAt: Instant | undefined;
+  /** A quick mode of ours that is to replace it waits or is under way, on whichever ISAKMP SA. */
+  rekeying: boolean;
   readonly expiresAt: Instant;
   /** Our role in the quick mode that made it. */
   readonly role: Role;
@@ -132,6 +134,7 @@ export function install(sa: IsakmpSa, now: Instant, terms: IpsecTerms): IpsecSa 
     installedAt: now,
     refused: new Set(),
     rekeyAt: now + Math.floor(lifetimeMs * soft),
+    rekeying: false,
     expiresAt: now + lifetimeMs,
     role: terms.role,
     begunAt: terms.begunAt,
@@ -172,10 +175,7 @@ export function onInbound(sa: IsakmpSa, now: Instant, child: IpsecSa): void {
   confirm(sa, now, child);
   for (const old of sa.children.values()) {
     if (old.state.name === "REKEYED" && old.state.successor === child.spiIn) supersede(sa, now, old, true);
-    if (old.state.name === "SUPERSEDED" && old.state.byUs && isTwin(old, child)) {
-      const until = Math.min(old.state.until, now + sa.host.limits.inboundLingerMs);
-      old.state = { ...old.state, until };
-    }
+    if (old.state.name === "SUPERSEDED" && old.state.byUs && isTwin(old, child)) hurry(sa, now, old);
   }
   sa.host.touch(sa);
 }
@@ -186,6 +186,17 @@ export function supersede(sa: IsakmpSa, now: Instant, child: IpsecSa, byUs: bool
   child.state = { name: "SUPERSEDED", until, byUs };
   child.rekeyAt = undefined;
   sa.host.emit({ kind: "outboundChanged", sa });
+}
+
+/**
+ * The peer has something better than `child`, and will not miss it. Should each side have another one of two in mind, then
+ * they are not deleted both at once.
+ */
+export function hurry(sa: IsakmpSa, now: Instant, child: IpsecSa): void {
+  if (child.state.name !== "SUPERSEDED") return;
+  const { inboundLingerMs } = sa.host.limits;
+  const until = now + inboundLingerMs * (sa.role === "initiator" ? 0.25 : 0.75);
+  if (until < child.state.until) child.state = { ...child.state, until };
 }
 
 /** `child` has reached its hard limit of bytes or packets: what takes its place is the better one from now on. */
@@ -266,7 +277,8 @@ export function moveChildren(old: IsakmpSa, successor: IsakmpSa, now: Instant): 
   if (old.pairs) successor.pairs = old.pairs;
   old.pairs = undefined;
   for (const child of moved)
-    if (child.state.name === "INSTALLED") child.rekeyAt ??= now + successor.host.limits.rekeyRetryMs;
+    if (child.state.name === "INSTALLED" && !child.rekeying)
+      child.rekeyAt ??= now + successor.host.limits.rekeyRetryMs;
   moveSas(successor, now);
   expectChild(old, now);
   expectChild(successor, now);

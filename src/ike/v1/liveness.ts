@@ -138,13 +138,13 @@ export function onLivenessNotify(
     return true;
   }
   const number = numberIn(n.data);
-  if (n.type === R_U_THERE) onQuestion(sa, now, number);
+  if (n.type === R_U_THERE) onQuestion(sa, now, number, message);
   else onAnswer(sa, now, number, message);
   return true;
 }
 
 /** §6.2: a number that is not new is a replay, or a question whose answer was lost; those are few. */
-function onQuestion(sa: IsakmpSa, now: Instant, number: number): void {
+function onQuestion(sa: IsakmpSa, now: Instant, number: number, { local, remote }: Received): void {
   const { liveness } = sa;
   const { theirs } = liveness;
   if (theirs && number < theirs.number) {
@@ -159,6 +159,8 @@ function onQuestion(sa: IsakmpSa, now: Instant, number: number): void {
   } else {
     liveness.theirs = { number, count: 1 };
     sa.lastHeardAt = now;
+    // Nobody has kept it: a later one would have come before.
+    sa.followPeer(now, local, remote);
   }
   sa.inform(now, [isakmpNotify(IsakmpNotifyType.code.R_U_THERE_ACK, sa, octetsOf(number))]);
 }

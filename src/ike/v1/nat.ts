@@ -44,9 +44,11 @@ export function detectNat(
   const [destination, ...sources] = isakmpPayloadsOf(payloads, "NAT-D");
   if (!sa.natDialect || !settings || !destination || sources.length === 0) return unencapsulated;
   const expected = hashOf(sa, prf, remote);
+  // In message 3 of aggressive mode some hash the port of the messages before.
+  const own = [local, { ...local, port: IKE_PORT }].map((end) => hashOf(sa, prf, end));
   return {
     supported: true,
-    local: compareBytes(destination.hash, hashOf(sa, prf, local)) !== 0,
+    local: !own.some((hash) => compareBytes(destination.hash, hash) === 0),
     // A peer with several addresses sends several; one match is enough.
     remote: !sources.some(({ hash }) => compareBytes(hash, expected) === 0),
     forced: settings.forceEncapsulation,
@@ -71,3 +73,5 @@ export function startKeepalives(sa: IsakmpSa, now: Instant): void {
 /** HASH = HASH(CKY-I | CKY-R | IP | Port), with the hash that was negotiated. */
 const hashOf = ({ spiInitiator, spiResponder }: IsakmpSa, prf: number, end: Endpoint): Uint8Array =>
   natDHash(prf, spiInitiator, spiResponder, end);
+
+const IKE_PORT = 500;

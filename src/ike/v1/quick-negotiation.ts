@@ -171,7 +171,7 @@ export function decideQuick(
   if (!offered) return broken("no SA payload");
   // RFC 2409 §5.5 allows for several pairs in one exchange. Nobody asks for them.
   if (more.length > 0) return broken("several SA payloads", N.BAD_PROPOSAL_SYNTAX);
-  if (!findIsakmpPayload(payloads, "NONCE")) return broken("no nonce");
+  if (isakmpPayloadsOf(payloads, "NONCE").length !== 1) return broken("no nonce, or several");
   const [idci, idcr, ...others] = isakmpPayloadsOf(payloads, "ID");
   const addresses = { local: sa.local.address, remote: sa.remote.address };
   const pair =

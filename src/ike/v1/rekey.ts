@@ -1,7 +1,7 @@
 /** A lifetime is over, or an operator asks: the quick mode begins that makes another pair for the same traffic. */
 import { jittered } from "../../core/random.ts";
 import type { Instant } from "../../core/time.ts";
-import { rekeyIpsecSa, rekeyName } from "./exchanges/quick-mode.ts";
+import { rekeyIpsecSa } from "./exchanges/quick-mode.ts";
 import { type IpsecSa, twinsOf } from "./ipsec-sa.ts";
 import type { IsakmpSa } from "./isakmp-sa.ts";
 
@@ -9,6 +9,10 @@ import type { IsakmpSa } from "./isakmp-sa.ts";
 export function rekeyChildNow(sa: IsakmpSa, now: Instant, child: IpsecSa): void {
   if (child.state.name !== "INSTALLED") return;
   sa.host.touch(sa);
+  if (child.rekeying) {
+    child.rekeyAt = undefined;
+    return;
+  }
   // The peer is at it: what it makes takes the place of this one.
   if (twinsOf(sa, child).some(({ state }) => state.name === "AWAITED")) {
     child.rekeyAt = now + awaitedMs;
@@ -22,7 +26,8 @@ export function rekeyChildNow(sa: IsakmpSa, now: Instant, child: IpsecSa): void 
   }
   // From here on the exchange decides when to try again.
   child.rekeyAt = undefined;
-  if (!sa.hasExchange(rekeyName(child))) sa.initiate(now, rekeyIpsecSa(child));
+  child.rekeying = true;
+  sa.initiate(now, rekeyIpsecSa(child));
 }
 
 /** Moved by up to half of itself, so that two sides that collided do not collide again. */

@@ -7,7 +7,7 @@
 import { compareBytes } from "../../core/address.ts";
 import { randomBelow } from "../../core/random.ts";
 import type { Instant } from "../../core/time.ts";
-import { type IpsecSa, supersede, twinsOf } from "./ipsec-sa.ts";
+import { hurry, type IpsecSa, supersede, twinsOf } from "./ipsec-sa.ts";
 import type { IsakmpSa } from "./isakmp-sa.ts";
 
 /** `made` may carry packets from now on. Returns what it takes the place of, if anything. */
@@ -19,6 +19,10 @@ export function settleTwins(sa: IsakmpSa, now: Instant, made: IpsecSa): IpsecSa 
     supersede(sa, now, made, made.role === "initiator");
     return undefined;
   }
+  // What was superseded before has two that are better: the peer has one of them at least.
+  for (const older of twinsOf(sa, made))
+    if (standing.some((other) => other.provenAt !== undefined && other.begunAt > older.begunAt))
+      hurry(sa, now, older);
   for (const old of standing) {
     const deleter = hasCrossed(sa, old, made) ? old.role : made.role;
     // The peer installs what we made when it has message 3, if not before: RFC 2409 §5.5 does not say.

@@ -69,8 +69,9 @@ function takeOver(old: IsakmpSa, heir: IsakmpSa, now: Instant, ours: boolean): v
   }
   if (!old.established) return;
   heir.host.emit({ kind: "rekeyed", sa: old, successor: heir });
-  const { inboundLingerMs, rekeyedMs } = old.host.limits;
-  const until = now + (ours ? inboundLingerMs : rekeyedMs);
+  const { inboundLingerMs, lingerMs, rekeyedMs } = old.host.limits;
+  // Some leave it to the other side, or to the end of the lifetime.
+  const until = now + (ours ? inboundLingerMs : lingerMs);
   old.transition({ name: "REPLACED", since: old.establishedAt, until, gone: now + rekeyedMs }, "replaced");
 }
 

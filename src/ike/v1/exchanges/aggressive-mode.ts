@@ -137,9 +137,9 @@ export class AggressiveModeInitiator implements InitiatedPhase1 {
       );
     }
     sa.nat = detectNat(sa, payloads, suite.prf, message, this.#peer.natTraversal);
-    // What we see of the path is hashed for the ports on which the peer sent.
-    const natD = sa.nat.supported ? natDPayloads(sa, suite.prf, this.#peer.natTraversal) : [];
     floatPorts(sa);
+    // Hashed for the ports that this message has (RFC 3947 §3.2).
+    const natD = sa.nat.supported ? natDPayloads(sa, suite.prf, this.#peer.natTraversal) : [];
     return {
       kind: "send",
       payloads: [

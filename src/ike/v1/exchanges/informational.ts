@@ -11,7 +11,9 @@ import { IsakmpNotifyType, IsakmpProtocol, isIsakmpErrorNotify } from "../../../
 import type { IsakmpDeletePayload, IsakmpNotifyPayload, IsakmpPayload } from "../../../wire/v1/index.ts";
 import { failureOf } from "../../common/failures.ts";
 import { onDelete, onInvalidSpi } from "../deletes.ts";
+import { refusedRecord } from "../doubts.ts";
 import type { Received } from "../exchange.ts";
+import { hasOutbound } from "../ipsec-sa.ts";
 import type { IsakmpSa } from "../isakmp-sa.ts";
 import { onLivenessNotify } from "../liveness.ts";
 import { deleteEsp, deleteIsakmp, spiOctets } from "../notify.ts";
@@ -41,6 +43,16 @@ function onNotify(sa: IsakmpSa, now: Instant, n: IsakmpNotifyPayload): void {
   }
   if (!isIsakmpErrorNotify(n.type)) return;
   if (sa.refuse(now, n)) return;
+  if (
+    n.protocol === IsakmpProtocol.code.PROTO_ISAKMP &&
+    refusals.has(n.type) &&
+    sa.proven &&
+    !hasOutbound(sa.holder)
+  ) {
+    // The last message of phase 1 was ours, and the peer does not take what it says.
+    sa.fail(now, refusedRecord(sa, n.type));
+    return;
+  }
   const theirs = [IsakmpNotifyType.nameOf(n.type)];
   const difference = `the peer says ${theirs}, and not about what`;
   sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "OTHER_NOTIFY", { theirs, difference }) });
@@ -70,5 +82,9 @@ export function errorIn(payloads: readonly IsakmpPayload[]): IsakmpNotifyPayload
   return payloads.find((p): p is IsakmpNotifyPayload => p.kind === "N" && isIsakmpErrorNotify(p.type));
 }
 
+const refusals: ReadonlySet<number> = new Set([
+  IsakmpNotifyType.code.INVALID_ID_INFORMATION,
+  IsakmpNotifyType.code.AUTHENTICATION_FAILED,
+]);
 /** So that one message fits into one datagram. */
 const mostSpis = 200;

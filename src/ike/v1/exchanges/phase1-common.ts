@@ -34,6 +34,7 @@ import { isakmpNotify } from "../notify.ts";
 import type { Phase1Reply } from "../phase1.ts";
 import { startLifetime } from "../timers.ts";
 import { abilitiesOf } from "../vendor.ts";
+import { sendDelete } from "./informational.ts";
 
 export const nonceBytes = 32;
 
@@ -162,6 +163,8 @@ export function refuse(
   details: Details,
 ): Phase1Reply {
   sa.inform(now, [isakmpNotify(notifyType, sa)]);
+  // As initiator we are the last to know: the peer believes that phase 1 succeeded.
+  if (sa.role === "initiator") sendDelete(sa, now, []);
   sa.fail(now, failureOf(sa, code, details));
   return { kind: "ended" };
 }

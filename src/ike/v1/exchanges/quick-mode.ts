@@ -70,9 +70,6 @@ export function newIpsecSa(ask: Ask): InitiatedExchange {
   return new QuickMode(undefined, ask, undefined);
 }
 
-/** The exchange that replaces `child`, by its name. */
-export const rekeyName = (child: IpsecSa): string => `rekey IPsec SA ${child.spiIn}`;
-
 class QuickMode implements InitiatedExchange {
   readonly name: string;
   readonly type = type;
@@ -90,7 +87,7 @@ class QuickMode implements InitiatedExchange {
   #keyPair: KeyPair | undefined;
 
   constructor(replaced: IpsecSa | undefined, ask: Ask | undefined, group: number | undefined) {
-    this.name = replaced ? rekeyName(replaced) : `new IPsec SA ${ask!.pair}`;
+    this.name = replaced ? `rekey IPsec SA ${replaced.spiIn}` : `new IPsec SA ${ask!.pair}`;
     this.priority = replaced ? priorities.rekeyChild : priorities.newChild;
     this.#replaced = replaced;
     this.#ask = ask;
@@ -101,7 +98,7 @@ class QuickMode implements InitiatedExchange {
     const old = this.#replaced;
     const owner = sa.holder;
     if (old ? !isReplaceable(owner, old) : owner.pairs!.isMet(owner, now, this.#ask!)) {
-      this.#over = true;
+      this.#conclude();
       // What the peer makes meanwhile may come to nothing.
       if (old) retryLater(owner, now, old);
       return undefined;
@@ -132,7 +129,7 @@ class QuickMode implements InitiatedExchange {
     const ke = findIsakmpPayload(payloads, "KE");
     const shared = ke && this.#keyPair && sharedSecret(this.#keyPair, ke.data);
     if (!Nr || (this.#keyPair && !shared)) {
-      const problem = Nr ? "the key exchange data is not a valid public value" : "no nonce";
+      const problem = Nr ? "the key exchange data is not a valid public value" : "no nonce, or several";
       const record = failureOf(sa, "PEER_PROTOCOL_ERROR", { difference: `quick mode: ${problem}` });
       return refuse({ notify: IsakmpNotifyType.code.INVALID_KEY_INFORMATION, record });
     }
@@ -150,6 +147,7 @@ class QuickMode implements InitiatedExchange {
     this.#keyPair?.wipe();
     this.#keyPair = undefined;
     this.#offer = undefined;
+    this.#conclude();
     const terms = {
       role: "initiator",
       begunAt: this.#since,
@@ -186,7 +184,7 @@ class QuickMode implements InitiatedExchange {
 
   /** `error`: the peer's notification, 0 when its answer was of no use. */
   #failed(owner: IsakmpSa, now: Instant, error: number, record: FailureRecord): void {
-    this.#over = true;
+    this.#conclude();
     const old = this.#replaced;
     if (!old) {
       owner.pairs!.onRefused(owner, now, this.#ask!, error, record);
@@ -206,7 +204,7 @@ class QuickMode implements InitiatedExchange {
     if (isAlive(sa, owner, this.#since)) this.#failed(owner, now, 0, silenceOf(sa, offer, this.#replaced));
     else {
       this.#abandoned(owner, now);
-      sa.endDead(now);
+      if (sa === owner) sa.endDead(now);
     }
   }
 
@@ -215,7 +213,13 @@ class QuickMode implements InitiatedExchange {
     if (!this.#over) this.#abandoned(sa.holder, now);
   }
 
+  #conclude(): void {
+    this.#over = true;
+    if (this.#replaced) this.#replaced.rekeying = false;
+  }
+
   #abandoned(owner: IsakmpSa, now: Instant): void {
+    this.#conclude();
     if (this.#ask) owner.pairs?.onPostponed(owner, now, this.#ask);
     else retryLater(owner, now, this.#replaced!);
   }
@@ -376,8 +380,8 @@ function retryRefused(owner: IsakmpSa, now: Instant, old: IpsecSa): void {
 }
 
 function nonceIn(payloads: readonly ReceivedPayload[]): Uint8Array | undefined {
-  const nonce = findIsakmpPayload(payloads, "NONCE")?.nonce;
-  return nonce && Uint8Array.from(nonce);
+  const [only, ...more] = isakmpPayloadsOf(payloads, "NONCE");
+  return more.length === 0 ? only && Uint8Array.from(only.nonce) : undefined;
 }
 
 /** The peer's SPI in its SA payload, by which it knows what our notification is about. */

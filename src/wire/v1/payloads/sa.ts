@@ -1,13 +1,13 @@
 import { attemptDecode } from "../../../core/errors.ts";
-import { IsakmpDoi, IsakmpPayloadType, SIT_INTEGRITY, SIT_SECRECY } from "../../../registry/index.ts";
+import { IsakmpDoi, IsakmpPayloadType, SIT_IDENTITY_ONLY } from "../../../registry/index.ts";
 import { type Codec, Reader, Writer } from "../../cursor.ts";
 
 /** Security Association payload of the IPsec DOI, with its proposals and transforms (RFC 2408 §3.4 to §3.6). */
 export interface IsakmpSaPayload {
   readonly kind: "SA";
-  /** IsakmpDoi. */
+  /** IsakmpDoi: IPSEC. */
   readonly doi: number;
-  /** Bits; SIT_IDENTITY_ONLY is the only one that anybody uses. */
+  /** SIT_IDENTITY_ONLY. */
   readonly situation: number;
   readonly proposals: readonly IsakmpProposal[];
 }
@@ -69,11 +69,10 @@ const { NONE, P, T } = IsakmpPayloadType.code;
 export const isakmpSaPayload: Codec<IsakmpSaPayload> = {
   decode(r) {
     const doi = r.u32("DOI");
-    // RFC 2408 §3.4: 0 is for phase 1 SAs that any protocol may use. Nothing is known about other situations.
-    if (!IsakmpDoi.has(doi)) r.fail("DOI", `is ${doi}`);
+    if (doi !== IsakmpDoi.code.IPSEC) r.fail("DOI", `is ${doi}, not that of IPsec`);
     const situation = r.u32("Situation");
-    if ((situation & (SIT_SECRECY | SIT_INTEGRITY)) !== 0)
-      r.fail("Situation", `is ${situation}, with labels`);
+    // SIT_SECRECY and SIT_INTEGRITY would put labels here, and what other bits would is unknown.
+    if (situation !== SIT_IDENTITY_ONLY) r.fail("Situation", `is ${situation}, not SIT_IDENTITY_ONLY`);
     const proposals: IsakmpProposal[] = [];
     const budget = { transforms: MAX_TRANSFORMS };
     for (let more = true; more; ) {

@@ -182,8 +182,12 @@ describe("SA payloads (RFC 2408 §3.4 to §3.6)", () => {
   });
 
   it.each([
-    ["another DOI", sa.replace(/^00000001/, "00000002"), "SA > DOI: is 2"],
-    ["labels", sa.replace(/^0000000100000001/, "0000000100000003"), "SA > Situation: is 3, with labels"],
+    ["another DOI", sa.replace(/^00000001/, "00000002"), "SA > DOI: is 2, not that of IPsec"],
+    [
+      "labels",
+      sa.replace(/^0000000100000001/, "0000000100000003"),
+      "SA > Situation: is 3, not SIT_IDENTITY_ONLY",
+    ],
     ["no proposal", sa.slice(0, 16), "SA > Next Payload: needs 1 octets, 0 are left"],
     [
       "the next proposal announced as a transform",
