@@ -318,7 +318,7 @@ function sitesOf(seed: number, choices: Choices, onStep: (node: Node) => void): 
  * Time runs faster than in earnest. Whoever lives calmly never gives up: with a fifth lost each way, 40 attempts in a
  * row fail once in 10^17.
  */
-function limitsOf({ calm, fragmentIpBytes, cookies }: Choices): SimulationOptions["limits"] {
+function limitsOf({ calm, fragmentIpBytes, cookies, versionB }: Choices): SimulationOptions["limits"] {
   const establishedMs = calm ? 20_000 : 4_000;
   return {
     retransmitMs: 250,
@@ -337,5 +337,7 @@ function limitsOf({ calm, fragmentIpBytes, cookies }: Choices): SimulationOption
     refusedRetryMs: 2_000,
     fragmentIpBytes,
     ...(cookies && { cookieThreshold: 0 }),
+    // Fragments of a stranger's first message are kept for a while: not longer than a life waits for its end.
+    ...(versionB !== "ikev2" && { reassemblyMs: 10_000 }),
   };
 }

@@ -82,7 +82,7 @@ export class Side {
     const state = { name: "ESTABLISHED", since: 0 } as const;
     this.sa = new IsakmpSa(host, { role, mode: "main", now: 0, ...spis, ...ends, peer }, state);
     this.sa.secured = secured;
-    this.sa.proven = true;
+    this.sa.provenAt = 0;
     if (options.nat) this.sa.nat = options.nat;
     this.sa.natDialect = options.natDialect;
     this.sa.pairs = new Pairs(peer, role === "initiator");

@@ -19,7 +19,7 @@ import {
 } from "./ipsec-sa.ts";
 import type { IsakmpSa } from "./isakmp-sa.ts";
 import { rekeyChildNow } from "./rekey.ts";
-import { promoteTwin } from "./settle.ts";
+import { handOverMs, promoteTwin } from "./settle.ts";
 
 /** A Delete of the peer, whatever it is about: only what it says of IPsec SAs is done here. */
 export function onDelete(sa: IsakmpSa, now: Instant, { protocol, spis }: IsakmpDeletePayload): void {
@@ -48,11 +48,13 @@ function onDeleted(owner: IsakmpSa, now: Instant, child: IpsecSa): void {
     uninstall(owner, now, child, "deleted-by-peer");
     return;
   }
-  // Whoever deletes what is in use has what takes its place, whatever became of message 3.
+  const stands = () => twinsOf(owner, child).some(({ state }) => carrying.has(state.name));
+  // Whoever deletes what is in use has what takes its place, whatever became of message 3. That may be an older one, on
+  // which the two sides did not agree: nobody lets go of the last one before the new one has stood for a while.
   const awaited = twinsOf(owner, child).find(({ state }) => state.name === "AWAITED");
-  if (awaited && child.state.name === "INSTALLED") confirm(owner, now, awaited);
-  const others = twinsOf(owner, child).filter(({ state }) => carrying.has(state.name));
-  if (others.length > 0) {
+  const inUse = child.state.name === "INSTALLED";
+  if (awaited && inUse && (!stands() || now - awaited.begunAt >= handOverMs)) confirm(owner, now, awaited);
+  if (stands()) {
     retire(owner, now, child, false);
     promoteTwin(owner, now, child);
     return;

@@ -95,8 +95,8 @@ export class IsakmpSa implements IkeSaView {
   replaces: IsakmpSa | undefined;
   /** The one that took the IPsec SAs from this one. */
   successor: IsakmpSa | undefined;
-  /** The peer is known to have this ISAKMP SA: from message 6 as main mode's initiator, else from its first use. */
-  proven = false;
+  /** Since when the peer is known to have this ISAKMP SA: message 6 as main mode's initiator, else its first use. */
+  provenAt: Instant | undefined;
   lastHeardAt: Instant;
 
   #state: IsakmpSaState;
@@ -159,6 +159,10 @@ export class IsakmpSa implements IkeSaView {
 
   get connecting(): boolean {
     return this.is("INIT_SENT", "KEY_SENT", "AUTH_SENT");
+  }
+
+  get proven(): boolean {
+    return this.provenAt !== undefined;
   }
 
   get closed(): boolean {

@@ -72,5 +72,5 @@ function isBetter(sa: IsakmpSa, a: IpsecSa, b: IpsecSa): boolean {
  * How long we send on the old pair after message 3 has left. A peer that installs its half with message 3 has it by then,
  * and whatever it lost of the exchange is repeated.
  */
-const handOverMs = 1_000;
+export const handOverMs = 1_000;
 const soonMs = 1_000;

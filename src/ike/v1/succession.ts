@@ -23,7 +23,7 @@ export function settleSiblings(
   now: Instant,
   initialContact: boolean,
 ): void {
-  const crossed = (other: IsakmpSa) => other.usable && other.establishedAt >= sa.createdAt;
+  const crossed = (other: IsakmpSa) => other.usable && knownSince(sa, other, now) >= sa.createdAt;
   // The peer has forgotten all others (RFC 2407 §4.6.3.3), but for what it made at the same time.
   if (initialContact) for (const other of others) if (!crossed(other)) other.end(now, "superseded");
   const left = others.filter((other) => other.usable || other.is("DETACHED"));
@@ -39,6 +39,15 @@ export function settleSiblings(
   // Whoever has the key can come faster than the old ones go: none of those needs a reason any more.
   for (const other of left.slice(0, Math.max(0, left.length - mostSiblings))) other.end(now, "rekeyed");
   startPairs(sa, now);
+}
+
+/**
+ * Since when whoever made `sa` knows of `other`. Of ours the peer does not before it has the last message, which may take
+ * long to arrive: an attempt that it begins meanwhile crosses, and says INITIAL-CONTACT of what it has.
+ */
+function knownSince(sa: IsakmpSa, other: IsakmpSa, now: Instant): Instant {
+  const ours = other.role === "initiator" && sa.role === "responder";
+  return ours ? (other.provenAt ?? now) : other.establishedAt;
 }
 
 /** The lowest of the four nonces decides: its exchange goes (as RFC 7296 §2.8.1 has it, for RFC 2409 says nothing). */

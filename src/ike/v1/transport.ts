@@ -186,7 +186,7 @@ export class Transport {
       sa.host.count("not_authentic");
       return;
     }
-    sa.proven = true;
+    sa.provenAt ??= now;
     const received = { header, payloads: opened.payloads, local: message.local, remote: message.remote };
     if (run && exchange) this.#goOn(now, run, exchange, received, datagram, opened.nextIv);
     else if (header.exchangeType === IsakmpExchangeType.code.INFORMATIONAL)

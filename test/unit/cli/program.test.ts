@@ -119,6 +119,21 @@ describe("culvert status", () => {
     `);
   });
 
+  it("says which version and mode a tunnel speaks, and what is weak about it", async () => {
+    const old: ConnectionStatus = {
+      ...up,
+      weak: ["ikev1: IKEv1 is deprecated (RFC 9395)"],
+      tunnels: up.tunnels.map((tunnel) => ({ ...tunnel, ike: { ...tunnel.ike!, version: 1, mode: "main" } })),
+    };
+    await daemon(withConnection(old));
+    const { out } = await culvert("status", "hq-branch", "--control", socket);
+    fits80(out);
+    expect(out).toContain("  weak            ikev1: IKEv1 is deprecated (RFC 9395)");
+    expect(out.replaceAll(/\s+/g, " ")).toContain(
+      "IKE SA IKEv1 main mode, 0011223344556677_i 8899aabbccddeeff_r, initiator",
+    );
+  });
+
   it("shows one connection in full", async () => {
     await daemon(daemonStatus);
     const { code, out } = await culvert("status", "hq-branch", "--control", socket);

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { IpAddress } from "../../../src/core/address.ts";
 import { StartError } from "../../../src/daemon/exit-codes.ts";
 import { type MetricsListener, openMetricsListener } from "../../../src/daemon/metrics-listener.ts";
-import type { ConnectionStatus } from "../../../src/gateway/contract.ts";
+import type { ConnectionStatus, TunnelStatus } from "../../../src/gateway/contract.ts";
 import { type MetricsInput, MetricsPage, metricRows } from "../../../src/telemetry/metrics.ts";
 
 const down: ConnectionStatus = {
@@ -69,6 +69,17 @@ describe("metrics", () => {
     );
     expect(text).toContain('culvert_ike_dropped_datagrams_total{reason="malformed"} 7\n');
     expect(text).toContain('culvert_dropped_packets_total{reason="replayed"} 0\n');
+  });
+
+  it("says how weak a connection is and which version of IKE its tunnels speak", async () => {
+    const tunnel = {
+      customerGateway: "branch",
+      ike: { version: 1 },
+      children: [],
+    } as unknown as TunnelStatus;
+    const text = await page([{ ...down, weak: ["ikev1: deprecated", "md5: broken"], tunnels: [tunnel] }]);
+    expect(text).toContain('culvert_connection_weak{connection="hq-branch"} 2\n');
+    expect(text).toContain('culvert_tunnel_ike_version{connection="hq-branch",tunnel="branch"} 1\n');
   });
 
   it("escapes what a label may hold, and counts failures by code", async () => {

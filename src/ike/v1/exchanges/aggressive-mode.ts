@@ -280,7 +280,7 @@ export class AggressiveModeResponder implements Phase1 {
     sa.candidates = [];
     sa.local = local;
     sa.remote = remote;
-    sa.proven = true;
+    sa.provenAt ??= now;
     sa.nat = detectNat(sa, payloads, secured.suite.prf, message, peer.natTraversal);
     exportIsakmpKeys(sa);
     const initial = saysInitialContact(payloads);

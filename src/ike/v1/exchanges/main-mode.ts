@@ -166,7 +166,7 @@ export class MainModeInitiator implements InitiatedPhase1 {
     sa.local = local;
     sa.remote = remote;
     sa.remoteId = formatIdPayload(id);
-    sa.proven = true;
+    sa.provenAt ??= now;
     const expected = expectedIdentity(this.#peer, remote.address);
     if (expected && !identityMatches(expected, id)) {
       const { INVALID_ID_INFORMATION } = IsakmpNotifyType.code;
