@@ -40,11 +40,17 @@ export interface StrongSwanOptions {
   readonly extraConnection?: readonly string[];
   readonly extraChild?: readonly string[];
   /** In place of the child `net`: one CHILD_SA each. */
-  readonly children?: readonly {
-    readonly name: string;
-    readonly localSubnets: readonly string[];
-    readonly remoteSubnets: readonly string[];
-  }[];
+  readonly children?: readonly StrongSwanChild[];
+  /** In place of the connection `peer`: what differs from the options above. */
+  readonly connections?: readonly (Partial<StrongSwanOptions> & { readonly name: string })[];
+}
+
+export interface StrongSwanChild {
+  readonly name: string;
+  readonly localSubnets: readonly string[];
+  readonly remoteSubnets: readonly string[];
+  /** The connection's when absent. */
+  readonly espProposals?: readonly string[];
 }
 
 /**
@@ -180,7 +186,8 @@ charon-systemd {
   retransmit_timeout = 1.0
   retransmit_tries = ${retransmitTries}
   install_virtual_ip = no
-  ${options.ikev1 === "aggressive" ? "i_dont_care_about_security_and_use_aggressive_mode_psk = yes" : ""}
+  # Without it charon answers nobody in aggressive mode.
+  i_dont_care_about_security_and_use_aggressive_mode_psk = yes
   make_before_break = ${options.makeBeforeBreak === true ? "yes" : "no"}
   ${fragmentSize === undefined ? "" : `fragment_size = ${fragmentSize}`}
   plugins {
@@ -202,11 +209,22 @@ charon-systemd {
 }
 
 function connectionConf(o: StrongSwanOptions): string {
+  const connections = (o.connections ?? [{ name: "peer" }]).map((own) => ({ ...o, ...own }));
   return `
 connections {
-  peer {
+${connections.map(oneConnection).join("\n")}
+}
+secrets {
+${connections.map(secret).join("\n")}
+  ${o.ppk ? `ppk-peer {\n    id = ${o.ppk.id}\n    secret = "${o.ppk.secret}"\n  }` : ""}
+}
+`;
+}
+
+function oneConnection(o: StrongSwanOptions): string {
+  return `  ${o.name} {
     version = ${o.ikev1 === undefined ? 2 : 1}
-    ${o.ikev1 === "aggressive" ? "aggressive = yes" : ""}
+    aggressive = ${o.ikev1 === "aggressive" ? "yes" : "no"}
     local_addrs = ${o.localAddress}
     remote_addrs = ${o.remoteAddress}
     proposals = ${o.ikeProposals.join(",")}
@@ -225,27 +243,25 @@ connections {
     children {
 ${(o.children ?? [{ ...o, name: "net" }]).map((child) => childConf(child, o)).join("\n")}
     }
-  }
+  }`;
 }
-secrets {
-  ike-peer {
+
+function secret(o: StrongSwanOptions): string {
+  return `  ike-${o.name} {
     id-local = ${o.localId}
     id-remote = ${o.remoteId}
     secret = "${o.psk}"
-  }
-  ${o.ppk ? `ppk-peer {\n    id = ${o.ppk.id}\n    secret = "${o.ppk.secret}"\n  }` : ""}
-}
-`;
+  }`;
 }
 
 function childConf(
-  child: NonNullable<StrongSwanOptions["children"]>[number],
-  { espProposals, extraChild = [] }: StrongSwanOptions,
+  child: StrongSwanChild,
+  { espProposals: common, extraChild = [] }: StrongSwanOptions,
 ): string {
   return `      ${child.name} {
         local_ts = ${child.localSubnets.join(",")}
         remote_ts = ${child.remoteSubnets.join(",")}
-        esp_proposals = ${espProposals.join(",")}
+        esp_proposals = ${(child.espProposals ?? common).join(",")}
         ${extraChild.join("\n        ")}
       }`;
 }

@@ -169,7 +169,16 @@ class Conversation {
     const payloads = this.#pick([this.#deletes(), [this.#anyNotify()], [this.#anyPayload()], []]);
     const type = this.#pick([...Object.values(X), X.INFORMATIONAL, X.INFORMATIONAL, 34, 99]);
     const said = this.#chance(0.6) ? payloads : this.#damage(payloads);
+    const before = this.#standing();
     this.#deliver(this.#peer.unprotected(type, said, this.#chance(0.5) ? 0 : this.#random.below(1000)));
+    assert.deepEqual(this.#standing(), before, "a message without a hash changed something");
+  }
+
+  /** What only the peer may change. */
+  #standing() {
+    const { ike, state } = tunnelStatus(this.#sim, this.#node);
+    const spis = this.#node.installed.map(({ direction, spi }) => `${direction} ${spi}`);
+    return { state, spis, ike: ike && [ike.spiInitiator, ike.spiResponder, ike.rekeyInMs] };
   }
 
   /** As an honest peer does it. */

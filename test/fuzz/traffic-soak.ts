@@ -3,7 +3,13 @@ import { strongSwanMissing } from "../../testbed/strongswan.ts";
 import { obstacleToNamespaces } from "../../testbed/testbed.ts";
 import { type PairOptions, steadyPair } from "../netns/steady-pairs.ts";
 
-const load = { pps: 1_000, bytes: 1_000, childEveryMs: 2_000, ikeEveryMs: 5_000, untilForgotten: true };
+const load = {
+  pps: 1_000,
+  bytes: 1_000,
+  childEveryMs: 2_000,
+  ikeEveryMs: 5_000,
+  until: "forgotten",
+} as const;
 
 /** Half of the time each between two culverts and with strongSwan; the variants go by `seed`. Throws on a loss. */
 export async function run(seconds: number, seed: number): Promise<void> {

@@ -12,7 +12,9 @@ describeInNamespaces("tshark, given the keys,", ["tshark"], () => {
     { encapsulation: "udp", ike: "aes256gcm16-prfsha384-x25519", esp: "aes128gcm16-noesn", icv: true },
     { encapsulation: "esp", ike: "aes128-sha256-modp2048", esp: "aes256gcm16-noesn", icv: true },
     { encapsulation: "esp", ike: "aes256-sha512-ecp521", esp: "aes128gcm16-esn", icv: false },
-  ])("finds nothing malformed: $ike, $esp over $encapsulation", async ({ encapsulation, ike, esp, icv }) => {
+    { encapsulation: "udp", ike: "3des-md5-modp1024", esp: "aes128gcm16-noesn", icv: true, ikev1: "main" },
+  ] as const)("finds nothing malformed: $ike, $esp over $encapsulation", async (row) => {
+    const { encapsulation, ike, esp, icv } = row;
     const { bed, a, b } = await network();
     // A capture sees a run of datagrams as one that is too long: as on a real wire, each goes alone.
     for (const { gateway } of [a, b]) {
@@ -28,6 +30,7 @@ describeInNamespaces("tshark, given the keys,", ["tshark"], () => {
       espProposals: [esp],
       forceEncapsulation: encapsulation === "udp",
       keylog: true,
+      ...("ikev1" in row ? { ikev1: row.ikev1 } : {}),
     };
     await Culvert.start(bed, gatewayOn(b, a, "b", { ...options, start: "passive" }));
     const initiator = await Culvert.start(bed, gatewayOn(a, b, "a", options));
@@ -62,11 +65,11 @@ describeInNamespaces("tshark, given the keys,", ["tshark"], () => {
     const complaints = await show(bad, "frame.number", "_ws.expert.message");
     expect(complaints.slice(0, 5).map((line) => line.slice(0, 200))).toEqual([]);
     // Every protected IKE message opens, and every ESP packet holds what was sent.
-    const protectedMessages = await show(
-      "isakmp.exchangetype > 34",
-      "isakmp.exchangetype",
-      "isakmp.enc.decrypted",
-    );
+    const [isProtected, opened] =
+      "ikev1" in row
+        ? ["isakmp.flag_e == 1", "isakmp.typepayload"]
+        : ["isakmp.exchangetype > 34", "isakmp.enc.decrypted"];
+    const protectedMessages = await show(isProtected, "isakmp.exchangetype", opened);
     expect(protectedMessages.length).toBeGreaterThanOrEqual(2);
     for (const line of protectedMessages) expect(line).toMatch(/^\d+\t[0-9a-f]+/);
     const packets = await show("esp", "esp.protocol", "esp.icv_good", "esp.icv_bad");

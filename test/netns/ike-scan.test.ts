@@ -1,6 +1,5 @@
 /** What a scanner finds: ike-scan in main, aggressive and IKEv2 mode against a gateway that speaks one of them. */
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { expect, it } from "vitest";
 import { Culvert, type CulvertOptions } from "../../testbed/culvert.ts";
 import { delay, must } from "../../testbed/exec.ts";
@@ -60,7 +59,7 @@ describeInNamespaces("ike-scan", ["ike-scan"], () => {
       ikeProposals: ["aes128-sha256-modp2048"],
       remoteAddress: "198.51.100.77",
     });
-    for (const how of [[acceptable], [acceptable, "--aggressive", ...callerId], []])
+    for (const how of [[acceptable], [acceptable, "--aggressive", ...callerId, scanned.crackArgument], []])
       expect(await scanned.scan(how)).toMatchObject({ handshakes: 0, notifies: 0 });
     expect(scanned.crackable()).toBe("");
     expect((await scanned.octets()).answered).toBe(0);
@@ -81,13 +80,13 @@ async function gateway(options: Partial<CulvertOptions>): Promise<Scanned> {
 }
 
 class Scanned {
-  readonly #bed: Testbed;
+  readonly #crackFile: string;
   readonly #netns: string;
   readonly #from: string;
   readonly #address: string;
 
   constructor(bed: Testbed, netns: string, from: string, address: string) {
-    this.#bed = bed;
+    this.#crackFile = bed.file("psk.txt", "");
     this.#netns = netns;
     this.#from = from;
     this.#address = address;
@@ -95,17 +94,15 @@ class Scanned {
 
   /** Writes what can be tried against guesses of the key. */
   get crackArgument(): string {
-    this.#bed.file("psk.txt", "");
-    return `--pskcrack=${join(this.#bed.directory, "psk.txt")}`;
+    return `--pskcrack=${this.#crackFile}`;
   }
 
   crackable(): string {
-    return readFileSync(join(this.#bed.directory, "psk.txt"), "utf8").trim();
+    return readFileSync(this.#crackFile, "utf8").trim();
   }
 
   async scan(how: readonly string[]): Promise<Found> {
-    this.crackArgument;
-    const argv = ["ike-scan", "--nodns", "--retry=1", "--timeout=1500", ...how, this.#address];
+    const argv = ["ike-scan", "--nodns", "--retry=1", "--timeout=700", ...how, this.#address];
     const text = await must(argv, { netns: this.#from });
     const [, handshakes, notifies] = /(\d+) returned handshake; (\d+) returned notify/.exec(text)!;
     return { handshakes: Number(handshakes), notifies: Number(notifies), text };
@@ -136,7 +133,7 @@ class Scanned {
     expect(before.answered).toBeGreaterThan(0);
     expect(before.answered).toBeLessThanOrEqual(3 * before.asked);
     // Longer than the first repetitions of anybody take.
-    await delay(1_500);
+    await delay(1_000);
     expect((await this.octets()).answers).toBe(before.answers);
   }
 }

@@ -8,10 +8,11 @@ import {
   PayloadType,
   Phase1Attribute,
   Phase1Hash,
+  vendorIdBytes,
 } from "../../src/registry/index.ts";
 import { espSpiBytes } from "../../src/wire/index.ts";
 import { encodeIsakmp, fragmentIsakmp, type IsakmpPayload } from "../../src/wire/v1/index.ts";
-import { addressId, isakmpNotifyOf, subnetId } from "./crafted-isakmp-peer.ts";
+import { ikeAttributes, isakmpNotifyOf, subnetId } from "./crafted-isakmp-peer.ts";
 import {
   atTheDoor,
   authenticate,
@@ -28,7 +29,7 @@ import {
   withAttribute,
 } from "./ikev1-door.ts";
 import { endpoint, tunnelStatus } from "./simulation.ts";
-import { addressA, expectNothingLeft } from "./two-sites.ts";
+import { expectNothingLeft } from "./two-sites.ts";
 
 const X = IsakmpExchangeType.code;
 const N = IsakmpNotifyType.code;
@@ -337,19 +338,37 @@ describe("an initiator that has not proven its address (CVE-2016-5361)", () => {
     },
   );
 
-  it("the smallest first message that is answered is not answered with more than thrice its octets", () => {
-    // As many vendor IDs as we have, for the shortest proposal that there is.
-    const door = atTheDoor({ both: { mode: "aggressive" } });
-    const { peer } = door;
-    const answer = peer.aggressive1();
-    const bytes = encodeIsakmp({ spiInitiator: 1n, spiResponder: 0n, exchangeType: 4, messageId: 0 }, [
-      peer.sa(),
-      { kind: "KE", data: peer.keyPair.publicValue },
-      { kind: "NONCE", nonce: peer.nonce },
-      addressId(endpoint(addressA)),
-    ]).length;
-    expect(answer!.datagram.length).toBeLessThanOrEqual(3 * bytes);
-  });
+  it.each([
+    [1, [], true],
+    [255, [], true],
+    // The answer to this one would have NAT-D payloads, too: 571 octets for 188.
+    [255, ["RFC_3947"], false],
+  ] as const)(
+    "aggressive mode as short as it can be, to a KEY_ID of %d octets, with vendor IDs %j: answered %s",
+    (octets, vendors, answered) => {
+      const keyId = new Uint8Array(octets);
+      const door = atTheDoor({ both: { mode: "aggressive" }, b: { localId: { kind: "keyId", keyId } } });
+      const { peer } = door;
+      let asked = 0;
+      const answer = peer.aggressive1((payloads) => {
+        const shortest = payloads.map((payload) => {
+          if (payload.kind === "NONCE") return { ...payload, nonce: payload.nonce.subarray(0, 8) };
+          return payload.kind === "SA"
+            ? peer.sa([peer.ikeProposal(ikeAttributes(peer.group).slice(0, 5))])
+            : payload;
+        });
+        for (const name of vendors) shortest.push({ kind: "VID", data: vendorIdBytes(name) });
+        const header = { spiInitiator: 1n, spiResponder: 0n, exchangeType: X.AGGRESSIVE, messageId: 0 };
+        asked = encodeIsakmp(header, shortest).length;
+        return shortest;
+      });
+      expect(answer !== undefined).toBe(answered);
+      expect(answer?.datagram.length ?? 0).toBeLessThanOrEqual(3 * asked);
+      expect(door.status().drops["amplification"]).toBe(answered ? 0 : 1);
+      door.sim.run(60_000);
+      expect(door.status()).toMatchObject({ sas: 0, halfOpen: 0 });
+    },
+  );
 
   it("a connection that is not aggressive gives no hash of its key away, and the other way round", () => {
     const door = atTheDoor();

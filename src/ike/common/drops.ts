@@ -12,6 +12,8 @@ export const ikeDrops = {
   payloads: "the payloads of an unauthenticated message break the rules of its exchange",
   half_open_limit: "as many half-open IKE SAs as we allow",
   half_open_limit_address: "as many half-open IKE SAs from one address as we allow",
+  amplification:
+    "the answer would be more than three times as large, and the peer has not proved its address",
   no_connection: "no connection is configured for this peer",
   key_exchange: "the key exchange data is not a valid public value",
 } as const satisfies Record<string, string>;

@@ -64,8 +64,15 @@ export class Doubts {
       });
     if (type === code.INVALID_KEY_INFORMATION)
       return make("INVALID_KE", { theirs, difference: `the peer answers ${word} ${unproven}` });
-    if (type === code.AUTHENTICATION_FAILED || type === code.INVALID_HASH_INFORMATION)
-      return make("AUTHENTICATION_FAILED", { theirs, difference: `the peer answers ${word} ${unproven}` });
+    if (type === code.AUTHENTICATION_FAILED || type === code.INVALID_HASH_INFORMATION) {
+      // Message 1 shows who we are in aggressive mode, and nothing that was made with the key.
+      const known = `: it has no connection with our identity ${sa.localId} in ${peer.mode} mode`;
+      const why = sa.is("INIT_SENT") && peer.mode === "aggressive" ? known : "";
+      return make("AUTHENTICATION_FAILED", {
+        theirs,
+        difference: `the peer answers ${word} ${unproven}${why}`,
+      });
+    }
     if (type === code.INVALID_ID_INFORMATION)
       return make("PEER_IDENTITY_MISMATCH", { theirs, difference: `the peer answers ${word} ${unproven}` });
     if (word !== undefined)

@@ -207,7 +207,7 @@ export class IsakmpSa implements IkeSaView {
     this.#state = to;
     this.host.touch(this);
     // What strangers begin and never finish is counted, not reported.
-    if (stranger && to.name === "CLOSED") return;
+    if (stranger && (to.name === "CLOSED" || this.halfOpen)) return;
     this.host.emit({ kind: "state", sa: this, from, to: to.name, why });
   }
 

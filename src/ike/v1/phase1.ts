@@ -33,6 +33,11 @@ export type Phase1Reply =
 /** Phase 1 under way, of either role. It decodes and opens messages itself: the keys come to be in between. */
 export interface Phase1 {
   onMessage(sa: IsakmpSa, now: Instant, message: Datagram): Phase1Reply;
+  /**
+   * As responder: something encrypted came in the place of the peer's next message. `notifyType`: an authentic error;
+   * undefined: our key does not open it, and nothing proves who sent it.
+   */
+  onComplaint?(sa: IsakmpSa, now: Instant, notifyType: number | undefined): void;
   /** Gives back what it holds: phase 1 is over, or the ISAKMP SA is. */
   discard(): void;
 }

@@ -79,7 +79,7 @@ export class Transport {
   respond(now: Instant, phase1: Phase1, request: Uint8Array, answer: readonly IsakmpPayload[]): void {
     this.#phase1 = phase1;
     this.#phase1In = Uint8Array.from(request);
-    this.#sendPhase1(now, answer, false, false);
+    this.#sendPhase1(now, answer, false, false, amplification * request.length);
   }
 
   #onPhase1(now: Instant, message: Datagram): void {
@@ -123,13 +123,19 @@ export class Transport {
       return;
     }
     // Before anything is proven a small datagram of one who is not there must not become a large one to him.
-    const bytes = this.#phase1Out.reduce((sum, { length }) => sum + length, 0);
-    if (this.#sa.halfOpen && bytes > amplification * datagram.length) return;
+    if (this.#sa.halfOpen && octetsOf(this.#phase1Out) > amplification * datagram.length) return;
     this.#phase1Repeated++;
     this.#send(this.#sa.halfOpen ? { local, remote } : this.#sa, this.#phase1Out);
   }
 
-  #sendPhase1(now: Instant, payloads: readonly IsakmpPayload[], encrypted: boolean, repeats: boolean): void {
+  /** `mostOctets`: what is larger is not sent. */
+  #sendPhase1(
+    now: Instant,
+    payloads: readonly IsakmpPayload[],
+    encrypted: boolean,
+    repeats: boolean,
+    mostOctets = Number.POSITIVE_INFINITY,
+  ): void {
     const sa = this.#sa;
     const header = this.#header(sa.phase1Type, 0);
     const datagram = encrypted ? sealPhase1(sa.secured!, header, payloads) : encodeIsakmp(header, payloads);
@@ -138,6 +144,11 @@ export class Transport {
     this.#phase1SentAt = now;
     // RFC 2408 §5.1: whoever began repeats, and its peer answers. Nobody can make us repeat by ourselves.
     if (repeats && sa.role === "initiator") this.#phase1Wait = this.#patience(now, sa.host.limits.setupMs);
+    // In aggressive mode, with the longest identities that there are, and a question without anything that it need not have.
+    if (octetsOf(this.#phase1Out) > mostOctets) {
+      this.#phase1Out = [];
+      sa.host.count("amplification");
+    }
     this.#send(sa, this.#phase1Out);
   }
 
@@ -203,12 +214,14 @@ export class Transport {
     if (!sa.secured) return;
     // The peer is done with phase 1, and we are not: its last message was lost, and ours makes it repeat that.
     if (sa.halfOpen) this.#repeatPhase1(message);
-    if (!this.#initiated || header.exchangeType !== IsakmpExchangeType.code.INFORMATIONAL) return;
+    if (header.exchangeType !== IsakmpExchangeType.code.INFORMATIONAL) return;
     // The peer has the keys, too, and says with them why it does not go on.
     const opened = openPhase2(sa.secured, header, datagram, first, phase2Iv(sa.secured, header.messageId));
     const error = opened && errorIn(opened.payloads);
-    if (error) this.#initiated.onRefusal(sa, now, error.type);
-    else if (!opened) this.#initiated.onHint(undefined);
+    if (opened && !error) return;
+    if (!this.#initiated) this.#phase1?.onComplaint?.(sa, now, error?.type);
+    else if (error) this.#initiated.onRefusal(sa, now, error.type);
+    else this.#initiated.onHint(undefined);
   }
 
   #goOn(
@@ -543,6 +556,8 @@ const first: HashInput = { number: 1 };
 const maxRepeated = 12;
 /** The factor by which an answer to one who has proven nothing may be larger than what it answers. */
 export const amplification = 3;
+const octetsOf = (datagrams: readonly Uint8Array[]): number =>
+  datagrams.reduce((sum, { length }) => sum + length, 0);
 /** Some peers do one quick mode at a time; a second one goes on when the first is ignored. */
 const maxUnderWay = 2;
 /** Exchanges of the peer that are under way, or just over. */

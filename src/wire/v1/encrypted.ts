@@ -116,7 +116,7 @@ function seal(w: Writer, lengthAt: number, cipher: IsakmpCipher, iv: Uint8Array)
   const datagram = w.done();
   const ciphertext = cipher.encrypt(iv, datagram.subarray(IKE_HEADER_BYTES));
   datagram.set(ciphertext, IKE_HEADER_BYTES);
-  return { datagram, nextIv: lastBlock(ciphertext, cipher) };
+  return { datagram, nextIv: ciphertext.length > 0 ? lastBlock(ciphertext, cipher) : Uint8Array.from(iv) };
 }
 
 /** Not `slice`: of a Buffer it would be a view. */

@@ -215,6 +215,7 @@ export class AggressiveModeResponder implements Phase1 {
   readonly #id: IsakmpIdPayload;
   readonly #transcript: Transcript;
   #wrong = 0;
+  #reported = false;
 
   private constructor(chosen: Choice<IkeSuite>, id: IsakmpIdPayload, transcript: Transcript) {
     this.#chosen = chosen;
@@ -287,16 +288,30 @@ export class AggressiveModeResponder implements Phase1 {
     return { kind: "done", afterwards: () => establish(sa, now, this.#chosen.life.seconds, initial) };
   }
 
+  /** The initiator does not like message 2: mostly HASH_R, and then it may say so under its own key. */
+  onComplaint(sa: IsakmpSa, now: Instant, notifyType: number | undefined): void {
+    if (notifyType !== undefined) sa.fail(now, refusedRecord(sa, notifyType));
+    else
+      this.#report(
+        sa,
+        "instead of message 3 the peer says what our pre-shared key does not open: mostly the keys differ",
+      );
+  }
+
   /** Anybody who saw message 2 can send this: the genuine one may still come. */
   #onWrongHash(sa: IsakmpSa, now: Instant): Phase1Reply {
-    if (this.#wrong === 0) {
-      const difference = "message 3: HASH_I is not made with our pre-shared key: the keys differ";
-      sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "AUTHENTICATION_FAILED", { difference }) });
-    }
+    this.#report(sa, "message 3: HASH_I is not made with our pre-shared key: the keys differ");
     if (++this.#wrong < mostWrong) return drop("not_authentic");
     sa.host.count("not_authentic");
     sa.end(now, "failed");
     return { kind: "ended" };
+  }
+
+  /** Once: what follows says the same. */
+  #report(sa: IsakmpSa, difference: string): void {
+    if (!this.#reported)
+      sa.host.emit({ kind: "failure", sa, record: failureOf(sa, "AUTHENTICATION_FAILED", { difference }) });
+    this.#reported = true;
   }
 
   discard(): void {}
