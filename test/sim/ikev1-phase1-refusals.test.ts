@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { connectionConfig } from "./config.ts";
 import { ikev1, modes } from "./ikev1.ts";
 import { tunnelStatus } from "./simulation.ts";
 import { expectNothingLeft, expectUp, twoSites } from "./two-sites.ts";
@@ -92,11 +93,37 @@ describe("what an operator reads when IKEv1 does not come up", () => {
 });
 
 describe("main mode finds the pre-shared key by the address", () => {
+  /** B has a connection for each of `psks`, whose peer can be anywhere. */
+  function anybody(...psks: readonly string[]) {
+    const sites = twoSites({ both: ikev1("main"), a: { psk: "that of the third" } });
+    const { sim, a, configB } = sites;
+    const options = ikev1("main", { peers: ["any"], start: "passive", remoteSubnets: ["10.1.0.0/16"] });
+    const connections = psks.map((psk, i) => connectionConfig({ ...options, psk }, `site${i}`, i));
+    const b = sim.add("B", { ...configB, connections, routes: { destination: [], policy: [] } });
+    sim.start(a, b);
+    sim.run(1_000);
+    return { ...sites, b };
+  }
+
   it("and of several peers that can be anywhere, the one whose key opens message 5", () => {
-    const sites = twoSites({ both: ikev1("main"), b: { peers: ["any", "any", "any"] } });
+    const { sim, a, b } = anybody("one", "another", "that of the third", "a fourth");
+    expect(tunnelStatus(sim, a).state).toBe("up");
+    const { connections } = b.gateway.status(sim.now);
+    expect(connections.map(({ state }) => state)).toEqual(["waiting", "waiting", "up", "waiting"]);
+  });
+
+  it("and says how many keys it tried, when none is right", () => {
+    const { sim, a, b } = anybody("one", "another");
+    expect(tunnelStatus(sim, a).state).not.toBe("up");
+    expect(b.failures).toMatchObject([{ code: "AUTHENTICATION_FAILED", connection: undefined }]);
+    expect(b.failures[0]!.difference).toMatch(/any of 2 pre-shared keys/);
+  });
+
+  it("an address of its own goes before", () => {
+    const sites = twoSites({ both: ikev1("main"), b: { peers: ["any", "192.0.2.1"] } });
     sites.sim.start(sites.a, sites.b);
     sites.sim.run(1_000);
-    expectUp(sites);
+    expect(sites.b.gateway.ike.sas().map(({ peer }) => peer?.id)).toEqual(["site/1"]);
   });
 });
 
