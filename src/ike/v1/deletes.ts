@@ -56,10 +56,10 @@ function onDeleted(owner: IsakmpSa, now: Instant, child: IpsecSa): void {
   }
   const stands = () => twinsOf(owner, child).some(({ state }) => carrying.has(state.name));
   // Whoever deletes what is in use has what takes its place, whatever became of message 3. That may be an older one, on
-  // which the two sides did not agree: nobody lets go of the last one before the new one has stood for a while.
+  // which the two sides did not agree: whoever still asked for the new one a moment ago did not have that.
   const awaited = twinsOf(owner, child).find(({ state }) => state.name === "AWAITED");
   const inUse = child.state.name === "INSTALLED";
-  if (awaited && inUse && (!stands() || now - awaited.begunAt >= handOverMs)) confirm(owner, now, awaited);
+  if (awaited && inUse && (!stands() || now - awaited.askedAt >= handOverMs)) confirm(owner, now, awaited);
   if (stands()) {
     retire(owner, now, child, false);
     promoteTwin(owner, now, child);

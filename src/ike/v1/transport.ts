@@ -181,7 +181,7 @@ export class Transport {
     }
     const run = this.#runs.get(header.messageId);
     if (run?.lastIn && compareBytes(run.lastIn, datagram) === 0) {
-      this.#repeat(run);
+      this.#repeat(run, now);
       return;
     }
     const exchange = run?.exchange;
@@ -289,12 +289,13 @@ export class Transport {
     begun.answer.afterwards?.();
   }
 
-  #repeat(run: Run): void {
+  #repeat(run: Run, now: Instant): void {
     if (run.repeated >= maxRepeated || run.lastOut.length === 0) {
       this.#sa.host.count("message_id");
       return;
     }
     run.repeated++;
+    run.exchange?.onRepeated?.(now);
     this.#send(this.#sa, run.lastOut);
   }
 
