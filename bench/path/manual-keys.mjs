@@ -4,6 +4,7 @@
 //   hA ── gA ══ gB ── hB        four namespaces, veth pairs; TCP by iperf3 from hA to hB
 //
 // usage: node bench/path/manual-keys.mjs [--seconds 5] [--streams 1] [--encap udp|esp] [--cipher aes128gcm16|null]
+//                                        [--df clear|copy|set]
 //                                        [--workers 1] [--busy-poll microseconds] [--reverse] [--udp bytes --rate 1G]
 //                                        [--plain] [--perf file] [--hold] [--ping]
 // Prints one line of JSON. --ping: round trips in place of TCP, the median of 200 echoes, one each 5 ms, and the mean of
@@ -29,6 +30,7 @@ async function main() {
       streams: { type: "string", default: "1" },
       encap: { type: "string", default: "udp" },
       cipher: { type: "string", default: "aes128gcm16" },
+      df: { type: "string", default: "clear" },
       workers: { type: "string", default: "1" },
       reverse: { type: "boolean", default: false },
       udp: { type: "string" },
@@ -189,6 +191,7 @@ async function startGateway(side, options) {
         encap: options.encap,
         cipher: options.cipher,
         busyPoll: Number(options["busy-poll"]),
+        df: options.df,
         route: side === "A" ? "10.2.0.0" : "10.1.0.0",
       }),
     ],
@@ -273,6 +276,7 @@ function gateway(o) {
     localSelectors: any,
     remoteSelectors: any,
     nonFirstFragments: false,
+    dontFragment: o.df,
     pathMtu: 0,
     softBytes: 0,
     hardBytes: 0,

@@ -31,6 +31,9 @@ class SelectorSet {
   /** Error when a range is reversed (OPAQUE aside) or mixes families, or when one of the lists is empty. */
   static Result<SelectorSet> create(std::span<const TrafficSelector> local, std::span<const TrafficSelector> remote);
 
+  std::span<const TrafficSelector> local() const { return local_; }
+  std::span<const TrafficSelector> remote() const { return remote_; }
+
   /** True when every packet of the family matches, so that nothing needs to be looked at. */
   bool matches_all(Family family) const { return family == Family::ipv4 ? all_ipv4_ : all_ipv6_; }
 

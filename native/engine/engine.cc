@@ -62,7 +62,8 @@ Result<std::unique_ptr<Engine>> Engine::open(const EngineOptions& options, Notif
   return engine;
 }
 
-Engine::Engine(unsigned workers, const EngineOptions& options) : options_(options), shared_(workers) {
+Engine::Engine(unsigned workers, const EngineOptions& options)
+    : options_(options), shared_(workers), routes_(std::make_unique<const route::RouteTable>()) {
   shared_.ike_port = options.ike_port;
   shared_.nat_port = options.nat_port;
   shared_.mark = options.mark;
@@ -289,7 +290,7 @@ uint32_t Engine::inner_mtu_of(const esp::EspGeometry& geometry, const SaAddresse
 // --- Snapshots ---
 
 void Engine::publish(route::RouteTable routes, std::vector<ConnectionPlan> connections) {
-  routes_ = std::move(routes);
+  routes_before_ = std::exchange(routes_, std::make_unique<const route::RouteTable>(std::move(routes)));
   plan_ = std::move(connections);
   take_plan();
 }
@@ -337,6 +338,7 @@ InboundPath Engine::path_of(uint32_t spi, const Inbound& installed) const {
 void Engine::find_paths() {
   paths_.clear();
   ranges_.clear();
+  path_indexes_.begin();
   for (const ConnectionPlan& plan : plan_) {
     if (plan.connection >= ranges_.size()) ranges_.resize(plan.connection + 1u);
     Snapshot::Range& range = ranges_[plan.connection];
@@ -359,14 +361,16 @@ void Engine::find_paths() {
                         .mss_ipv6 = mss(std::min(mtu, options_.tun_mtu), kTcpAndIpv6Bytes)});
     }
     range.count = static_cast<uint32_t>(paths_.size()) - range.first;
+    range.index = path_indexes_.of(plan.connection, std::span(paths_).subspan(range.first));
   }
+  path_indexes_.end();
 }
 
 // Gives the workers a snapshot of everything: plain copies, so that one SA more costs little however many there are.
 void Engine::swap_in() {
   auto next = std::make_unique<Snapshot>();
   next->generation = ++generation_;
-  next->routes = routes_;
+  next->routes = routes_.get();
   next->probes = probes_;
   next->inbound = inbound_table_;
   next->paths = paths_;
@@ -376,7 +380,8 @@ void Engine::swap_in() {
   snapshot_ = std::move(next);
   shared_.current.store(snapshot_.get());
   const uint64_t epoch = shared_.epochs.advance();
-  if (before != nullptr) retired_.push_back({epoch, std::move(before)});
+  if (before != nullptr)
+    retired_.push_back({epoch, std::move(before), path_indexes_.take_dropped(), std::move(routes_before_)});
   reclaim();
 }
 
@@ -497,8 +502,10 @@ Result<Unit> Engine::send_probe(uint16_t connection, const IpAddress& source, co
   const size_t length = net::build_echo_request(source, destination, id, sequence, inner);
   IpPacket ip;
   if (parse_ip({inner, length}, ip) != Drop::none) return net::setup_error(EINVAL, what);
-  for (const OutboundPath& path : snapshot_->paths_of(connection)) {
-    if (!path.sa->selectors().matches(ip, Direction::outbound)) continue;
+  const OutboundPath* const found = snapshot_->first_path(
+      connection, ip, [&ip](const OutboundPath& one) { return one.sa->selectors().matches(ip, Direction::outbound); });
+  if (found != nullptr) {
+    const OutboundPath& path = *found;
     esp::EncapItem item{};
     item.inner = inner;
     item.inner_length = static_cast<uint32_t>(length);

@@ -17,6 +17,7 @@
 
 #include "base/result.h"
 #include "engine/event.h"
+#include "engine/path_indexes.h"
 #include "engine/shared.h"
 #include "engine/worker.h"
 #include "net/send.h"
@@ -152,6 +153,9 @@ class Engine {
   struct Retired {
     uint64_t epoch;
     std::unique_ptr<const Snapshot> snapshot;
+    // What it, and snapshots before it, refer to.
+    PathIndexes::Dropped indexes;
+    std::unique_ptr<const route::RouteTable> routes;
   };
   struct SentProbe {
     ProbeKey key;
@@ -188,7 +192,8 @@ class Engine {
 
   std::unordered_map<uint32_t, Inbound> inbound_;
   std::map<OutboundKey, Outbound> outbound_;
-  route::RouteTable routes_;
+  std::unique_ptr<const route::RouteTable> routes_;
+  std::unique_ptr<const route::RouteTable> routes_before_;  // until the snapshot that follows it
   std::vector<ConnectionPlan> plan_;
   std::unordered_set<uint32_t> planned_spis_;  // every outbound SPI that the plan names
   std::vector<ProbeKey> probes_;
@@ -196,6 +201,7 @@ class Engine {
   InboundTable inbound_table_;
   std::vector<OutboundPath> paths_;
   std::vector<Snapshot::Range> ranges_;
+  PathIndexes path_indexes_;
   std::array<SentProbe, 256> sent_probes_;
   size_t next_probe_ = 0;
 

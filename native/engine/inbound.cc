@@ -73,6 +73,7 @@ bool Inbound::run_esp(const Snapshot& snapshot, size_t outer) {
   const OuterAddress& address = *shared_.outers[outer];
   const std::span<net::Received> messages = slots_->receive(address.esp[worker_].get(), 0, net::ReceiveSlots::kSlots);
   if (messages.empty()) return false;
+  raw_count_ += messages.size();
   for (const net::Received& message : messages) {
     std::span<uint8_t> esp(message.data, message.length);
     uint8_t traffic_class = message.traffic_class;

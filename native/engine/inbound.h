@@ -4,6 +4,7 @@
 #pragma once
 #include <array>
 #include <memory>
+#include <utility>
 
 #include "engine/fragments.h"
 #include "engine/reporter.h"
@@ -30,6 +31,8 @@ class Inbound final : net::PacketSink {
   bool run_too_big(size_t outer);
   /** ESP packets that other workers received for SAs of this one. */
   bool run_strays(const Snapshot& snapshot);
+  /** Packets that the raw sockets have brought since the last call. */
+  uint64_t take_raw_count() { return std::exchange(raw_count_, 0); }
   /** True while fragments wait for the first one of their packet: `expire_fragments` wants to be called. */
   bool holds_fragments() const { return fragments_.holds(); }
   void expire_fragments(const Snapshot& snapshot);
@@ -64,6 +67,7 @@ class Inbound final : net::PacketSink {
   net::Coalescer coalescer_;
   FragmentTable fragments_;
   bool expects_trains_ = false;
+  uint64_t raw_count_ = 0;
   // Whose packets wait in the coalescer: one SA's, mostly, or `several_`.
   esp::InboundSa* owner_ = nullptr;
   bool several_ = false;

@@ -87,7 +87,7 @@ void Outbound::take(const net::VnetHeader& header, std::span<uint8_t> packet, co
 void Outbound::send_by(const OutboundPath* path, const net::Segmenter& segmenter, const IpPacket& ip,
                        const Snapshot& snapshot) {
   if (path == nullptr) {
-    const uint32_t connection = snapshot.routes.lookup(ip.source, ip.destination);
+    const uint32_t connection = snapshot.routes->lookup(ip.source, ip.destination);
     if (connection == route::RouteTable::kNoConnection)
       return counters_.drop(is_of_the_link(ip) ? Drop::link_scope : Drop::no_route, segmenter.count());
     reporter_.acquire(connection, ip);
@@ -109,14 +109,14 @@ const OutboundPath* Outbound::find_path(const IpPacket& ip, const Snapshot& snap
   if (cache_.generation == snapshot.generation && cache_.destination == ip.destination && cache_.source == ip.source &&
       cache_.ports == ports && cache_.protocol == ip.protocol && ip.has_ports)
     return cache_.path;
-  const uint32_t connection = snapshot.routes.lookup(ip.source, ip.destination);
-  for (const OutboundPath& path : snapshot.paths_of(connection)) {
-    const SelectorSet& selectors = path.sa->selectors();
-    if (!selectors.matches_all(ip.source.family) && !selectors.matches(ip, Direction::outbound)) continue;
-    if (ip.has_ports) cache_ = {snapshot.generation, ip.source, ip.destination, ports, ip.protocol, &path};
-    return &path;
-  }
-  return nullptr;
+  const uint32_t connection = snapshot.routes->lookup(ip.source, ip.destination);
+  const OutboundPath* const path = snapshot.first_path(connection, ip, [&ip](const OutboundPath& one) {
+    const SelectorSet& selectors = one.sa->selectors();
+    return selectors.matches_all(ip.source.family) || selectors.matches(ip, Direction::outbound);
+  });
+  if (path != nullptr && ip.has_ports)
+    cache_ = {snapshot.generation, ip.source, ip.destination, ports, ip.protocol, path};
+  return path;
 }
 
 // RFC 4301 §8.2.1, for what does not fit the path: refused if its sender may not have it fragmented; fragmented before

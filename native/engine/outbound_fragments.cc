@@ -13,7 +13,7 @@ constexpr size_t kHandedBatch = 32;
 
 // True when the fragment was taken care of: its connection has SAs that ask for more than the fragment itself says.
 bool Outbound::take_fragment(std::span<uint8_t> packet, const IpPacket& ip, const Snapshot& snapshot) {
-  const uint32_t connection = snapshot.routes.lookup(ip.source, ip.destination);
+  const uint32_t connection = snapshot.routes->lookup(ip.source, ip.destination);
   if (!snapshot.follows_fragments(connection)) return false;
   Fragment fragment;
   if (const Drop drop = read_fragment(packet, ip, fragment); drop != Drop::none) {
@@ -51,7 +51,7 @@ bool Outbound::run_handed(const Snapshot& snapshot) {
     if (drop != Drop::none) {
       counters_.drop(drop);
     } else {
-      const uint32_t connection = snapshot.routes.lookup(ip.source, ip.destination);
+      const uint32_t connection = snapshot.routes->lookup(ip.source, ip.destination);
       judge_fragment(packet, ip, fragment, FragmentKey::of(ip, fragment, static_cast<uint16_t>(connection)), snapshot);
     }
     ring.release(1);
@@ -86,23 +86,22 @@ void Outbound::judge_later(std::span<uint8_t> packet, const IpPacket& ip, const 
   FragmentTable::Recalled recalled;
   if (const Drop drop = fragments_.recall(key, fragment, reporter_.now_ms(), whole, recalled); drop != Drop::none)
     return counters_.drop(drop);
+  const bool known = recalled == FragmentTable::Recalled::known;
   const OutboundPath* refused = nullptr;
-  for (const OutboundPath& path : snapshot.paths_of(key.scope)) {
-    const SelectorSet& selectors = path.sa->selectors();
+  const OutboundPath* const path = snapshot.first_path(key.scope, ip, [&](const OutboundPath& one) {
+    const SelectorSet& selectors = one.sa->selectors();
     // As it is: an SA for any port, or one for what hides its ports (RFC 4301 §7.1, §7.2).
-    if (selectors.matches(ip, Direction::outbound)) return forward(packet, ip, &path, snapshot);
-    const bool known = recalled == FragmentTable::Recalled::known;
+    if (selectors.matches(ip, Direction::outbound)) return true;
     if (!(known ? selectors.matches(whole, Direction::outbound) : selectors.may_match(ip, Direction::outbound)))
-      continue;
-    if (!path.sa->carries_later_fragments()) {
-      if (refused == nullptr) refused = &path;
-    } else if (known) {
-      return forward(packet, ip, &path, snapshot);
-    } else {
-      if (!fragments_.hold(key, 0, packet.first(ip.total_length), reporter_.now_ms()))
-        counters_.drop(Drop::fragment_orphan);
-      return;
-    }
+      return false;
+    if (!one.sa->carries_later_fragments() && refused == nullptr) refused = &one;
+    return one.sa->carries_later_fragments();
+  });
+  if (path != nullptr) {
+    if (known || path->sa->selectors().matches(ip, Direction::outbound)) return forward(packet, ip, path, snapshot);
+    if (!fragments_.hold(key, 0, packet.first(ip.total_length), reporter_.now_ms()))
+      counters_.drop(Drop::fragment_orphan);
+    return;
   }
   if (refused == nullptr) return forward(packet, whole, nullptr, snapshot);
   refused->sa->note_drop(Drop::fragment_refused);

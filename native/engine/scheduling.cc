@@ -1,6 +1,7 @@
 #include "engine/scheduling.h"
 
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -34,5 +35,7 @@ void request_short_turns() {
   attributes.runtime_ns = kTurnNs;
   ::syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
+
+void request_exact_timers() { ::prctl(PR_SET_TIMERSLACK, 1UL); }
 
 }  // namespace culvert::engine

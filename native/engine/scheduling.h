@@ -10,4 +10,7 @@ namespace culvert::engine {
  */
 void request_short_turns();
 
+/** Asks for timers that are not late by the 50 µs that the kernel otherwise allows itself, to wake many at once. */
+void request_exact_timers();
+
 }  // namespace culvert::engine

@@ -87,13 +87,14 @@ struct ProbeKey {
 
 struct Snapshot {
   uint64_t generation = 0;  // no two snapshots have the same
-  route::RouteTable routes;
+  const route::RouteTable* routes = nullptr;
   InboundTable inbound;
   std::vector<OutboundPath> paths;  // of all connections, each connection's in order of preference
   struct Range {
     uint32_t first = 0;
     uint32_t count = 0;
-    bool follows_fragments = false;  // an SA of it needs to know the first fragment of a packet
+    bool follows_fragments = false;           // an SA of it needs to know the first fragment of a packet
+    const route::PairIndex* index = nullptr;  // over its paths, when they are many
   };
   std::vector<Range> connections;  // by number
   std::vector<ProbeKey> probes;    // echo replies that are ours to take; mostly none
@@ -104,6 +105,25 @@ struct Snapshot {
   std::span<const OutboundPath> paths_of(uint32_t connection) const {
     if (connection >= connections.size()) return {};
     return std::span(paths).subspan(connections[connection].first, connections[connection].count);
+  }
+  /**
+   * The first of a connection's paths that `accepts` likes, among those whose selectors have both addresses of `ip`, or
+   * nullptr. `accepts` looks at the selectors: it may be asked of others as well.
+   */
+  template <typename Accepts>
+  const OutboundPath* first_path(uint32_t connection, const IpPacket& ip, Accepts accepts) const {
+    const std::span<const OutboundPath> all = paths_of(connection);
+    size_t at = 0;
+    if (!all.empty() && connections[connection].index != nullptr) {
+      const route::PairIndex& index = *connections[connection].index;
+      const auto likes = [&](size_t i) { return accepts(all[i]); };
+      if (const size_t i = index.first(ip.source, ip.destination, likes); i != route::PairIndex::kNone) return &all[i];
+      at = index.size();
+    }
+    for (; at < all.size(); at++) {
+      if (accepts(all[at])) return &all[at];
+    }
+    return nullptr;
   }
 };
 

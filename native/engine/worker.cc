@@ -18,6 +18,9 @@ constexpr Outbound::Budget kTunBudget{.reads = net::Sender::kMaxRunDatagrams, .b
 // Batches that one turn takes from a socket.
 constexpr unsigned kReceiveBudget = 8;
 constexpr int kEpollBatch = 64;
+// So many packets of raw ESP in one turn are a stream, and so long it is left alone: bench/RESULTS.md.
+constexpr uint64_t kStreamPackets = 4;
+constexpr timespec kNap{0, 20'000};
 
 }  // namespace
 
@@ -74,6 +77,7 @@ Result<Unit> Worker::watch(int fd, Source source, size_t which) {
 void Worker::run() {
   crypto::prepare_thread();
   request_short_turns();
+  request_exact_timers();
   while (!shared_.stopping.load(std::memory_order_relaxed)) {
     shared_.epochs.pass(index_);
     const Snapshot& snapshot = *shared_.current.load();
@@ -132,11 +136,21 @@ void Worker::wait(bool block) {
   int n = 0;
   if (block) {
     shared_.epochs.sleep(index_);
-    n = spin(events);
+    n = nap(events);
+    if (n == 0) n = spin(events);
     if (n == 0) own_.counters.add(Count::sleeps, 1);
   }
   if (n == 0) n = ::epoll_wait(epoll_.get(), events, kEpollBatch, block ? patience : 0);
   for (int i = 0; i < n; i++) sources_[events[i].data.u64].waiting = true;
+}
+
+// While packets of raw ESP come in numbers they are left alone for a moment: the kernel wakes a thread that sleeps in
+// epoll for each of them, which costs it, and so whoever sends, more than everything else that it does with one
+// (bench/RESULTS.md). How many of `events` there are then. A lone packet, and the first of many, waits for nothing.
+int Worker::nap(std::span<epoll_event> events) {
+  if (inbound_.take_raw_count() < kStreamPackets) return 0;
+  ::nanosleep(&kNap, nullptr);
+  return ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), 0);
 }
 
 // Looks again and again for as long as busy polling is configured, and says how many of `events` came. Between two

@@ -33,6 +33,7 @@ class Worker {
   Result<Unit> watch(int fd, Source source, size_t which);
   bool serve(Ready& ready, const Snapshot& snapshot);
   void wait(bool block);
+  int nap(std::span<epoll_event> events);
   int spin(std::span<epoll_event> events);
 
   Shared& shared_;

@@ -83,6 +83,18 @@ Flattened flatten(std::vector<DestinationRoute>& routes) {
   return flat;
 }
 
+PairIndex index_of(std::span<const PolicyRoute> rules) {
+  std::vector<AddressRange> ends;
+  for (const PolicyRoute& rule : rules) {
+    ends.push_back({rule.source.address, last_of(rule.source)});
+    ends.push_back({rule.destination.address, last_of(rule.destination)});
+  }
+  const std::span<const AddressRange> all = ends;
+  std::vector<PairIndex::Entry> entries;
+  for (size_t i = 0; i < rules.size(); i++) entries.push_back({all.subspan(2 * i, 1), all.subspan(2 * i + 1, 1)});
+  return PairIndex(entries);
+}
+
 }  // namespace
 
 bool Prefix::contains(const IpAddress& other) const {
@@ -101,6 +113,7 @@ Result<RouteTable> RouteTable::create(std::span<const PolicyRoute> policy,
       return Error{"EINVAL: a policy route mixes IPv4 and IPv6"};
   }
   table.policy_.assign(policy.begin(), policy.end());
+  if (policy.size() >= PairIndex::kLeastEntries) table.policy_index_ = index_of(policy);
 
   std::vector<DestinationRoute> ipv4;
   std::vector<DestinationRoute> ipv6;
@@ -125,7 +138,12 @@ Result<RouteTable> RouteTable::create(std::span<const PolicyRoute> policy,
 }
 
 uint32_t RouteTable::lookup(const IpAddress& source, const IpAddress& destination) const {
-  for (const PolicyRoute& rule : policy_) {
+  // A prefix is one range, so that what the index finds needs no second look.
+  if (policy_index_.size() != 0) {
+    const size_t indexed = policy_index_.first(source, destination, [](size_t) { return true; });
+    if (indexed != PairIndex::kNone) return policy_[indexed].connection;
+  }
+  for (const PolicyRoute& rule : std::span(policy_).subspan(policy_index_.size())) {
     if (rule.destination.contains(destination) && rule.source.contains(source)) return rule.connection;
   }
   const auto find = [](const auto& ranges, const auto& key) {

@@ -1,6 +1,7 @@
 #include "engine/scheduling.h"
 
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -60,6 +61,19 @@ TEST("a thread that an operator made a real-time one is left alone") {
   if (!allowed) SKIP("real-time priorities need CAP_SYS_NICE");
   CHECK_EQ(policy, SCHED_RR);
   CHECK_EQ(priority, 3);
+}
+
+TEST("a thread gets timers that are not late, and no other thread does") {
+  const int before = ::prctl(PR_GET_TIMERSLACK);
+  int slack = 0;
+  std::thread thread([&slack] {
+    choose(SCHED_OTHER, 0);  // the kernel gives real-time threads none in any case
+    engine::request_exact_timers();
+    slack = ::prctl(PR_GET_TIMERSLACK);
+  });
+  thread.join();
+  CHECK_EQ(slack, 1);
+  CHECK_EQ(::prctl(PR_GET_TIMERSLACK), before);
 }
 
 }  // namespace

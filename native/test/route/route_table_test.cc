@@ -93,6 +93,32 @@ TEST("asks the policy routes first, in their order") {
   CHECK_EQ(table.value().lookup(source, source), RouteTable::kNoConnection);
 }
 
+TEST("asks many policy routes in their order, as a look at each of them does") {
+  Random random;
+  for (int round = 0; round < 60; round++) {
+    const Family family = round % 2 == 0 ? Family::ipv4 : Family::ipv6;
+    const unsigned longest = family == Family::ipv4 ? 32 : 128;
+    const auto any = [&] {
+      return prefix(family, random.next() & 0xf000000000000003, random.next() & 0xf0000003,
+                    static_cast<unsigned>(random.below(longest + 1)));
+    };
+    std::vector<PolicyRoute> policy;
+    for (uint64_t n = random.below(100); n > 0; n--)
+      policy.push_back({any(), any(), static_cast<uint16_t>(random.below(1000))});
+    auto table = RouteTable::create(policy, {});
+    REQUIRE(table.ok());
+    for (int i = 0; i < 200; i++) {
+      const IpAddress source = any().address;
+      const IpAddress destination = any().address;
+      uint32_t expected = RouteTable::kNoConnection;
+      for (auto rule = policy.rbegin(); rule != policy.rend(); rule++) {
+        if (rule->source.contains(source) && rule->destination.contains(destination)) expected = rule->connection;
+      }
+      REQUIRE(CHECK_EQ(table.value().lookup(source, destination), expected));
+    }
+  }
+}
+
 TEST("never mixes families") {
   auto table = RouteTable::create({}, std::vector<DestinationRoute>{{prefix(Family::ipv4, 0, 0, 0), 1}});
   REQUIRE(table.ok());
