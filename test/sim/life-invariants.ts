@@ -1,5 +1,6 @@
 /** What holds after every step of any life, and what holds when it has become quiet. */
 import assert from "node:assert/strict";
+import { isSubset } from "../../src/ike/common/selectors.ts";
 import type { InstalledSa, Node } from "./simulation.ts";
 
 /**
@@ -9,7 +10,7 @@ import type { InstalledSa, Node } from "./simulation.ts";
 const mostInIkev2 = { ikeSas: 16, installed: 16, backlog: 8, requests: 8, deadlines: 68, offers: 8 };
 
 /** A Delete has no answer in IKEv1: pairs that were replaced go one after the other, each when it is no longer used. */
-const mostInIkev1 = { ...mostInIkev2, installed: 28 };
+const mostInIkev1 = { ...mostInIkev2, installed: 56 };
 
 /** One gateway, at any time. What the fake data plane checks by itself is not repeated here. */
 export function checkStep(node: Node): void {
@@ -54,15 +55,28 @@ export function checkSpis(node: Node, now: number): void {
     );
 }
 
-/** Each has something to send with, and what it prefers the other can open. */
+/** Each has something to send with, for each pair of subnets, and what it prefers the other can open. */
 export function isWell(a: Node, b: Node): boolean {
   return opens(a, b) && opens(b, a);
 }
 
 function opens(from: Node, to: Node): boolean {
-  const spi = from.plan?.connections[0]?.outbound[0]?.spi;
-  if (spi === undefined) return false;
-  return find(to, "inbound", spi)?.key === find(from, "outbound", spi)?.key;
+  for (const spi of preferred(from))
+    if (spi === undefined || find(to, "inbound", spi)?.key !== find(from, "outbound", spi)?.key) return false;
+  return true;
+}
+
+/** What a packet of each pair of subnets would go out on; at least one. */
+export function preferred(from: Node): readonly (number | undefined)[] {
+  const outbound = from.plan?.connections[0]?.outbound ?? [];
+  if (!from.severalPairs) return [outbound[0]?.spi];
+  const pairs = from.gateway.ike.sas().find((sa) => sa.peer)?.peer?.pairs;
+  if (!pairs) return [undefined];
+  return pairs.map(({ local, remote }) => {
+    const carries = (sa: InstalledSa | undefined) =>
+      sa && isSubset([local], sa.localSelectors) && isSubset([remote], sa.remoteSelectors);
+    return outbound.find(({ spi }) => carries(find(from, "outbound", spi)))?.spi;
+  });
 }
 
 /** One IKE SA on each side, the same; its CHILD_SA, the same; and nothing else. */
@@ -78,7 +92,7 @@ function isAlone(node: Node): boolean {
     ike.kept.requests <= 1 &&
     theOne(node).established &&
     theOne(node).idle &&
-    node.installed.length === 2
+    node.installed.length === 2 * (theOne(node).version === 1 ? theOne(node).peer!.pairs.length : 1)
   );
 }
 

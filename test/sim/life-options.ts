@@ -11,6 +11,10 @@ const ikev2 = {
   version: ["ikev2"],
   versionB: ["ikev2"],
   mode: ["main"],
+  /** Pairs of subnets: in IKEv1 each has IPsec SAs of its own. */
+  pairs: [1],
+  /** B does not know where A lives. */
+  roaming: [false],
   /** Without and with perfect forward secrecy; AEAD and two algorithms. */
   esp: ["aes128gcm16", "aes128gcm16", "aes128gcm16-x25519", "aes128-sha256-x25519"],
   ike: ["aes128gcm16-prfsha256-x25519", "aes128gcm16-prfsha256-x25519", "aes128-sha1-x25519"],
@@ -45,6 +49,8 @@ const ikev1 = {
   version: ["ikev1", "ikev1", "ikev1", "auto"],
   versionB: ["ikev1", "ikev1", "ikev1", "auto"],
   mode: ["main", "main", "aggressive"],
+  pairs: [1, 1, 2],
+  roaming: [false, false, true],
   /** A new one is made beside the old one, and each time two stand for a while: at some time one has to be alone. */
   ikeLifetimeSeconds: [30, 36, 45],
   esp: ["aes128gcm16", "aes128-sha256", "aes128gcm16-ecp256", "aes128-sha1-modp2048-ecp256"],

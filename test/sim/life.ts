@@ -4,10 +4,19 @@
  * at any time; when the weather clears, both sides must agree within `convergeMs`; after `down` nothing may be left.
  */
 import assert from "node:assert/strict";
-import type { Endpoint } from "../../src/core/address.ts";
+import { type Endpoint, IpAddress } from "../../src/core/address.ts";
 import type { DataPlaneEvent } from "../../src/core/dataplane.ts";
 import { Secret } from "../../src/core/secret.ts";
-import { checkSpis, checkStep, expectGone, inboundOf, isSettled, isWell } from "./life-invariants.ts";
+import type { SiteOptions } from "./config.ts";
+import {
+  checkSpis,
+  checkStep,
+  expectGone,
+  inboundOf,
+  isSettled,
+  isWell,
+  preferred,
+} from "./life-invariants.ts";
 import { type Choices, choose, happenings } from "./life-options.ts";
 import { fair, Nat } from "./network.ts";
 import { pooledKeyPair } from "./pooled-keys.ts";
@@ -68,6 +77,7 @@ export class Life {
     this.#peaceful = this.choices.calm;
     this.#sites = sitesOf(seed, this.choices, (node) => this.#onStep(node));
     const { network } = this.#sites.sim;
+    for (const node of [this.#sites.a, this.#sites.b]) node.severalPairs = this.choices.pairs > 1;
     this.#nat = this.choices.nat ? new Nat(insideA, addressA) : undefined;
     if (this.#nat) network.nats.push(this.#nat);
     network.faults.push(() => (this.#cutUntil > this.#sites.sim.now ? "drop" : "pass"));
@@ -117,7 +127,8 @@ export class Life {
 
   lifetime(party: Party, kind: "softLifetime" | "hardLifetime"): void {
     const node = this.#node(party);
-    const spi = node.plan?.connections[0]?.outbound[0]?.spi;
+    const spis = preferred(node);
+    const spi = spis[spis.length > 1 ? this.#random.below(spis.length) : 0];
     const sa = node.outbound.find((o) => o.spi === spi);
     if (sa) this.#event(node, { kind, spi: sa.spi, direction: "outbound", remote: sa.remote });
   }
@@ -211,9 +222,11 @@ export class Life {
   /** One packet of the traffic that flows all the time, late and lost as the weather is; it must find its SA. */
   #packet(from: Node, to: Node): void {
     const { sim } = this.#sites;
-    const spi = from.plan?.connections[0]?.outbound[0]?.spi;
+    const spis = preferred(from);
+    const pair = spis.length > 1 ? this.#random.below(spis.length) : 0;
+    const spi = spis[pair];
     if (spi === undefined) {
-      this.#acquire(from);
+      this.#acquire(from, pair);
       return;
     }
     const { loss, delayMs, jitterMs } = sim.network.weather;
@@ -249,10 +262,14 @@ export class Life {
       this.#event(to, { kind: "peerMoved", spi, remote: source });
   }
 
-  #acquire(node: Node): void {
-    const [source, destination] = [this.#sites.configA, this.#sites.configB].map(
-      (config) => config.gateway.addresses[0]!,
-    );
+  #acquire(node: Node, pair: number): void {
+    const inside = [IpAddress.parse("10.1.0.1"), IpAddress.parse(`10.${2 + pair}.0.1`)];
+    const [source, destination] =
+      this.choices.pairs > 1
+        ? node === this.#sites.a
+          ? inside
+          : inside.toReversed()
+        : [this.#sites.configA, this.#sites.configB].map((config) => config.gateway.addresses[0]!);
     const ports = { sourcePort: 1, destinationPort: 2, protocol: 17 };
     this.#event(node, {
       kind: "acquire",
@@ -275,18 +292,24 @@ export class Life {
 }
 
 /** `auto` begins with IKEv2: a peer that has IKEv1 alone has to call it, and cannot behind a NAT that is not its own. */
-function versionsOf({ version, versionB, nat, startB }: Choices) {
+function versionsOf({ version, versionB, nat, roaming, startB }: Choices) {
   const inVain = version === "auto" && versionB === "ikev1";
+  const unreachable = nat || roaming;
   return {
-    a: inVain && nat ? "ikev1" : version,
+    a: inVain && unreachable ? "ikev1" : version,
     b: versionB,
-    startB: inVain && !nat ? "immediately" : startB,
+    startB: inVain && !unreachable ? "immediately" : startB,
   } as const;
+}
+
+function subnets({ pairs }: Choices, localSubnets: string[], remoteSubnets: string[]): SiteOptions {
+  return pairs > 1 ? { routing: "protected-data-flows", localSubnets, remoteSubnets } : {};
 }
 
 function sitesOf(seed: number, choices: Choices, onStep: (node: Node) => void): Sites {
   const { dpdSeconds } = choices;
   const versions = versionsOf(choices);
+  const named = choices.nat || choices.roaming;
   return twoSites({
     both: {
       mode: choices.mode,
@@ -302,8 +325,19 @@ function sitesOf(seed: number, choices: Choices, onStep: (node: Node) => void): 
       mobike: choices.mobike && !choices.nat,
       natTraversal: { forceEncapsulation: choices.forceEncapsulation },
     },
-    a: { version: versions.a, ...(choices.nat && { addresses: [insideA], localId: nameOfA }) },
-    b: { version: versions.b, start: versions.startB, ...(choices.nat && { remoteId: nameOfA }) },
+    a: {
+      version: versions.a,
+      ...subnets(choices, ["10.1.0.0/16"], ["10.2.0.0/16", "10.3.0.0/16"]),
+      ...(choices.nat && { addresses: [insideA] }),
+      ...(named && { localId: nameOfA }),
+    },
+    b: {
+      version: versions.b,
+      start: versions.startB,
+      ...subnets(choices, ["10.2.0.0/16", "10.3.0.0/16"], ["10.1.0.0/16"]),
+      ...(choices.roaming && { peers: ["any"], start: "passive" }),
+      ...(named && { remoteId: nameOfA }),
+    },
     sim: {
       seed,
       keyPair: pooledKeyPair,

@@ -51,6 +51,8 @@ export class Node {
   refused = false;
   /** What has arrived and is not read, while its loop does not run. */
   stalled: (() => void)[] | undefined;
+  /** Its connection has several pairs of subnets, each with SAs of its own. */
+  severalPairs = false;
   /** Down and silent: what arrives is lost. */
   dead = false;
 

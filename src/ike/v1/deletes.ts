@@ -31,8 +31,14 @@ export function onDelete(sa: IsakmpSa, now: Instant, { protocol, spis }: IsakmpD
     const child = childByOutboundSpi(owner, spi);
     if (child) onDeleted(owner, now, child);
     // Message 2 of our quick mode may come after it: what it makes is gone already.
-    else if (sa.negotiations > 0 && owner.deletedEarly.size < maxDeletedEarly) owner.deletedEarly.add(spi);
+    else if (sa.negotiations > 0) rememberEarly(owner, spi);
   }
+}
+
+function rememberEarly({ deletedEarly }: IsakmpSa, spi: number): void {
+  deletedEarly.add(spi);
+  const [oldest] = deletedEarly;
+  if (deletedEarly.size > maxDeletedEarly) deletedEarly.delete(oldest!);
 }
 
 /** INVALID-SPI (RFC 2408 §3.14.1): the peer gets packets on an SA that it does not have. As good as its Delete. */
@@ -50,10 +56,10 @@ function onDeleted(owner: IsakmpSa, now: Instant, child: IpsecSa): void {
   }
   const stands = () => twinsOf(owner, child).some(({ state }) => carrying.has(state.name));
   // Whoever deletes what is in use has what takes its place, whatever became of message 3. That may be an older one, on
-  // which the two sides did not agree: nobody lets go of the last one before the new one has stood for a while.
+  // which the two sides did not agree: whoever still asked for the new one a moment ago did not have that.
   const awaited = twinsOf(owner, child).find(({ state }) => state.name === "AWAITED");
   const inUse = child.state.name === "INSTALLED";
-  if (awaited && inUse && (!stands() || now - awaited.begunAt >= handOverMs)) confirm(owner, now, awaited);
+  if (awaited && inUse && (!stands() || now - awaited.askedAt >= handOverMs)) confirm(owner, now, awaited);
   if (stands()) {
     retire(owner, now, child, false);
     promoteTwin(owner, now, child);

@@ -42,6 +42,8 @@ export interface Exchange {
   onMessage(sa: IsakmpSa, now: Instant, message: Received): Message | "wait" | undefined;
   /** An authentic error notification of the peer may be about this exchange: true ends it, without `onAbandon`. */
   onRefusal?(sa: IsakmpSa, now: Instant, error: Refusal): boolean;
+  /** The peer repeated its last message: it did not have our answer yet. */
+  onRepeated?(now: Instant): void;
   /** The peer did not answer our last message in time. */
   onTimeout(sa: IsakmpSa, now: Instant): void;
   /** The ISAKMP SA ended while the exchange waited or was under way: give back what it holds. */

@@ -60,6 +60,8 @@ export interface IpsecSa extends ChildSaView {
   readonly role: Role;
   /** When that quick mode began, as seen from here. */
   readonly begunAt: Instant;
+  /** When the peer asked for it last, if the peer did: it did not have our answer then. */
+  askedAt: Instant;
   /** The lower of the two nonces of that quick mode: what decides between two that crossed. */
   readonly lowestNonce: Uint8Array;
   /** Since when the peer is known to have it: message 3 came, or a packet. */
@@ -138,6 +140,7 @@ export function install(sa: IsakmpSa, now: Instant, terms: IpsecTerms): IpsecSa 
     expiresAt: now + lifetimeMs,
     role: terms.role,
     begunAt: terms.begunAt,
+    askedAt: terms.begunAt,
     lowestNonce: terms.lowestNonce,
     provenAt: undefined,
   };

@@ -281,8 +281,13 @@ export class IsakmpSa implements IkeSaView {
    */
   followPeer(now: Instant, local: Endpoint, remote: Endpoint): void {
     if (!this.nat.remote || this.nat.local || !this.usable) return;
-    const same = this.remote.address.equals(remote.address) && this.remote.port === remote.port;
-    if (same) return;
+    if (isSame(this.remote, remote)) return;
+    // The NAT knows one peer there, however many ISAKMP SAs that has: with some of them it only listens.
+    const alike = this.host.othersOf(this).filter((other) => isSame(other.remote, this.remote));
+    for (const sa of [this, ...alike]) sa.#moveTo(now, local, remote);
+  }
+
+  #moveTo(now: Instant, local: Endpoint, remote: Endpoint): void {
     this.local = local;
     this.remote = remote;
     this.host.touch(this);
@@ -366,3 +371,5 @@ export class IsakmpSa implements IkeSaView {
     this.secured = undefined;
   }
 }
+
+const isSame = (a: Endpoint, b: Endpoint): boolean => a.port === b.port && a.address.equals(b.address);

@@ -87,7 +87,7 @@ export class Transport {
     }
     const run = this.#runs.get(header.messageId);
     if (run?.lastIn && compareBytes(run.lastIn, datagram) === 0) {
-      this.#repeat(run);
+      this.#repeat(run, now);
       return;
     }
     const exchange = run?.exchange;
@@ -177,25 +177,27 @@ export class Transport {
     begun.answer.afterwards?.();
   }
 
-  #repeat(run: Run): void {
+  #repeat(run: Run, now: Instant): void {
     if (run.repeated >= maxRepeated || run.lastOut.length === 0) {
       this.#sa.host.count("message_id");
       return;
     }
     run.repeated++;
+    run.exchange?.onRepeated?.(now);
     this.#sender.send(this.#sa, run.lastOut);
   }
 
-  /** An authentic error notification: the exchange of ours that it is about ends. */
+  /** An authentic error notification: the exchange that it is about ends. It is rather about one of ours. */
   refuse(now: Instant, refusal: Omit<Refusal, "onlyCandidate">): boolean {
-    const candidates = [...this.#runs.values()].filter((run) => run.ours && run.exchange?.onRefusal);
-    for (const run of candidates) {
-      const onlyCandidate = candidates.length === 1;
-      if (!run.exchange?.onRefusal?.(this.#sa, now, { ...refusal, onlyCandidate })) continue;
-      this.#finish(run);
-      this.#pump(now);
-      return true;
-    }
+    const all = [...this.#runs.values()].filter((run) => run.exchange?.onRefusal);
+    for (const candidates of [all.filter((run) => run.ours), all.filter((run) => !run.ours)])
+      for (const run of candidates) {
+        const onlyCandidate = candidates.length === 1 && (run.ours || all.length === 1);
+        if (!run.exchange?.onRefusal?.(this.#sa, now, { ...refusal, onlyCandidate })) continue;
+        this.#finish(run);
+        this.#pump(now);
+        return true;
+      }
     return false;
   }
 

@@ -292,6 +292,10 @@ class AwaitedQuickMode implements Exchange {
     this.#child = child;
   }
 
+  onRepeated(now: Instant): void {
+    this.#child.askedAt = now;
+  }
+
   /** Message 3. */
   onMessage(sa: IsakmpSa, now: Instant): undefined {
     confirm(sa.holder, now, this.#child);
