@@ -151,15 +151,19 @@ function checkSubnets(at: Path, connection: Connection, report: Report): void {
   }
 }
 
-/** A CHILD_SA for each pair: as many as one IKE SA holds. */
-function checkPairs(at: Path, { ipsec, localSubnets, remoteSubnets }: Connection, report: Report): void {
-  if (ipsec?.perSubnetPair !== true) return;
+/** A CHILD_SA for each pair, as it always is in IKEv1: as many as one IKE SA holds. */
+function checkPairs(at: Path, { ike, ipsec, localSubnets, remoteSubnets }: Connection, report: Report): void {
+  const old = ike?.version === "ikev1";
+  if (ipsec?.perSubnetPair !== true && !old) return;
   const remotes = definedItems(remoteSubnets);
   const pairs = definedItems(localSubnets)
     .map((local) => remotes.filter((remote) => remote.family === local.family).length)
     .reduce((sum, n) => sum + n, 0);
-  const rule = `false or auto, or at most ${maxPairs} pairs of localSubnets and remoteSubnets: there are ${pairs}`;
-  if (pairs > maxPairs) report([...at, "ipsec", "perSubnetPair"], "true", rule);
+  if (pairs <= maxPairs) return;
+  const limit = `at most ${maxPairs} pairs of localSubnets and remoteSubnets`;
+  if (old)
+    report([...at, "remoteSubnets"], undefined, `${limit}, because ike.version is ikev1: there are ${pairs}`);
+  else report([...at, "ipsec", "perSubnetPair"], "true", `false or auto, or ${limit}: there are ${pairs}`);
 }
 
 /** A selector pair is of one family: a prefix without a partner would never carry anything. */

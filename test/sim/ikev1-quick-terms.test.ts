@@ -4,7 +4,15 @@
  */
 import { describe, expect, it } from "vitest";
 import { exhaust } from "../../src/ike/v1/ipsec-sa.ts";
-import { EspTransform, formatSuite, IpsecAttribute, IpsecAuthentication } from "../../src/registry/index.ts";
+import { notifyEsp } from "../../src/ike/v1/quick-negotiation.ts";
+import {
+  EspTransform,
+  formatSuite,
+  IpsecAttribute,
+  IpsecAuthentication,
+  IsakmpNotifyType,
+} from "../../src/registry/index.ts";
+import { espSpiBytes } from "../../src/wire/index.ts";
 import { findIsakmpPayload, numberAttribute } from "../../src/wire/v1/index.ts";
 import { alter, attributes, codes, open, run, toldOf } from "./quick-alter.ts";
 import { expectOnePair, Lab } from "./quick-lab.ts";
@@ -252,5 +260,48 @@ describe("encapsulation (RFC 3947 §5.1)", () => {
     alter(lab, (payloads) => [...payloads, oa, oa, vid]);
     lab.deliver(lab.wire.shift()!);
     expect(lab.b.installed).toHaveLength(2);
+  });
+});
+
+describe("the commit bit (RFC 2408 §3.1)", () => {
+  it("of either side changes nothing: the SAs are there before anybody could be told to wait", () => {
+    const lab = new Lab();
+    lab.a.start();
+    for (let next = lab.wire.shift(); next; next = lab.wire.shift()) {
+      next.bytes[19]! |= 0x02;
+      lab.deliver(next);
+    }
+    expectOnePair(lab);
+    lab.a.rekey();
+    for (let next = lab.wire.shift(); next; next = lab.wire.shift()) {
+      next.bytes[19]! |= 0x02;
+      lab.deliver(next);
+    }
+    lab.run(60_000);
+    expectOnePair(lab);
+  });
+
+  it("brings CONNECTED (RFC 2408 §4.6.1), which is read and means no more than it says", () => {
+    const lab = run();
+    const connected = notifyEsp(IsakmpNotifyType.code.CONNECTED, espSpiBytes(lab.a.inbound[0]!.spi));
+    lab.b.sa.inform(lab.now, [connected]);
+    lab.settle();
+    expectOnePair(lab);
+    expect([...codes(lab.a), ...codes(lab.b)]).toEqual([]);
+  });
+});
+
+describe("a refusal of our answer (RFC 2409 §5.7)", () => {
+  it("ends what the peer does not want, by our SPI or by being about nothing else", () => {
+    for (const spi of [espSpiBytes(0xb000), new Uint8Array(0)]) {
+      const lab = new Lab();
+      lab.a.start();
+      lab.deliver(lab.wire.shift()!);
+      expect(lab.b.installed).toHaveLength(2);
+      lab.wire.length = 0;
+      lab.a.sa.inform(lab.now, [notifyEsp(IsakmpNotifyType.code.NO_PROPOSAL_CHOSEN, spi)]);
+      lab.settle();
+      expect([lab.b.installed, codes(lab.b)]).toEqual([[], ["PEER_REFUSED_CHILD"]]);
+    }
   });
 });

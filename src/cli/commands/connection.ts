@@ -79,8 +79,22 @@ function isNew(before: readonly string[], now: readonly string[]): boolean {
   return now.every((sa) => !old.has(sa));
 }
 
+/**
+ * In IKEv1 an old SA stands beside the one that replaced it for a while, for a peer that sends on it: what counts is which
+ * one packets leave on. The children are in that order.
+ */
 const childSas = (connection: ConnectionStatus): string[] =>
-  connection.tunnels.flatMap(({ children }) => children.map(({ spiIn }) => `${spiIn}`));
+  connection.tunnels.flatMap(({ ike, children }) => {
+    const isPreferred = (child: Child) => children.find((other) => sameTraffic(child, other)) === child;
+    return children
+      .filter((child) => ike?.version !== 1 || isPreferred(child))
+      .map(({ spiIn }) => `${spiIn}`);
+  });
+
+type Child = ConnectionStatus["tunnels"][number]["children"][number];
+
+const sameTraffic = (a: Child, b: Child): boolean =>
+  `${a.localSelectors} ${a.remoteSelectors}` === `${b.localSelectors} ${b.remoteSelectors}`;
 
 const ikeSas = (connection: ConnectionStatus): string[] =>
   connection.tunnels.flatMap(({ ike }) => (ike ? [`${ike.spiInitiator} ${ike.spiResponder}`] : []));

@@ -31,8 +31,14 @@ export function onDelete(sa: IsakmpSa, now: Instant, { protocol, spis }: IsakmpD
     const child = childByOutboundSpi(owner, spi);
     if (child) onDeleted(owner, now, child);
     // Message 2 of our quick mode may come after it: what it makes is gone already.
-    else if (sa.negotiations > 0 && owner.deletedEarly.size < maxDeletedEarly) owner.deletedEarly.add(spi);
+    else if (sa.negotiations > 0) rememberEarly(owner, spi);
   }
+}
+
+function rememberEarly({ deletedEarly }: IsakmpSa, spi: number): void {
+  deletedEarly.add(spi);
+  const [oldest] = deletedEarly;
+  if (deletedEarly.size > maxDeletedEarly) deletedEarly.delete(oldest!);
 }
 
 /** INVALID-SPI (RFC 2408 §3.14.1): the peer gets packets on an SA that it does not have. As good as its Delete. */

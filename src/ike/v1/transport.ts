@@ -299,16 +299,17 @@ export class Transport {
     this.#send(this.#sa, run.lastOut);
   }
 
-  /** An authentic error notification: the exchange of ours that it is about ends. */
+  /** An authentic error notification: the exchange that it is about ends. It is rather about one of ours. */
   refuse(now: Instant, refusal: Omit<Refusal, "onlyCandidate">): boolean {
-    const candidates = [...this.#runs.values()].filter((run) => run.ours && run.exchange?.onRefusal);
-    for (const run of candidates) {
-      const onlyCandidate = candidates.length === 1;
-      if (!run.exchange?.onRefusal?.(this.#sa, now, { ...refusal, onlyCandidate })) continue;
-      this.#finish(run);
-      this.#pump(now);
-      return true;
-    }
+    const all = [...this.#runs.values()].filter((run) => run.exchange?.onRefusal);
+    for (const candidates of [all.filter((run) => run.ours), all.filter((run) => !run.ours)])
+      for (const run of candidates) {
+        const onlyCandidate = candidates.length === 1 && (run.ours || all.length === 1);
+        if (!run.exchange?.onRefusal?.(this.#sa, now, { ...refusal, onlyCandidate })) continue;
+        this.#finish(run);
+        this.#pump(now);
+        return true;
+      }
     return false;
   }
 

@@ -286,6 +286,20 @@ describe("culvert up, down, reset, rekey", () => {
     expect(again).toHaveLength(4);
   });
 
+  it("rekey is done over IKEv1 when packets leave on new SAs, beside which the old ones stay for a while", async () => {
+    const [tunnel] = up.tunnels;
+    const over1 = (spis: readonly number[]) => {
+      const children = spis.map((spiIn) => ({ ...tunnel!.children[0]!, spiIn }));
+      return withConnection({
+        ...up,
+        tunnels: [{ ...tunnel!, ike: { ...tunnel!.ike!, version: 1 as const }, children }],
+      });
+    };
+    const asked = await daemon(over1([1]), over1([1, 2]), over1([2, 1]));
+    expect((await culvert("rekey", "hq-branch", "--control", socket)).code).toBe(exitCode.ok);
+    expect(asked.map(({ verb }) => verb)).toEqual(["status", "rekey", "status", "status"]);
+  });
+
   it("down waits until it is down", async () => {
     await daemon(withConnection(up), withConnection(up), withConnection(down));
     const { code, out } = await culvert("down", "hq-branch", "--control", socket);

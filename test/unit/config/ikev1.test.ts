@@ -10,6 +10,12 @@ const inConnection = (text: string) =>
   file({ connection: text.includes("ustomerGateway:") ? text : `customerGateway: branch\n${text}` });
 const ike = (text: string) => `ike: {version: ikev1, ${text}}`;
 const ipsec = (text: string) => `ike: {version: ikev1}\nipsec: {${text}}`;
+const flows = (locals: number, remotes: number) => {
+  const nets = (n: number, count: number) =>
+    Array.from({ length: count }, (_, i) => `10.${n}.${i}.0/24`).join(", ");
+  const subnets = `localSubnets: [${nets(1, locals)}]\nremoteSubnets: [${nets(2, remotes)}]`;
+  return `ike: {version: ikev1}\nrouting: protected-data-flows\n${subnets}`;
+};
 const at = "connections.hq-branch";
 const ikeExample = ikev1IkeDefaults[0];
 const espExample = ikev1EspDefaults[0];
@@ -56,6 +62,16 @@ check("connections with ike.version: ikev1", inConnection, [
       [
         ipsec("proposals: [aes128gcm16-x25519-noesn]"),
         `${at}.ipsec.proposals[0]: aes128gcm16-x25519-noesn: a proposal such as ${espExample} (IKEv1 has no x25519 for ESP)`,
+      ],
+    ],
+  },
+  {
+    rule: "as many pairs as one ISAKMP SA has IPsec SAs",
+    good: [flows(16, 16)],
+    bad: [
+      [
+        flows(16, 17),
+        `${at}.remoteSubnets: at most 256 pairs of localSubnets and remoteSubnets, because ike.version is ikev1: there are 272`,
       ],
     ],
   },
