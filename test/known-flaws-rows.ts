@@ -263,6 +263,15 @@ export const knownFlaws: readonly KnownFlaw[] = [
     tests: [[v1, "RSA encryption (CVE-2018-0131)"]],
   },
   {
+    known: "IKEv1 has one key for both directions: reflection",
+    input: "our own liveness checks, deletes and quick modes, sent back to us",
+    tests: [
+      ["sim/ikev1-reflection.test.ts", "is no sign of its life"],
+      ["sim/ikev1-reflection.test.ts", "none of them moves the peer"],
+      ["sim/ikev1-reflection.test.ts", "our quick mode is no quick mode of the peer's"],
+    ],
+  },
+  {
     known: "IKEv1 aggressive mode, its key guessed offline",
     input: "aggressive mode to a connection that does not name it",
     tests: [

@@ -2,8 +2,8 @@
  * Messages that come in fragments ([MS-IKEE] §3.3.5.1). Nothing in a fragment is authenticated: what is put together is a
  * datagram like any other, and is trusted as little.
  *
- * Invariants: one message for each ISAKMP SA, and one for each address that is about to begin one, of those at most
- * `maxStrangers`; each of at most MAX_ISAKMP_FRAGMENTS fragments and `reassemblyBytes` octets, for at most
+ * Invariants: one message for each ISAKMP SA, and one for each address that is about to begin one, the latest of them
+ * only; each of at most MAX_ISAKMP_FRAGMENTS fragments and `reassemblyBytes` octets, for at most
  * `reassemblyMs`.
  */
 
@@ -43,14 +43,17 @@ interface Collection {
 /** All fragments of an endpoint. */
 export class IsakmpReassembly {
   readonly #limits: Pick<EndpointLimits, "reassemblyBytes" | "reassemblyMs">;
-  readonly #maxStrangers: number;
+  readonly #most: { readonly sas: number; readonly strangers: number };
   /** The oldest first, as all live for the same time. */
   readonly #ofSas = new Map<string, Collection>();
   readonly #ofStrangers = new Map<string, Collection>();
 
-  constructor(limits: Pick<EndpointLimits, "reassemblyBytes" | "reassemblyMs">, maxStrangers = 32) {
+  constructor(
+    limits: Pick<EndpointLimits, "reassemblyBytes" | "reassemblyMs">,
+    most = { sas: 1024, strangers: 32 },
+  ) {
     this.#limits = limits;
-    this.#maxStrangers = maxStrangers;
+    this.#most = most;
   }
 
   /** When the oldest of what was collected is given up. */
@@ -111,8 +114,8 @@ export class IsakmpReassembly {
   #begin(now: Instant, table: Map<string, Collection>, key: string, id: number): Collection {
     // Deleted first: the table's order is that of age.
     table.delete(key);
-    if (table === this.#ofStrangers && table.size >= this.#maxStrangers)
-      table.delete(table.keys().next().value!);
+    const most = table === this.#ofSas ? this.#most.sas : this.#most.strangers;
+    if (table.size >= most) table.delete(table.keys().next().value!);
     const expiresAt = now + this.#limits.reassemblyMs;
     const collection = { expiresAt, id, pieces: new Map<number, Uint8Array>(), bytes: 0, total: undefined };
     table.set(key, collection);

@@ -22,6 +22,7 @@ import type { Exchange, InitiatedExchange, Message, Received, Refusal } from "./
 import { errorIn, onInformational } from "./exchanges/informational.ts";
 import type { IsakmpSa } from "./isakmp-sa.ts";
 import { type HashInput, nonceOf, openPhase2, phase2Iv, sealPhase1, sealPhase2 } from "./key-material.ts";
+import { MessageIds } from "./message-ids.ts";
 import type { Datagram, InitiatedPhase1, Phase1 } from "./phase1.ts";
 
 /** One exchange of phase 2. */
@@ -59,8 +60,9 @@ export class Transport {
   #phase1Wait: Patience | undefined;
   readonly #runs = new Map<number, Run>();
   #queue: InitiatedExchange[] = [];
-  /** Message IDs of exchanges that are over, the oldest first. */
+  /** Message IDs of exchanges of the peer that are over, and of the latest of ours, the oldest first. */
   readonly #used = new Set<number>();
+  #ids: MessageIds | undefined;
   #fragmentId = 0;
 
   constructor(sa: IsakmpSa) {
@@ -185,7 +187,9 @@ export class Transport {
       return;
     }
     const exchange = run?.exchange;
-    if (run && (!exchange || run.type !== header.exchangeType)) {
+    // Of our own the peer only says the next message: anything else is what we said, sent back.
+    const reflected = !run && this.#ids?.isOurs(header.messageId) === true;
+    if (reflected || (run && (!exchange || run.type !== header.exchangeType))) {
       sa.host.count("message_id");
       return;
     }
@@ -338,7 +342,6 @@ export class Transport {
     const { secured } = this.#sa;
     if (!secured) return [];
     const messageId = this.#newMessageId();
-    this.#markUsed(messageId);
     const header = this.#header(IsakmpExchangeType.code.INFORMATIONAL, messageId);
     const { datagram } = sealPhase2(secured, header, payloads, first, phase2Iv(secured, messageId));
     this.#repeatUnproven(now);
@@ -448,11 +451,8 @@ export class Transport {
   }
 
   #newMessageId(): number {
-    for (;;) {
-      const [a, b, c, d] = this.#sa.host.random.bytes(4);
-      const id = ((a! << 24) | (b! << 16) | (c! << 8) | d!) >>> 0;
-      if (id !== 0 && !this.#runs.has(id) && !this.#used.has(id)) return id;
-    }
+    this.#ids ??= new MessageIds(this.#sa.host.random);
+    return this.#ids.next((id) => this.#runs.has(id) || this.#used.has(id));
   }
 
   #header(exchangeType: number, messageId: number): IsakmpHeader {

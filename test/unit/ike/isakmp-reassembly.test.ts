@@ -32,7 +32,7 @@ const halves = (whole: Uint8Array, of: IsakmpHeader = header) =>
   fragmentIsakmp(whole, of, 1, Math.ceil(whole.length / 2) + 36) as [Uint8Array, Uint8Array];
 
 class Collector {
-  readonly of = new IsakmpReassembly(limits, 3);
+  readonly of = new IsakmpReassembly(limits, { sas: 4, strangers: 3 });
   now = 0;
   take(datagram: Uint8Array, ofSa = true, from = source): Reassembling {
     return this.of.collect(this.now, from, decodeIsakmpHeader(datagram), datagram, ofSa);
@@ -190,5 +190,19 @@ describe("messages in fragments ([MS-IKEE] §3.3.5.1)", () => {
     collector.take(a);
     for (let n = 1; n <= 200; n++) collector.take(first(n), false, from(n));
     expect(collector.take(b)).toMatchObject({ datagram: message(300) });
+  });
+
+  it("ISAKMP SAs have one message each, and not all of them at once: the oldest goes", () => {
+    const collector = new Collector();
+    for (let n = 1; n <= 20; n++) {
+      expect(collector.take(piece({}, { ...header, spiInitiator: BigInt(n) }))).toBe("incomplete");
+      expect(collector.of.size).toBe(Math.min(n, 4));
+    }
+    // The latest is there, the first is not.
+    const last = piece({ number: 2, last: true }, { ...header, spiInitiator: 20n });
+    expect(collector.take(last)).toEqual({ drop: "malformed" });
+    expect(collector.take(piece({ number: 2, last: true }, { ...header, spiInitiator: 1n }))).toBe(
+      "incomplete",
+    );
   });
 });
