@@ -291,6 +291,33 @@ describe("the commit bit (RFC 2408 §3.1)", () => {
   });
 });
 
+describe("silence in place of an answer", () => {
+  it("right after phase 1 is a refusal, and says what may be different", () => {
+    const lab = new Lab();
+    lab.a.start();
+    lab.run(40_000, false);
+    expect(codes(lab.a)).toEqual(["PEER_REFUSED_CHILD"]);
+    expect(lab.a.failures[0]).toMatchObject({
+      difference: "the peer accepted us, and does not answer quick mode",
+      offered: { esp: ["aes128-sha1"], selectors: ["10.1.0.0/16 === 10.2.0.0/16"] },
+    });
+    expect(lab.a.events).toEqual(["ended failed"]);
+  });
+
+  it("later on is a dead peer, unless its packets come", () => {
+    for (const traffic of [false, true]) {
+      const lab = run();
+      lab.run(120_000);
+      lab.a.rekey();
+      for (let i = 0; i < 70; i++) {
+        lab.run(500, false);
+        if (traffic) lab.traffic();
+      }
+      expect(codes(lab.a)).toEqual([traffic ? "REKEY_REFUSED" : "DPD_TIMEOUT"]);
+    }
+  });
+});
+
 describe("a refusal of our answer (RFC 2409 §5.7)", () => {
   it("ends what the peer does not want, by our SPI or by being about nothing else", () => {
     for (const spi of [espSpiBytes(0xb000), new Uint8Array(0)]) {

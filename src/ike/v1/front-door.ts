@@ -29,8 +29,8 @@ import { IsakmpSa } from "./isakmp-sa.ts";
 import { inTheClear } from "./key-material.ts";
 import { isakmpNotify } from "./notify.ts";
 import type { Datagram } from "./phase1.ts";
+import { amplification } from "./phase1-transport.ts";
 import { choosePhase1 } from "./proposals.ts";
-import { amplification } from "./transport.ts";
 import { vendorPayloads } from "./vendor.ts";
 
 /** The peers that may live at `remote` and be met at `local`. */

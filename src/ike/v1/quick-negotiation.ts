@@ -301,12 +301,12 @@ export function refusalOf(
   }
 }
 
-/** The peer said nothing to our quick mode and lives: some refuse without a word. */
+/** The peer said nothing to our quick mode, and lives as far as anybody knows: some refuse without a word. */
 export function silenceOf(sa: IsakmpSa, offer: QuickOffer, replaced: IpsecSa | undefined): FailureRecord {
   return failureOf(sa, replaced ? "REKEY_REFUSED" : "PEER_REFUSED_CHILD", {
     ours: sa.peer!.espProposals.map((p) => p.text),
     offered: offeredTerms([offer.proposal], offer.pair),
-    difference: "the peer is there, and does not answer quick mode",
+    difference: "the peer accepted us, and does not answer quick mode",
     remedy:
       "compare ipsec.proposals, perfect forward secrecy and the subnets with the peer's, and look at its log",
   });

@@ -1,29 +1,22 @@
 /**
- * How the messages of one ISAKMP SA travel: phase 1, then any number of exchanges with message IDs of their own, each
- * with its own chain of IVs (RFC 2409 §5.5, appendix B). What the messages mean is in `exchanges/`.
+ * How the messages of one ISAKMP SA travel: phase 1 (`phase1-transport.ts`), then any number of exchanges with message IDs
+ * of their own, each with its own chain of IVs (RFC 2409 §5.5, appendix B). What the messages mean is in `exchanges/`.
  *
- * Invariants: whoever has proven nothing gets an answer only when it asks, and the same one only so often; a message of
- * the peer is processed once; the side that waits repeats its last message.
+ * Invariants: a message of the peer is processed once; the side that waits repeats its last message.
  */
-import { compareBytes, type Endpoint } from "../../core/address.ts";
-import { attemptDecode } from "../../core/errors.ts";
+import { compareBytes } from "../../core/address.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import { IsakmpExchangeType } from "../../registry/index.ts";
-import {
-  decodeIsakmp,
-  encodeIsakmp,
-  fragmentIsakmp,
-  type IsakmpHeader,
-  type IsakmpPayload,
-} from "../../wire/v1/index.ts";
-import { maxMessageBytes } from "../common/message-size.ts";
-import { excuseLateness, type Patience } from "../common/patience.ts";
+import type { IsakmpPayload } from "../../wire/v1/index.ts";
+import type { Patience } from "../common/patience.ts";
 import type { Exchange, InitiatedExchange, Message, Received, Refusal } from "./exchange.ts";
-import { errorIn, onInformational } from "./exchanges/informational.ts";
+import { onInformational } from "./exchanges/informational.ts";
 import type { IsakmpSa } from "./isakmp-sa.ts";
-import { type HashInput, nonceOf, openPhase2, phase2Iv, sealPhase1, sealPhase2 } from "./key-material.ts";
+import { type HashInput, nonceOf, openPhase2, phase2Iv, sealPhase2 } from "./key-material.ts";
 import { MessageIds } from "./message-ids.ts";
 import type { Datagram, InitiatedPhase1, Phase1 } from "./phase1.ts";
+import { Phase1Transport } from "./phase1-transport.ts";
+import { headerOf, maxRepeated, patience, Sender, waitAt, whatIsDue } from "./sending.ts";
 
 /** One exchange of phase 2. */
 interface Run {
@@ -46,112 +39,32 @@ interface Run {
   until: Instant | undefined;
 }
 
-type Path = { readonly local: Endpoint; readonly remote: Endpoint };
-
 export class Transport {
   readonly #sa: IsakmpSa;
-  #phase1: Phase1 | undefined;
-  /** The same, as initiator. */
-  #initiated: InitiatedPhase1 | undefined;
-  #phase1In: Uint8Array | undefined;
-  #phase1Out: readonly Uint8Array[] = [];
-  #phase1SentAt: Instant = Number.NEGATIVE_INFINITY;
-  #phase1Repeated = 0;
-  #phase1Wait: Patience | undefined;
+  readonly #phase1: Phase1Transport;
   readonly #runs = new Map<number, Run>();
   #queue: InitiatedExchange[] = [];
   /** Message IDs of exchanges of the peer that are over, and of the latest of ours, the oldest first. */
   readonly #used = new Set<number>();
   #ids: MessageIds | undefined;
-  #fragmentId = 0;
+  readonly #sender: Sender;
 
   constructor(sa: IsakmpSa) {
     this.#sa = sa;
+    this.#sender = new Sender(sa);
+    this.#phase1 = new Phase1Transport(sa, this.#sender);
   }
 
   // ── Phase 1 ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** As initiator. */
   begin(now: Instant, phase1: InitiatedPhase1): void {
-    this.#phase1 = this.#initiated = phase1;
-    this.#sendPhase1(now, phase1.begin(this.#sa, now), false, true);
+    this.#phase1.begin(now, phase1);
   }
 
   /** As responder: `answer` is the one to `request`, and is repeated when that is. */
   respond(now: Instant, phase1: Phase1, request: Uint8Array, answer: readonly IsakmpPayload[]): void {
-    this.#phase1 = phase1;
-    this.#phase1In = Uint8Array.from(request);
-    this.#sendPhase1(now, answer, false, false, amplification * request.length);
-  }
-
-  #onPhase1(now: Instant, message: Datagram): void {
-    const { datagram } = message;
-    if (this.#phase1In && compareBytes(this.#phase1In, datagram) === 0) {
-      this.#repeatPhase1(message);
-      return;
-    }
-    const phase1 = this.#phase1;
-    if (!phase1) {
-      this.#sa.host.count("message_id");
-      return;
-    }
-    const reply = phase1.onMessage(this.#sa, now, message);
-    if (this.#sa.halfOpen && reply.kind !== "drop") this.#sa.host.onSeen(this.#sa);
-    if (reply.kind === "drop") {
-      this.#sa.host.count(reply.why);
-      return;
-    }
-    if (reply.kind === "ended") return;
-    this.#phase1In = Uint8Array.from(datagram);
-    this.#phase1Wait = undefined;
-    const over = reply.kind === "done" || reply.last === true;
-    if (reply.kind === "send") this.#sendPhase1(now, reply.payloads, reply.encrypted, !over);
-    else this.#phase1Out = [];
-    if (over) {
-      phase1.discard();
-      this.#phase1 = this.#initiated = undefined;
-    }
-    reply.afterwards?.();
-    this.#pump(now);
-  }
-
-  /**
-   * The peer may not have our answer. Only the side that does not repeat by itself answers a repetition: otherwise each
-   * copy on one side would make another one on the other.
-   */
-  #repeatPhase1({ local, remote, datagram }: Datagram): void {
-    if (this.#phase1Wait || this.#phase1Repeated >= maxRepeated || this.#phase1Out.length === 0) {
-      this.#sa.host.count("message_id");
-      return;
-    }
-    // Before anything is proven a small datagram of one who is not there must not become a large one to him.
-    if (this.#sa.halfOpen && octetsOf(this.#phase1Out) > amplification * datagram.length) return;
-    this.#phase1Repeated++;
-    this.#send(this.#sa.halfOpen ? { local, remote } : this.#sa, this.#phase1Out);
-  }
-
-  /** `mostOctets`: what is larger is not sent. */
-  #sendPhase1(
-    now: Instant,
-    payloads: readonly IsakmpPayload[],
-    encrypted: boolean,
-    repeats: boolean,
-    mostOctets = Number.POSITIVE_INFINITY,
-  ): void {
-    const sa = this.#sa;
-    const header = this.#header(sa.phase1Type, 0);
-    const datagram = encrypted ? sealPhase1(sa.secured!, header, payloads) : encodeIsakmp(header, payloads);
-    this.#phase1Out = this.#cut(header, datagram);
-    this.#phase1Repeated = 0;
-    this.#phase1SentAt = now;
-    // RFC 2408 §5.1: whoever began repeats, and its peer answers. Nobody can make us repeat by ourselves.
-    if (repeats && sa.role === "initiator") this.#phase1Wait = this.#patience(now, sa.host.limits.setupMs);
-    // In aggressive mode, with the longest identities that there are, and a question without anything that it need not have.
-    if (octetsOf(this.#phase1Out) > mostOctets) {
-      this.#phase1Out = [];
-      sa.host.count("amplification");
-    }
-    this.#send(sa, this.#phase1Out);
+    this.#phase1.respond(now, phase1, request, answer);
   }
 
   // ── Messages in ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -159,26 +72,19 @@ export class Transport {
   /** One datagram whose header carries our SPIs. Never throws on anything a peer can send. */
   handleDatagram(now: Instant, message: Datagram): void {
     const { header } = message;
-    if (header.messageId === 0 && header.exchangeType === this.#sa.phase1Type) this.#onPhase1(now, message);
-    else if (!header.encrypted) this.#onUnprotected(message);
+    if (header.messageId === 0 && header.exchangeType === this.#sa.phase1Type) {
+      this.#phase1.handleMessage(now, message);
+      this.#pump(now);
+    } else if (!header.encrypted) this.#phase1.handleUnprotected(message);
     else if (header.messageId === 0) this.#sa.host.count("unexpected");
     else this.#onPhase2(now, message);
-  }
-
-  /** Anybody can have sent it: it changes nothing (RFC 2409 §5.7 has them only before there are keys). */
-  #onUnprotected({ header, datagram }: Datagram): void {
-    this.#sa.host.count("not_authentic");
-    if (!this.#initiated || header.exchangeType !== IsakmpExchangeType.code.INFORMATIONAL) return;
-    const message = attemptDecode(() => decodeIsakmp(datagram, header));
-    const error = message && errorIn(message.payloads);
-    if (error) this.#initiated.onHint(error.type);
   }
 
   #onPhase2(now: Instant, message: Datagram): void {
     const { header, datagram } = message;
     const sa = this.#sa;
     if (!sa.secured || !sa.usable) {
-      this.#beforePhase2(now, message);
+      this.#phase1.handleEarly(now, message);
       return;
     }
     const run = this.#runs.get(header.messageId);
@@ -208,24 +114,6 @@ export class Transport {
       onInformational(sa, now, received, this.#markUsed(header.messageId));
     else this.#answer(now, received, datagram, opened.nextIv);
     this.#pump(now);
-  }
-
-  /** Encrypted, and phase 1 is not through on our side. */
-  #beforePhase2(now: Instant, message: Datagram): void {
-    const { header, datagram } = message;
-    const sa = this.#sa;
-    sa.host.count("unexpected");
-    if (!sa.secured) return;
-    // The peer is done with phase 1, and we are not: its last message was lost, and ours makes it repeat that.
-    if (sa.halfOpen) this.#repeatPhase1(message);
-    if (header.exchangeType !== IsakmpExchangeType.code.INFORMATIONAL) return;
-    // The peer has the keys, too, and says with them why it does not go on.
-    const opened = openPhase2(sa.secured, header, datagram, first, phase2Iv(sa.secured, header.messageId));
-    const error = opened && errorIn(opened.payloads);
-    if (opened && !error) return;
-    if (!this.#initiated) this.#phase1?.onComplaint?.(sa, now, error?.type);
-    else if (error) this.#initiated.onRefusal(sa, now, error.type);
-    else this.#initiated.onHint(undefined);
   }
 
   #goOn(
@@ -300,7 +188,7 @@ export class Transport {
     }
     run.repeated++;
     run.exchange?.onRepeated?.(now);
-    this.#send(this.#sa, run.lastOut);
+    this.#sender.send(this.#sa, run.lastOut);
   }
 
   /** An authentic error notification: the exchange that it is about ends. It is rather about one of ours. */
@@ -342,17 +230,17 @@ export class Transport {
     const { secured } = this.#sa;
     if (!secured) return [];
     const messageId = this.#newMessageId();
-    const header = this.#header(IsakmpExchangeType.code.INFORMATIONAL, messageId);
+    const header = headerOf(this.#sa, IsakmpExchangeType.code.INFORMATIONAL, messageId);
     const { datagram } = sealPhase2(secured, header, payloads, first, phase2Iv(secured, messageId));
-    this.#repeatUnproven(now);
-    const datagrams = this.#cut(header, datagram);
-    this.#send(this.#sa, datagrams);
+    this.#phase1.repeatUnproven(now);
+    const datagrams = this.#sender.cut(header, datagram);
+    this.#sender.send(this.#sa, datagrams);
     return datagrams;
   }
 
   /** Sends what was sent before. */
   resend(datagrams: readonly Uint8Array[]): void {
-    this.#send(this.#sa, datagrams);
+    this.#sender.send(this.#sa, datagrams);
   }
 
   /** True when an exchange of ours with this name waits or is under way. */
@@ -375,7 +263,7 @@ export class Transport {
 
   /** True when no exchange of ours waits or is under way. */
   get idle(): boolean {
-    if (this.#phase1Wait || this.#queue.length > 0) return false;
+    if (this.#phase1.deadline !== undefined || this.#queue.length > 0) return false;
     for (const { ours, exchange } of this.#runs.values()) if (ours && exchange) return false;
     return true;
   }
@@ -419,35 +307,25 @@ export class Transport {
     if (!run.ours) run.Nr ??= nonceOf(message.payloads);
     const input = nextHash(run);
     if (!secured || !input) throw new Error(`message ${run.messages + 1} of ${run.exchange?.name}`);
-    const header = { ...this.#header(run.type, run.messageId), ...(message.commit && { commit: true }) };
+    const header = {
+      ...headerOf(this.#sa, run.type, run.messageId),
+      ...(message.commit && { commit: true }),
+    };
     const { datagram, nextIv } = sealPhase2(secured, header, message.payloads, input, run.iv);
     run.iv = nextIv;
     run.messages++;
-    run.lastOut = this.#cut(header, datagram);
+    run.lastOut = this.#sender.cut(header, datagram);
     run.repeated = 0;
     const patienceMs = host.limits.establishedMs ?? peer!.answerTimeoutMs;
-    if (message.awaits) run.wait = this.#patience(now, patienceMs);
+    if (message.awaits) run.wait = patience(this.#sa.host.limits, now, patienceMs);
     else {
       run.exchange = undefined;
       run.wait = undefined;
       // For as long as the peer may want it repeated.
       run.until = now + patienceMs + host.limits.lingerMs;
     }
-    this.#repeatUnproven(now);
-    this.#send(this.#sa, run.lastOut);
-  }
-
-  /**
-   * Message 3 of aggressive mode has no answer. Until something of the peer proves that it has it, a copy goes before
-   * what follows, but not oftener than any other message is repeated.
-   */
-  #repeatUnproven(now: Instant): void {
-    const { proven, role, mode, host } = this.#sa;
-    if (proven || role !== "initiator" || mode !== "aggressive") return;
-    if (now < this.#phase1SentAt + host.limits.retransmitMs || this.#phase1Repeated >= maxRepeated) return;
-    this.#phase1SentAt = now;
-    this.#phase1Repeated++;
-    this.#send(this.#sa, this.#phase1Out);
+    this.#phase1.repeatUnproven(now);
+    this.#sender.send(this.#sa, run.lastOut);
   }
 
   #newMessageId(): number {
@@ -455,42 +333,17 @@ export class Transport {
     return this.#ids.next((id) => this.#runs.has(id) || this.#used.has(id));
   }
 
-  #header(exchangeType: number, messageId: number): IsakmpHeader {
-    const { spiInitiator, spiResponder } = this.#sa;
-    return { spiInitiator, spiResponder, exchangeType, messageId };
-  }
-
-  #cut(header: IsakmpHeader, datagram: Uint8Array): readonly Uint8Array[] {
-    if (!this.#sa.fragmentation) return [datagram];
-    const maxBytes = maxMessageBytes(this.#sa.host, this.#sa);
-    if (datagram.length <= maxBytes) return [datagram];
-    this.#fragmentId = (this.#fragmentId % 0xffff) + 1;
-    return fragmentIsakmp(datagram, header, this.#fragmentId, maxBytes);
-  }
-
-  #send({ local, remote }: Path, datagrams: readonly Uint8Array[]): void {
-    for (const datagram of datagrams) this.#sa.host.emit({ kind: "send", local, remote, datagram });
-  }
-
   // ── Time and the end ─────────────────────────────────────────────────────────────────────────────────────────
 
   /** When `handleTimeout` is next needed. */
   get deadline(): Instant | undefined {
-    let at = waitAt(this.#phase1Wait);
+    let at = this.#phase1.deadline;
     for (const { wait, until } of this.#runs.values()) at = earlier(at, earlier(waitAt(wait), until));
     return at;
   }
 
   handleTimeout(now: Instant): void {
-    const wait = this.#phase1Wait;
-    if (wait) {
-      const due = this.#isOver(wait, now);
-      if (due === "repeat") this.#send(this.#sa, this.#phase1Out);
-      else if (due === "over") {
-        this.#phase1Wait = undefined;
-        this.#initiated?.onTimeout(this.#sa, now);
-      }
-    }
+    this.#phase1.handleTimeout(now);
     for (const run of [...this.#runs.values()]) this.#onRunTimeout(run, now);
     this.#pump(now);
   }
@@ -499,30 +352,15 @@ export class Transport {
     if (this.#runs.get(run.messageId) !== run) return;
     if (run.until !== undefined && run.until <= now) this.#finish(run);
     if (!run.wait) return;
-    const due = this.#isOver(run.wait, now);
+    const due = whatIsDue(this.#sa.host.limits, run.wait, now);
     if (due === "repeat") {
-      this.#repeatUnproven(now);
-      this.#send(this.#sa, run.lastOut);
+      this.#phase1.repeatUnproven(now);
+      this.#sender.send(this.#sa, run.lastOut);
     } else if (due === "over") {
       const { exchange } = run;
       this.#finish(run);
       exchange?.onTimeout(this.#sa, now);
     }
-  }
-
-  #isOver(wait: Patience, now: Instant): "over" | "repeat" | "waits" {
-    excuseLateness(wait, now);
-    if (wait.giveUpAt <= now) return "over";
-    if (wait.nextAt > now) return "waits";
-    const { retransmitBackoff, retransmitMaxMs } = this.#sa.host.limits;
-    wait.delayMs = Math.min(wait.delayMs * retransmitBackoff, retransmitMaxMs);
-    wait.nextAt = now + wait.delayMs;
-    return "repeat";
-  }
-
-  #patience(now: Instant, patienceMs: number): Patience {
-    const delayMs = this.#sa.host.limits.retransmitMs;
-    return { delayMs, nextAt: now + delayMs, giveUpAt: now + patienceMs };
   }
 
   #finish(run: Run): void {
@@ -537,9 +375,7 @@ export class Transport {
 
   /** Drops what waits and what is under way. */
   abandonAll(now: Instant): void {
-    this.#phase1?.discard();
-    this.#phase1 = this.#initiated = undefined;
-    this.#phase1Wait = undefined;
+    this.#phase1.discard();
     for (const exchange of this.#queue.splice(0)) exchange.onAbandon?.(this.#sa, now);
     const runs = [...this.#runs.values()];
     this.#runs.clear();
@@ -554,16 +390,7 @@ function nextHash({ messages, Ni, Nr }: Run): HashInput | undefined {
   return messages === 2 && Ni && Nr ? { number: 3, Ni, Nr } : undefined;
 }
 
-const waitAt = (wait: Patience | undefined): Instant | undefined =>
-  wait && Math.min(wait.nextAt, wait.giveUpAt);
-
 const first: HashInput = { number: 1 };
-/** A peer repeats with growing pauses, for half a minute: more is somebody else. */
-const maxRepeated = 12;
-/** The factor by which an answer to one who has proven nothing may be larger than what it answers. */
-export const amplification = 3;
-const octetsOf = (datagrams: readonly Uint8Array[]): number =>
-  datagrams.reduce((sum, { length }) => sum + length, 0);
 /** Some peers do one quick mode at a time; a second one goes on when the first is ignored. */
 const maxUnderWay = 2;
 /** Exchanges of the peer that are under way, or just over. */

@@ -202,7 +202,10 @@ class QuickMode implements InitiatedExchange {
     const offer = this.#offer!;
     const owner = sa.holder;
     this.#release(sa);
-    if (isAlive(sa, owner, this.#since)) this.#failed(owner, now, 0, silenceOf(sa, offer, this.#replaced));
+    // Whoever has just authenticated, and says nothing to what comes next, rather refuses than is dead.
+    const fresh = this.#ask !== undefined && this.#since - sa.establishedAt < sa.host.limits.setupMs;
+    if (fresh || isAlive(sa, owner, this.#since))
+      this.#failed(owner, now, 0, silenceOf(sa, offer, this.#replaced));
     else {
       this.#abandoned(owner, now);
       if (sa === owner) sa.endDead(now);
