@@ -132,6 +132,11 @@ export class Phase1Transport {
     this.#initiated?.onTimeout(this.#sa, now);
   }
 
+  /** As responder: it has taken too long. */
+  expire(): void {
+    this.#phase1?.onExpired?.(this.#sa);
+  }
+
   /** Drops what is under way. */
   discard(): void {
     this.#phase1?.discard();

@@ -370,7 +370,7 @@ export class Transport {
 
   /** Phase 1, as responder, has taken too long. */
   expire(): void {
-    this.#phase1?.onExpired?.(this.#sa);
+    this.#phase1.expire();
   }
 
   /** Drops what waits and what is under way. */
