@@ -91,7 +91,8 @@ interface Mistake extends Omit<Tunnel, "name" | "ike" | "esp"> {
   readonly names: readonly string[];
   /**
    * When this side initiates culvert has nothing but what anybody can have sent: it waits for half a minute before it
-   * believes that. Only with CULVERT_INTEROP=full.
+   * believes that. Only with CULVERT_INTEROP=full, and where strongSwan initiates only in the simulator
+   * (`ikev1-refusals.test.ts`): by then the complaints of a minute have been spent on the other rows.
    */
   readonly unproven?: "culvert" | "strongSwan";
 }
@@ -165,7 +166,7 @@ const mistakes: readonly Mistake[] = [
 describeInNamespaces("a failed negotiation over IKEv1 with strongSwan", ["strongswan"], () => {
   it.each(["culvert", "strongSwan"] as const)("is recorded by its cause when %s initiates", async (side) => {
     const common = { ike: "aes128-sha256-modp2048", esp: ["aes128gcm16"] };
-    const rows = mistakes.filter(({ unproven }) => full || unproven !== side);
+    const rows = mistakes.filter(({ unproven }) => unproven !== side || (full && side === "culvert"));
     const many = await ManyTunnels.start(
       rows.map(({ what: name, ...mistake }) => ({ ...common, ...mistake, name })),
     );
