@@ -40,6 +40,16 @@ export const pathCases: readonly PathCase[] = [
     start: (bed, topology) => startCulvertPair(bed, topology, false),
   },
   {
+    name: "culvert, AES-CBC-128 + SHA-1 in UDP",
+    missing: async () => undefined,
+    start: (bed, topology) => startCulvertPair(bed, topology, true, ["aes128-sha1"]),
+  },
+  {
+    name: "culvert, AES-CBC-256 + SHA-256 in UDP",
+    missing: async () => undefined,
+    start: (bed, topology) => startCulvertPair(bed, topology, true, ["aes256-sha256"]),
+  },
+  {
     name: "strongSwan kernel-libipsec, AES-GCM-128",
     missing: async () => (strongSwanMissing() ? "strongSwan is not installed" : undefined),
     start: startStrongSwanPair,
@@ -56,7 +66,12 @@ export const pathCases: readonly PathCase[] = [
   },
 ];
 
-async function startCulvertPair(bed: Testbed, { a, b }: Topology, forceEncapsulation: boolean) {
+async function startCulvertPair(
+  bed: Testbed,
+  { a, b }: Topology,
+  forceEncapsulation: boolean,
+  proposals: readonly string[] = espProposals,
+) {
   const end = (own: Site, peer: Site, start: "immediately" | "passive") =>
     Culvert.start(bed, {
       netns: own.gateway,
@@ -66,7 +81,7 @@ async function startCulvertPair(bed: Testbed, { a, b }: Topology, forceEncapsula
       remoteSubnets: [peer.subnet],
       psk,
       ikeProposals,
-      espProposals,
+      espProposals: proposals,
       forceEncapsulation,
       start,
     });
