@@ -12,6 +12,7 @@ import {
   confirm,
   type IpsecSa,
   informDelete,
+  isInUse,
   outboundOrder,
   retire,
   twinsOf,
@@ -54,13 +55,11 @@ function onDeleted(owner: IsakmpSa, now: Instant, child: IpsecSa): void {
     uninstall(owner, now, child, "deleted-by-peer");
     return;
   }
-  const stands = () => twinsOf(owner, child).some(({ state }) => carrying.has(state.name));
-  // Whoever deletes what is in use has what takes its place, whatever became of message 3. That may be an older one, on
-  // which the two sides did not agree: whoever still asked for the new one a moment ago did not have that.
+  // Whoever deletes what is in use has what takes its place, whatever became of message 3.
   const awaited = twinsOf(owner, child).find(({ state }) => state.name === "AWAITED");
-  const inUse = child.state.name === "INSTALLED";
-  if (awaited && inUse && (!stands() || now - awaited.askedAt >= handOverMs)) confirm(owner, now, awaited);
-  if (stands()) {
+  if (awaited && child.state.name === "INSTALLED" && !hasOlder(owner, now, child, awaited))
+    confirm(owner, now, awaited);
+  if (standing(owner, child).length > 0) {
     retire(owner, now, child, false);
     promoteTwin(owner, now, child);
     return;
@@ -72,6 +71,20 @@ function onDeleted(owner: IsakmpSa, now: Instant, child: IpsecSa): void {
   }
   uninstall(owner, now, child, "deleted-by-peer");
 }
+
+/**
+ * The peer, which deletes `child`, has an older one in its place, on which the two sides did not agree: it did not have
+ * `awaited` a moment ago, when it still asked for it, or sends on the older one.
+ */
+function hasOlder(owner: IsakmpSa, now: Instant, child: IpsecSa, awaited: IpsecSa): boolean {
+  const older = standing(owner, child);
+  if (older.length > 0 && now - awaited.askedAt < handOverMs) return true;
+  return older.some((twin) => isInUse(owner, now, twin));
+}
+
+/** What carries the same as `child`. */
+const standing = (owner: IsakmpSa, child: IpsecSa): IpsecSa[] =>
+  twinsOf(owner, child).filter(({ state }) => carrying.has(state.name));
 
 /** The data plane no longer has `direction` of `child`, and the key is gone too: another pair takes its place. */
 export function onLost(

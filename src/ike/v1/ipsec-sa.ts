@@ -465,7 +465,7 @@ function onLingered(sa: IsakmpSa, now: Instant, child: IpsecSa): void {
 }
 
 /** The peer has sent on it a moment ago. */
-function isInUse({ host }: IsakmpSa, now: Instant, child: IpsecSa): boolean {
+export function isInUse({ host }: IsakmpSa, now: Instant, child: IpsecSa): boolean {
   const last = host.lastInbound(child.spiIn, child.remote);
   return last !== undefined && now - last < host.limits.inboundLingerMs;
 }

@@ -182,12 +182,13 @@ export class Transport {
   }
 
   #repeat(run: Run, now: Instant): void {
+    // It is still news, however often it was answered.
+    run.exchange?.onRepeated?.(now);
     if (run.repeated >= maxRepeated || run.lastOut.length === 0) {
       this.#sa.host.count("message_id");
       return;
     }
     run.repeated++;
-    run.exchange?.onRepeated?.(now);
     this.#sender.send(this.#sa, run.lastOut);
   }
 
