@@ -27,9 +27,11 @@ export async function soak(args) {
   const minutes = Number(values.minutes);
   if (!(minutes > 0)) throw new BootstrapError(`--minutes ${values.minutes}: a number above 0`);
   const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
-  const jobs = [...(await scriptJobs()), ...(await fuzzerJobs())].filter(
-    (job) => values.only === undefined || job.name.includes(values.only),
-  );
+  const isWanted = (name) => values.only === undefined || name.includes(values.only);
+  const jobs = [
+    ...(await scriptJobs()).filter(({ name }) => isWanted(name)),
+    ...(await fuzzerJobs(isWanted)),
+  ];
   if (jobs.length === 0) throw new BootstrapError(`nothing to soak matches --only ${values.only}`);
   const seconds = Math.max(1, Math.round((minutes * 60) / jobs.length));
   process.stdout.write(`${jobs.length} loops, ${seconds} s each, seed ${seed}\n`);
@@ -124,11 +126,13 @@ async function compileLoops() {
 }
 
 /** Every target is one executable `fuzz_<name>`; its corpus, when there is one, is native/fuzz/corpus/<name>. */
-async function fuzzerJobs() {
+async function fuzzerJobs(isWanted) {
   if (!existsSync(join(repository, "native/fuzz/CMakeLists.txt"))) return [];
   const folder = join(build, "fuzz");
   const sources = readdirSync(join(repository, "native/fuzz"));
-  const targets = sources.flatMap((name) => /^(fuzz_\w+)\.cc$/.exec(name)?.[1] ?? []);
+  const targets = sources.flatMap((name) => /^(fuzz_\w+)\.cc$/.exec(name)?.[1] ?? []).filter(isWanted);
+  // They take minutes to build.
+  if (targets.length === 0) return [];
   const flags = ["-DCMAKE_CXX_COMPILER=clang++", "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DCULVERT_FUZZ=ON"];
   const logFile = join(build, "logs/fuzz.log");
   await step("build the fuzzers", async () => {
