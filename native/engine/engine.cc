@@ -179,12 +179,20 @@ Result<Unit> Engine::install(const esp::InboundSa::Params& params, const SaAddre
   return Unit{};
 }
 
+// The sockets that an outbound SA will need.
+Result<Unit> Engine::ready_for(DfPolicy df, const SaAddresses& addresses, OuterAddress& outer) {
+  const bool with_df = df != DfPolicy::clear && addresses.udp && addresses.remote.family == Family::ipv4;
+  if (!with_df) return Unit{};
+  return outer.open_nat_df();
+}
+
 Result<Unit> Engine::install(const esp::OutboundSa::Params& params, const SaAddresses& addresses, DfPolicy df) {
   auto outer = outer_of(addresses);
   if (!outer) return Error{outer.error()};
   const OutboundKey key{addresses.remote, params.spi};
   if (outbound_.contains(key))
     return net::setup_error(EEXIST, "outbound SPI " + std::to_string(params.spi) + " to this peer", "SPIs are unique");
+  if (auto ready = ready_for(df, addresses, *shared_.outers[outer.value()]); !ready) return Error{ready.error()};
   auto sa = esp::OutboundSa::create(params);
   if (!sa) return Error{"EINVAL: " + sa.error()};
   outbound_.emplace(key, Outbound{std::move(sa).value(), addresses, outer.value(), df});
@@ -255,6 +263,8 @@ Result<bool> Engine::update(Direction direction, uint32_t spi, const IpAddress& 
   const OutboundKey key{addresses.remote, spi};
   if (key != found->first && outbound_.contains(key))
     return net::setup_error(EEXIST, "outbound SPI " + std::to_string(spi) + " to this peer", "SPIs are unique");
+  if (auto ready = ready_for(found->second.df, addresses, *shared_.outers[outer.value()]); !ready)
+    return Error{ready.error()};
   // The SA itself stays where it is in memory: workers that read the old snapshot seal with the same counter.
   auto node = outbound_.extract(found);
   node.key() = key;

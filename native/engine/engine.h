@@ -173,6 +173,7 @@ class Engine {
   Result<Unit> open_sockets();
   Result<Unit> start_workers();
   Result<uint16_t> outer_of(const SaAddresses& addresses) const;
+  static Result<Unit> ready_for(DfPolicy df, const SaAddresses& addresses, OuterAddress& outer);
   uint32_t path_mtu_of(const SaAddresses& addresses) const;
   uint32_t inner_mtu_of(const esp::EspGeometry& geometry, const SaAddresses& addresses) const;
   Outbound* find_outbound(uint32_t spi, const IpAddress& remote);

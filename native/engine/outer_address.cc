@@ -5,16 +5,24 @@
 
 namespace culvert::engine {
 
+namespace {
+
+net::SocketOptions nat_options(const OuterAddress::Options& options) {
+  return {.address = options.address,
+          .port = options.nat_port,
+          .mark = options.mark,
+          // Over IPv4 there may be one more socket on the port for each worker.
+          .reuse_port = options.workers > 1 || options.address.family == Family::ipv4,
+          .receive_runs = true};
+}
+
+}  // namespace
+
 Result<std::unique_ptr<OuterAddress>> OuterAddress::open(const Options& options) {
   auto outer = std::make_unique<OuterAddress>();
   outer->address = options.address;
-  const bool v4 = options.address.family == Family::ipv4;
-  net::SocketOptions socket{.address = options.address,
-                            .port = options.nat_port,
-                            .mark = options.mark,
-                            // Over IPv4 there is one more socket on the port for each worker.
-                            .reuse_port = options.workers > 1 || v4,
-                            .receive_runs = true};
+  outer->options = options;
+  net::SocketOptions socket = nat_options(options);
   if (socket.reuse_port) {
     if (auto free = net::check_port_is_free(options.address, socket.port); !free) return Error{free.error()};
   }
@@ -34,13 +42,6 @@ Result<std::unique_ptr<OuterAddress>> OuterAddress::open(const Options& options)
     if (auto steered = net::steer_by_spi(outer->nat[0].fd.get(), options.workers); !steered)
       return Error{steered.error()};
   }
-  net::SocketOptions with_df = socket;
-  with_df.dont_fragment = true;
-  for (unsigned i = 0; v4 && i < options.workers; i++) {
-    auto nat = net::UdpSocket::open(with_df);
-    if (!nat) return Error{nat.error()};
-    outer->nat_df.push_back(std::move(nat).value());
-  }
   auto probe = net::open_packet_socket(options.address, options.mark);
   if (!probe) return Error{probe.error()};
   outer->probe = std::move(probe).value();
@@ -55,6 +56,20 @@ Result<std::unique_ptr<OuterAddress>> OuterAddress::open(const Options& options)
   if (!ike) return Error{ike.error()};
   outer->ike = std::move(ike).value();
   return outer;
+}
+
+Result<Unit> OuterAddress::open_nat_df() {
+  if (!nat_df.empty()) return Unit{};
+  net::SocketOptions socket = nat_options(options);
+  socket.dont_fragment = true;
+  std::vector<net::UdpSocket> opened;
+  for (unsigned i = 0; i < options.workers; i++) {
+    auto one = net::UdpSocket::open(socket);
+    if (!one) return Error{one.error()};
+    opened.push_back(std::move(one).value());
+  }
+  nat_df = std::move(opened);
+  return Unit{};
 }
 
 }  // namespace culvert::engine

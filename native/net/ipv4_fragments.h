@@ -25,10 +25,10 @@ class Ipv4Fragments {
   uint32_t mtu_;
   size_t done_ = 0;  // payload bytes handed out
   size_t first_header_bytes_;
-  size_t header_bytes_;  // of the later fragments, which carry fewer options
-  std::array<uint8_t, kMaxHeaderBytes> header_;
-  uint16_t place_;  // the packet's own fragment offset, in units of 8 bytes
-  bool more_;       // the packet's own MF
+  std::array<uint8_t, kMaxHeaderBytes> header_{};  // of the later fragments, which carry fewer options
+  size_t header_bytes_;                            // of it
+  uint16_t place_;                                 // the packet's own fragment offset, in units of 8 bytes
+  bool more_;                                      // the packet's own MF
 };
 
 }  // namespace culvert::net
