@@ -68,12 +68,16 @@ export class Testbed {
     return new Testbed();
   }
 
-  /** Creates the namespace `<id>-<role>` with its loopback up and returns its name. */
+  /**
+   * Creates the namespace `<id>-<role>` with its loopback up and returns its name. Its devices use their IPv6
+   * addresses at once: duplicate address detection holds neighbour discovery back for as much as two seconds.
+   */
   async namespace(role: string): Promise<string> {
     const name = `${this.id}-${role}`;
     this.#record.namespaces.push(name);
     this.#save();
     await must(["ip", "netns", "add", name]);
+    await must(["sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0"], { netns: name });
     await must(["ip", "-n", name, "link", "set", "lo", "up"]);
     return name;
   }

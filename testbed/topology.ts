@@ -105,11 +105,7 @@ async function connect(left: readonly [string, string], right: readonly [string,
 }
 
 async function configure(netns: string, device: string, addresses: readonly string[]): Promise<void> {
-  for (const address of addresses) {
-    // nodad: duplicate address detection would hold IPv6 back for a second.
-    const flags = address.includes(":") ? ["nodad"] : [];
-    await must(["ip", "-n", netns, "address", "add", address, "dev", device, ...flags]);
-  }
+  for (const address of addresses) await must(["ip", "-n", netns, "address", "add", address, "dev", device]);
   await must(["ip", "-n", netns, "link", "set", device, "up"]);
 }
 
