@@ -1,6 +1,7 @@
 /**
  * The peer deletes the pair that is in use here while its quick mode for another one is under way (lives 2659, 3608,
- * 41288, 211694): what does it send on, and expect packets on, from now on?
+ * 41288, 211694): what does it send on, and expect packets on, from now on? Or the peer repeats message 2, for message 3
+ * was lost, of a pair that is gone since (life 305106).
  */
 import { describe, expect, it } from "vitest";
 import { IsakmpExchangeType } from "../../src/registry/index.ts";
@@ -41,8 +42,10 @@ function pass(lab: Lab, ms: number, arrives: (datagram: Datagram) => boolean, pa
   }
 }
 
-const isAnswer = (lab: Lab, { from, bytes }: Datagram) =>
-  from === lab.b && decodeIsakmpHeader(bytes).exchangeType === IsakmpExchangeType.code.QUICK_MODE;
+const { QUICK_MODE, INFORMATIONAL } = IsakmpExchangeType.code;
+const isQuick = ({ bytes }: Datagram) => decodeIsakmpHeader(bytes).exchangeType === QUICK_MODE;
+const isInformational = ({ bytes }: Datagram) => decodeIsakmpHeader(bytes).exchangeType === INFORMATIONAL;
+const idOf = ({ bytes }: Datagram) => decodeIsakmpHeader(bytes).messageId;
 
 describe("two sides that prefer different ones of two pairs, and a third that one of them asks for in vain", () => {
   it.each([
@@ -53,10 +56,52 @@ describe("two sides that prefer different ones of two pairs, and a third that on
     const { a, b } = lab;
     const [older, deleted] = [a.sendsOn, b.sendsOn];
     a.rekey(a.children.find((child) => child.spiOut === older));
-    pass(lab, 10_500, (datagram) => !isAnswer(lab, datagram), packets);
+    pass(lab, 10_500, (datagram) => !(datagram.from === b && isQuick(datagram)), packets);
     expect(b.sendsOn).not.toBe(deleted);
     expect(a.inbound.map((sa) => sa.spi)).toContain(b.sendsOn);
     pass(lab, 60_000, () => true);
     expectOnePair(lab);
+  });
+});
+
+describe("a pair that is replaced before message 3 of it arrives", () => {
+  /** A has another pair in its place, and B, which got nothing of `isLost` meanwhile, still waits for message 3. */
+  function replaced(isLost: (datagram: Datagram) => boolean): { lab: Lab; ofExchange: typeof isLost } {
+    const lab = new Lab({ limits: { inboundLingerMs: 1_000, rekeyedMs: 60_000 } });
+    const { a } = lab;
+    a.start();
+    lab.settle();
+    pass(lab, 2_000, () => true);
+    a.rekey();
+    const messageId = idOf(lab.wire[0]!);
+    const ofExchange = (datagram: Datagram) => isQuick(datagram) && idOf(datagram) === messageId;
+    lab.deliver(lab.wire.shift()!);
+    lab.deliver(lab.wire.shift()!);
+    const [made] = a.children.slice(-1);
+    pass(lab, 200, () => false);
+    a.rekey(made);
+    // Without packets: one on it would show B that A has it.
+    const arrives = (datagram: Datagram) =>
+      datagram.from !== a || !(ofExchange(datagram) || isLost(datagram));
+    pass(lab, 18_000, arrives, false);
+    expect(a.children).not.toContain(made);
+    return { lab, ofExchange };
+  }
+
+  it("the peer asks for message 3 again, and hears once more that the pair is gone", () => {
+    const { lab } = replaced(isInformational);
+    expect(lab.b.children.map(({ state }) => state.name)).toContain("AWAITED");
+    pass(lab, 60_000, () => true);
+    expectOnePair(lab);
+    expect(lab.b.events.filter((event) => event === "childUp")).toHaveLength(2);
+  });
+
+  it("the peer, which heard of it, does not repeat its answer", () => {
+    const { lab, ofExchange } = replaced(() => false);
+    expect(lab.b.children.map(({ state }) => state.name)).not.toContain("AWAITED");
+    const sent = lab.sent.length;
+    pass(lab, 60_000, () => true);
+    expectOnePair(lab);
+    expect(lab.sent.slice(sent).filter(ofExchange)).toEqual([]);
   });
 });

@@ -174,6 +174,26 @@ describe.each(modes)("IKEv1 phase 1 in %s mode (RFC 2409 §5.4)", (mode) => {
     }
   });
 
+  it("moves every ISAKMP SA to where the NAT has the peer, when the peer begins anew from there", () => {
+    const sites = twoSites({ both, b: { peers: ["any"] } });
+    const { sim, a, b } = sites;
+    const nat = new Nat("192.0.2.1", "203.0.113.9");
+    sim.network.nats.push(nat);
+    sim.start(a, b);
+    sim.run(1000);
+    const before = tunnelStatus(sim, b).remote;
+    nat.forget();
+    sim.rekey(a, { ike: true });
+    sim.run(1000);
+    // The old one is there for what is under way on it, and for its end.
+    const ports = b.gateway.ike.sas().map(({ remote }) => remote.port);
+    expect(ports).toHaveLength(2);
+    expect(new Set(ports).size).toBe(1);
+    expect(tunnelStatus(sim, b).remote).not.toBe(before);
+    sim.run(60_000);
+    expectClean(sites);
+  });
+
   it("without NAT traversal uses port 500 and ESP alone", () => {
     const sites = sitesUp({ both: { ...both, natTraversal: { enabled: false } } });
     expect(tunnelStatus(sites.sim, sites.a)).toMatchObject({

@@ -52,6 +52,7 @@ export function chooseAmong<Choice extends { readonly suite: IkeSuite }>(
 
 const sameSuite = <C extends { readonly suite: IkeSuite }>(a: C, b: C): boolean =>
   JSON.stringify(a.suite) === JSON.stringify(b.suite);
+
 function groupsOf(candidates: readonly PeerSettings[]): Groups {
   let groups = groupsByCandidates.get(candidates);
   if (!groups) {

@@ -1,4 +1,6 @@
-/** Where fresh key pairs for key exchanges come from. */
+/** Where fresh key pairs for key exchanges come from, and what comes of them. */
+import { PeerMisbehaved } from "../../core/errors.ts";
+import type { Secret } from "../../core/secret.ts";
 import type { KeyPair } from "../../crypto/index.ts";
 
 /** Generated ahead of need by the daemon, from a seed by the simulator. */
@@ -28,5 +30,20 @@ export class ReturnableKeyPairs implements KeyPairs {
   giveBack(pair: KeyPair): void {
     if (pair.spent || this.#unused.has(pair.group)) pair.wipe();
     else this.#unused.set(pair.group, pair);
+  }
+}
+
+/** The secret that both sides share, or undefined when what the peer sent is no public value of the group. */
+export function sharedSecret(keyPair: KeyPair, peerPublic: Uint8Array): Secret | undefined {
+  return unlessMisbehaved(() => keyPair.computeSharedSecret(peerPublic));
+}
+
+/** Undefined when `compute` finds what the peer sent to be of no use. */
+export function unlessMisbehaved<T>(compute: () => T): T | undefined {
+  try {
+    return compute();
+  } catch (error) {
+    if (error instanceof PeerMisbehaved) return undefined;
+    throw error;
   }
 }

@@ -20,10 +20,9 @@ import {
   AggressiveModeResponder,
   type AggressiveOffer,
   aggressiveOffer,
-  isExpected,
 } from "./exchanges/aggressive-mode.ts";
 import { MainModeResponder } from "./exchanges/main-mode.ts";
-import { missing, saPayload, takeAbilities } from "./exchanges/phase1-common.ts";
+import { isExpected, missing, saPayload, takeAbilities } from "./exchanges/phase1-common.ts";
 import type { Host } from "./host.ts";
 import { IsakmpSa } from "./isakmp-sa.ts";
 import { inTheClear } from "./key-material.ts";

@@ -7,14 +7,15 @@
  */
 import type { IpAddress } from "../../core/address.ts";
 import type { Encapsulation, SaPath, SaSpec } from "../../core/dataplane.ts";
-import { type Random, randomBelow } from "../../core/random.ts";
+import { randomBelow } from "../../core/random.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import type { TrafficSelector } from "../../core/traffic-selector.ts";
 import type { ChildSaKeys } from "../../crypto/index.ts";
-import { type EspSuite, encrById, encrKeyBits, IsakmpDoi, IsakmpProtocol } from "../../registry/index.ts";
+import { type EspSuite, IsakmpDoi, IsakmpProtocol } from "../../registry/index.ts";
 import { espSpiBytes } from "../../wire/index.ts";
 import type { EndReason } from "../common/events.ts";
 import { failureOf } from "../common/failures.ts";
+import { installPair, softFraction } from "../common/install.ts";
 import { sameSelectors } from "../common/selectors.ts";
 import type { PeerSettings } from "../common/settings.ts";
 import { type ChildSaView, encapsulates, type Role } from "../common/views.ts";
@@ -88,38 +89,10 @@ export interface IpsecTerms {
 /** Installs both directions, inbound first, so that nothing the peer sends can arrive too early. */
 export function install(sa: IsakmpSa, now: Instant, terms: IpsecTerms): IpsecSa {
   const peer = sa.peer!;
-  const soft = softFraction(sa.host.random, sa.host.limits.rekeyFraction, terms.role);
-  const { local, remote, encapsulation, pathMtu } = outerPath(sa, terms.encapsulated);
-  const row = encrById.get(terms.suite.encr)!;
-  const limit = (hard: number) => ({ hard, soft: hard === 0 ? 0 : Math.floor(hard * soft) });
-  const bytes = limit(byteLimit(peer, terms.life));
-  const packets = limit(packetLimit(peer.childLifetimePackets, terms.suite.esn));
+  const soft = softFraction(sa.host, terms.role);
+  const path = outerPath(sa, terms.encapsulated);
   const localSelectors = [terms.local];
   const remoteSelectors = [terms.remote];
-  const spec = (direction: SaSpec["direction"], spi: number, keys: ChildSaKeys): SaSpec => ({
-    direction,
-    spi,
-    connection: peer.connectionIndex,
-    local,
-    remote,
-    encapsulation,
-    pathMtu,
-    encr: terms.suite.encr,
-    encrKeyBits: encrKeyBits(row, terms.suite.keyBits),
-    integ: terms.suite.integ,
-    encrKey: keys.encrKey,
-    integKey: keys.integKey,
-    esn: terms.suite.esn,
-    replayWindow: direction === "inbound" ? peer.replayWindow : 0,
-    localSelectors,
-    remoteSelectors,
-    nonFirstFragments: false,
-    dontFragment: peer.dontFragment,
-    softBytes: bytes.soft,
-    hardBytes: bytes.hard,
-    softPackets: packets.soft,
-    hardPackets: packets.hard,
-  });
   const lifetimeMs = lifeMs(peer, terms.life);
   const child: IpsecSa = {
     state:
@@ -131,10 +104,10 @@ export function install(sa: IsakmpSa, now: Instant, terms: IpsecTerms): IpsecSa 
     suite: terms.suite,
     localSelectors,
     remoteSelectors,
-    local,
-    remote,
-    encapsulation,
-    pathMtu,
+    local: path.local,
+    remote: path.remote,
+    encapsulation: path.encapsulation,
+    pathMtu: path.pathMtu,
     installedAt: now,
     refused: new Set(),
     rekeyAt: now + Math.floor(lifetimeMs * soft),
@@ -147,9 +120,8 @@ export function install(sa: IsakmpSa, now: Instant, terms: IpsecTerms): IpsecSa 
     lowestNonce: terms.lowestNonce,
     provenAt: undefined,
   };
-  exportKeys(sa, terms);
-  sa.host.emit({ kind: "installSa", sa: spec("inbound", terms.spiIn, terms.keys.inbound) });
-  sa.host.emit({ kind: "installSa", sa: spec("outbound", terms.spiOut, terms.keys.outbound) });
+  const hardBytes = byteLimit(peer, terms.life);
+  installPair(sa, path, { ...terms, localSelectors, remoteSelectors }, { soft, hardBytes });
   sa.children.set(child.spiIn, child);
   sa.host.children.own(sa, child);
   sa.childlessAt = undefined;
@@ -481,15 +453,6 @@ export function expireChild(sa: IsakmpSa, now: Instant, child: IpsecSa, limit: "
   uninstall(sa, now, child, "expired", child.state.name !== "LINGERING");
 }
 
-/**
- * The part of a lifetime after which we replace a pair. Who made it goes first, and the other one later: the two ranges
- * do not meet.
- */
-function softFraction(random: Random, fraction: number, role: Role): number {
-  const unit = randomBelow(random, 2 ** 16) / 2 ** 16;
-  return fraction + 0.06 * unit + (role === "initiator" ? 0 : 0.08);
-}
-
 // ── Limits ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** The shorter of ours and the peer's. */
@@ -501,25 +464,6 @@ function byteLimit(peer: PeerSettings, { kilobytes }: Life): number {
   const own = peer.childLifetimeBytes === 0 ? undefined : peer.childLifetimeBytes;
   const theirs = kilobytes === undefined ? undefined : Math.min(kilobytes * 1024, Number.MAX_SAFE_INTEGER);
   return atMost(own, theirs) ?? 0;
-}
-
-/** RFC 4303 §3.3.3: without extended numbers an SA has 2^32 − 1 packets to give; 0 is unlimited. */
-function packetLimit(configured: number, esn: boolean): number {
-  if (esn) return configured;
-  const sequenceNumbers = 2 ** 32 - 1;
-  return configured === 0 ? sequenceNumbers : Math.min(configured, sequenceNumbers);
-}
-
-function exportKeys(sa: IsakmpSa, { suite, keys, spiIn, spiOut }: IpsecTerms): void {
-  if (!sa.host.exportKeys) return;
-  const ends = [
-    [sa.remote.address, sa.local.address, spiIn, keys.inbound],
-    [sa.local.address, sa.remote.address, spiOut, keys.outbound],
-  ] as const;
-  for (const [source, destination, spi, { encrKey, integKey }] of ends) {
-    const copies = { encrKey: encrKey.copy(), integKey: integKey.copy() };
-    sa.host.emit({ kind: "espKeys", keys: { source, destination, spi, suite, ...copies } });
-  }
 }
 
 /** For the quick mode that a peer begins behind its INITIAL-CONTACT. */

@@ -12,37 +12,20 @@
 import type { FailureRecord } from "../../core/failure.ts";
 import { jittered } from "../../core/random.ts";
 import { earlier, type Instant } from "../../core/time.ts";
-import {
-  intersectSelectors,
-  type PacketFlow,
-  type SelectorPair,
-  selectorsMatch,
-  type TrafficSelector,
-} from "../../core/traffic-selector.ts";
+import type { PacketFlow, SelectorPair, TrafficSelector } from "../../core/traffic-selector.ts";
 import { IsakmpNotifyType } from "../../registry/index.ts";
+import { carries, coverage, PairRecord, pairOf, refusalsInARow } from "../common/pair-record.ts";
 import { sameSelectors } from "../common/selectors.ts";
 import type { PeerSettings } from "../common/settings.ts";
 import type { PairState } from "../common/views.ts";
 import { newIpsecSa } from "./exchanges/quick-mode.ts";
-import { type IpsecSa, outboundOrder } from "./ipsec-sa.ts";
+import { outboundOrder } from "./ipsec-sa.ts";
 import type { IsakmpSa } from "./isakmp-sa.ts";
 
 /** What a quick mode for a new pair of IPsec SAs is about. */
 export interface Ask extends SelectorPair {
   /** Index in the peer's pairs. */
   readonly pair: number;
-}
-
-interface PairRecord {
-  upSince: Instant | undefined;
-  /** Asked for or up at least once. */
-  settled: boolean;
-  failure: FailureRecord | undefined;
-  /** Consecutive losses and refusals. */
-  attempts: number;
-  retryAt: Instant | undefined;
-  /** A packet does not ask before this. */
-  trafficAt: Instant;
 }
 
 export class Pairs {
@@ -58,7 +41,6 @@ export class Pairs {
   /** From a start until something carries packets, or everything was refused. */
   #round: boolean;
   #everUp = false;
-  /** In a row. A peer that refuses many pairs is asked for the others slowly, and not at all while nothing is up. */
   #refusals = 0;
   #pausedUntil: Instant = 0;
 
@@ -67,14 +49,7 @@ export class Pairs {
     this.#own = own;
     this.#round = own;
     this.#pairs = peer.pairs.length > 0 ? peer.pairs : anyPair(peer);
-    this.#records = this.#pairs.map(() => ({
-      upSince: undefined,
-      settled: false,
-      failure: undefined,
-      attempts: 0,
-      retryAt: undefined,
-      trafficAt: 0,
-    }));
+    this.#records = this.#pairs.map(() => new PairRecord());
   }
 
   /** One for each of the peer's pairs. */
@@ -94,7 +69,7 @@ export class Pairs {
     this.#round = true;
     this.#refusals = 0;
     for (const record of this.#records) record.failure = undefined;
-    if (!this.#asking) this.#ask(sa, now, (sa.trigger && this.#pairFor(sa.trigger)) ?? 0);
+    if (!this.#asking) this.#ask(sa, now, (sa.trigger && pairOf(this.#pairs, sa.trigger)) ?? 0);
   }
 
   /** IPsec SAs came, went or have another ISAKMP SA. Asks for nothing itself: it may run in the middle of an answer. */
@@ -109,7 +84,7 @@ export class Pairs {
     }
     let more = false;
     for (const [i, record] of this.#records.entries())
-      if (this.#update(sa, now, record, covered.has(i))) more = true;
+      if (record.update(sa.host, now, covered.has(i))) more = true;
     if (carrying.length === 0 && !this.#round) return;
     for (const [i, record] of this.#records.entries()) {
       if (covered.has(i) || !this.#isWanted(sa, record)) continue;
@@ -143,14 +118,14 @@ export class Pairs {
 
   /** A packet found no SA: asks for its pair, unless that was refused a moment ago. */
   onTraffic(sa: IsakmpSa, now: Instant, flow: PacketFlow): void {
-    const i = this.#pairFor(flow);
+    const i = pairOf(this.#pairs, flow);
     if (i === undefined || this.#asking || !sa.established) return;
     const carrying = outboundOrder(sa);
     if (carrying.length === 0 || sa.children.size >= sa.host.limits.children) return;
-    if (carrying.some((child) => selectorsMatch(child.localSelectors, child.remoteSelectors, flow))) return;
+    if (carrying.some((child) => carries(child, flow))) return;
     const record = this.#records[i]!;
     if (now < record.trafficAt || (record.failure && now < (record.retryAt ?? now))) return;
-    record.trafficAt = now + this.#backoff(sa, record);
+    record.trafficAt = now + record.backoff(sa.host);
     this.#ask(sa, now, i);
   }
 
@@ -186,11 +161,11 @@ export class Pairs {
     if (++this.#refusals >= refusalsInARow) this.#pausedUntil = now + sa.host.limits.refusedRetryMs;
     // What is wrong with the selectors is this pair's; whatever else is wrong would be so with any.
     if (error === IsakmpNotifyType.code.INVALID_ID_INFORMATION)
-      this.#refuse(sa, now, this.#records[ask.pair]!, record);
+      this.#records[ask.pair]!.refuse(sa.host, now, record);
     else {
       const covered = coverage(this.#pairs, outboundOrder(sa));
       for (const [i, other] of this.#records.entries())
-        if (!covered.has(i)) this.#refuse(sa, now, other, record);
+        if (!covered.has(i)) other.refuse(sa.host, now, record);
     }
     this.onChange(sa, now);
   }
@@ -206,38 +181,6 @@ export class Pairs {
   }
 
   // ── Inside ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** True when it has come up. */
-  #update(sa: IsakmpSa, now: Instant, record: PairRecord, up: boolean): boolean {
-    if (up === (record.upSince !== undefined)) return false;
-    if (up) {
-      record.upSince = now;
-      record.settled = true;
-      record.failure = undefined;
-      record.retryAt = undefined;
-      return true;
-    }
-    // One that stood for a while has shown that it works; one that is closed at once must not be asked for in a loop.
-    if (now - record.upSince! >= provenMs) record.attempts = 0;
-    record.upSince = undefined;
-    record.retryAt = now + this.#backoff(sa, record);
-    return false;
-  }
-
-  #refuse(sa: IsakmpSa, now: Instant, record: PairRecord, failure: FailureRecord): void {
-    record.failure = failure;
-    record.settled = true;
-    const delay = sa.host.limits.refusedRetryMs * 2 ** Math.min(record.attempts, 6);
-    record.attempts++;
-    record.retryAt = now + Math.round(jittered(sa.host.random, delay, 0.25));
-    record.trafficAt = record.retryAt;
-  }
-
-  #backoff(sa: IsakmpSa, record: PairRecord): number {
-    const delay = Math.min(longestLossMs, firstLossMs * 2 ** Math.min(record.attempts, 10));
-    record.attempts++;
-    return Math.round(jittered(sa.host.random, delay, 0.5));
-  }
 
   /** A side that waits for its peer, or for packets, asks for nothing. */
   #isWanted(sa: IsakmpSa, record: PairRecord): boolean {
@@ -255,13 +198,6 @@ export class Pairs {
     this.#round = false;
     if (!this.#everUp && this.#own) sa.requestDelete(now, "failed");
   }
-
-  #pairFor({ source, destination }: PacketFlow): number | undefined {
-    const i = this.#pairs.findIndex(
-      ({ local, remote }) => holds(local, source) && holds(remote, destination),
-    );
-    return i < 0 ? undefined : i;
-  }
 }
 
 /** Without a route nobody says which traffic there is to be: that of the family of the connection's first subnets. */
@@ -272,32 +208,7 @@ function anyPair({ localSelectors, remoteSelectors }: PeerSettings): SelectorPai
   return [];
 }
 
-const holds = (ts: TrafficSelector, address: PacketFlow["source"]): boolean =>
-  intersectSelectors(ts, {
-    protocol: 0,
-    startPort: 0,
-    endPort: 65535,
-    startAddress: address,
-    endAddress: address,
-  }) !== undefined;
-
 const sameEnd = (a: TrafficSelector, b: TrafficSelector): boolean => sameSelectors([a], [b]);
 
-/** The pairs of which `children` carry some. */
-function coverage(pairs: readonly SelectorPair[], children: readonly IpsecSa[]): Set<number> {
-  const covered = new Set<number>();
-  for (const { localSelectors, remoteSelectors } of children)
-    for (const [i, { local, remote }] of pairs.entries())
-      if (!covered.has(i) && shares(local, localSelectors) && shares(remote, remoteSelectors)) covered.add(i);
-  return covered;
-}
-
-const shares = (end: TrafficSelector, others: readonly TrafficSelector[]): boolean =>
-  others.some((ts) => intersectSelectors(end, ts) !== undefined);
-
-const provenMs = 10_000;
-const refusalsInARow = 16;
-const firstLossMs = 1_000;
-const longestLossMs = 120_000;
 /** A pair that the peer narrowed is not asked for again by each packet of what is missing. */
 const trafficPauseMs = 10_000;

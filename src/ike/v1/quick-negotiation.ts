@@ -2,7 +2,6 @@
  * Negotiating a pair of IPsec SAs: what quick mode's payloads say, in both roles (RFC 2409 §5.5). Nothing is installed
  * here; whatever fails has a record for the operator and a notification for the peer.
  */
-import { PeerMisbehaved } from "../../core/errors.ts";
 import type { FailureRecord, Terms } from "../../core/failure.ts";
 import type { FailureCode } from "../../core/failure-reasons.ts";
 import { err, ok, type Result } from "../../core/result.ts";
@@ -241,16 +240,6 @@ export function quickKeys(
 ): { readonly inbound: ChildSaKeys; readonly outbound: ChildSaKeys } {
   const of = (spi: number) => keymat(suite.prf, keys.SKEYID_d, terms.suite, spi, Ni, Nr, shared);
   return { inbound: of(spiIn), outbound: of(terms.spiOut) };
-}
-
-/** g(qm)^xy, or undefined when the peer's value is not one of the group. */
-export function sharedSecret(keyPair: KeyPair, peerPublic: Uint8Array): Secret | undefined {
-  try {
-    return keyPair.computeSharedSecret(peerPublic);
-  } catch (error) {
-    if (error instanceof PeerMisbehaved) return undefined;
-    throw error;
-  }
 }
 
 /** A notification about an SA of ESP. */

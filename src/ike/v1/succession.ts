@@ -27,6 +27,8 @@ export function settleSiblings(
   // What the peer has forgotten: all others, but for what it made at the same time.
   const forgotten = initialContact ? others.filter((other) => !crossed(other)) : [];
   const left = others.filter((other) => other.usable || other.is("DETACHED"));
+  // Behind a NAT the others may still send to where the peer was. It is where its last message came from.
+  if (sa.role === "responder") for (const other of left) other.followPeer(now, sa.local, sa.remote);
   const winner = left.findLast(
     (other) => other.established && crossed(other) && other.role !== sa.role && hasLowerNonce(sa, other),
   );

@@ -2,9 +2,10 @@
  * The clocks of an ISAKMP SA: the end of a state, lifetimes, liveness (RFC 3706), NAT keepalives (RFC 3948 §2.3), and
  * those of the IPsec SAs that it has. Repetition has its own, in `transport.ts`.
  */
-import { randomBelow } from "../../core/random.ts";
+
 import { earlier, type Instant } from "../../core/time.ts";
 import { failureOf } from "../common/failures.ts";
+import { softFraction } from "../common/install.ts";
 import { sendDelete } from "./exchanges/informational.ts";
 import { childDeadline, onChildTimeout } from "./ipsec-sa.ts";
 import type { IsakmpSa } from "./isakmp-sa.ts";
@@ -20,17 +21,8 @@ export function startLifetime(sa: IsakmpSa, now: Instant, lifeSeconds: number | 
   // However short the peer's lifetime is, we do not set up ISAKMP SAs without end.
   const lifetimeMs =
     lifeSeconds === undefined ? ours : Math.min(ours, Math.max(lifeSeconds * 1000, shortestMs));
-  sa.rekeyAt = now + Math.floor(lifetimeMs * softFraction(sa));
+  sa.rekeyAt = now + Math.floor(lifetimeMs * softFraction(sa.host, sa.role));
   sa.expiresAt = now + lifetimeMs;
-}
-
-/**
- * The part of a lifetime after which another ISAKMP SA is set up. The initiator goes first and its peer, if it is one of
- * us, later: the two ranges do not meet, so two gateways do not begin at the same moment.
- */
-function softFraction({ host, role }: IsakmpSa): number {
-  const unit = randomBelow(host.random, 2 ** 16) / 2 ** 16;
-  return host.limits.rekeyFraction + 0.06 * unit + (role === "initiator" ? 0 : 0.08);
 }
 
 /** When `onTimers` is next needed. */

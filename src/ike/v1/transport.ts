@@ -32,6 +32,7 @@ interface Run {
   Nr: Uint8Array | undefined;
   lastIn: Uint8Array | undefined;
   lastOut: readonly Uint8Array[];
+  stillHolds: Message["stillHolds"];
   /** How often the peer had our last message repeated. */
   repeated: number;
   /** Our last message waits for the peer's next one. */
@@ -172,6 +173,7 @@ export class Transport {
       Nr: undefined,
       lastIn: Uint8Array.from(datagram),
       lastOut: [],
+      stillHolds: undefined,
       repeated: 0,
       wait: undefined,
       until: undefined,
@@ -189,7 +191,7 @@ export class Transport {
       return;
     }
     run.repeated++;
-    this.#sender.send(this.#sa, run.lastOut);
+    if (run.stillHolds?.(now) !== false) this.#sender.send(this.#sa, run.lastOut);
   }
 
   /** An authentic error notification: the exchange that it is about ends. It is rather about one of ours. */
@@ -293,6 +295,7 @@ export class Transport {
         Nr: undefined,
         lastIn: undefined,
         lastOut: [],
+        stillHolds: undefined,
         repeated: 0,
         wait: undefined,
         until: undefined,
@@ -316,6 +319,7 @@ export class Transport {
     run.iv = nextIv;
     run.messages++;
     run.lastOut = this.#sender.cut(header, datagram);
+    run.stillHolds = message.stillHolds;
     run.repeated = 0;
     const patienceMs = host.limits.establishedMs ?? peer!.answerTimeoutMs;
     if (message.awaits) run.wait = patience(this.#sa.host.limits, now, patienceMs);
@@ -355,6 +359,10 @@ export class Transport {
     if (!run.wait) return;
     const due = whatIsDue(this.#sa.host.limits, run.wait, now);
     if (due === "repeat") {
+      if (run.stillHolds?.(now) === false) {
+        this.#finish(run);
+        return;
+      }
       this.#phase1.repeatUnproven(now);
       this.#sender.send(this.#sa, run.lastOut);
     } else if (due === "over") {

@@ -6,15 +6,14 @@
 
 import { compareBytes, type IpAddress } from "../../core/address.ts";
 import type { Encapsulation, SaSpec } from "../../core/dataplane.ts";
-import { randomBelow } from "../../core/random.ts";
 import { earlier, type Instant } from "../../core/time.ts";
 import type { TrafficSelector } from "../../core/traffic-selector.ts";
-import { type EspSuite, encrById, encrKeyBits } from "../../registry/index.ts";
+import type { EspSuite } from "../../registry/index.ts";
 import type { EndReason } from "../common/events.ts";
 import { failureOf } from "../common/failures.ts";
+import { installPair, type PairTerms, softFraction } from "../common/install.ts";
 import { deleteChildSa } from "./exchanges/informational.ts";
 import type { IkeSa } from "./ike-sa.ts";
-import type { DirectionKeys } from "./key-material.ts";
 import { outerPath } from "./nat.ts";
 import { startPathMtu } from "./path-mtu.ts";
 
@@ -65,15 +64,7 @@ export interface ChildSa {
   readonly expiresAt: Instant;
 }
 
-export interface ChildTerms {
-  readonly spiIn: number;
-  readonly spiOut: number;
-  readonly suite: EspSuite;
-  readonly keys: { readonly inbound: DirectionKeys; readonly outbound: DirectionKeys };
-  readonly localSelectors: readonly TrafficSelector[];
-  readonly remoteSelectors: readonly TrafficSelector[];
-  /** NON_FIRST_FRAGMENTS_ALSO was in the request and in the answer. */
-  readonly nonFirstFragments?: boolean | undefined;
+export interface ChildTerms extends PairTerms {
   /** Our inbound SPI of the CHILD_SA that this one replaces. */
   readonly rekeyOf?: number | undefined;
 }
@@ -81,37 +72,9 @@ export interface ChildTerms {
 /** Installs both directions, inbound first, so that nothing the peer sends can arrive too early. */
 export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
   const peer = sa.peer!;
-  const soft = softFraction(sa);
+  const soft = softFraction(sa.host, sa.role);
   if (!sa.pathMtu && !sa.successor) startPathMtu(sa, now);
-  const { local, remote, encapsulation, pathMtu } = outerPath(sa);
-  const row = encrById.get(terms.suite.encr)!;
-  const limit = (hard: number) => ({ hard, soft: hard === 0 ? 0 : Math.floor(hard * soft) });
-  const bytes = limit(peer.childLifetimeBytes);
-  const packets = limit(packetLimit(peer.childLifetimePackets, terms.suite.esn));
-  const spec = (direction: SaSpec["direction"], spi: number, keys: DirectionKeys): SaSpec => ({
-    direction,
-    spi,
-    connection: peer.connectionIndex,
-    local,
-    remote,
-    encapsulation,
-    pathMtu,
-    encr: terms.suite.encr,
-    encrKeyBits: encrKeyBits(row, terms.suite.keyBits),
-    integ: terms.suite.integ,
-    encrKey: keys.encrKey,
-    integKey: keys.integKey,
-    esn: terms.suite.esn,
-    replayWindow: direction === "inbound" ? peer.replayWindow : 0,
-    localSelectors: terms.localSelectors,
-    remoteSelectors: terms.remoteSelectors,
-    nonFirstFragments: terms.nonFirstFragments === true,
-    dontFragment: peer.dontFragment,
-    softBytes: bytes.soft,
-    hardBytes: bytes.hard,
-    softPackets: packets.soft,
-    hardPackets: packets.hard,
-  });
+  const path = outerPath(sa);
   const child: ChildSa = {
     state: { name: "INSTALLED" },
     spiIn: terms.spiIn,
@@ -119,10 +82,10 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     suite: terms.suite,
     localSelectors: terms.localSelectors,
     remoteSelectors: terms.remoteSelectors,
-    local,
-    remote,
-    encapsulation,
-    pathMtu,
+    local: path.local,
+    remote: path.remote,
+    encapsulation: path.encapsulation,
+    pathMtu: path.pathMtu,
     installedAt: now,
     refused: new Set(),
     rekeyAt: now + Math.floor(peer.childLifetimeMs * soft),
@@ -130,22 +93,13 @@ export function install(sa: IkeSa, now: Instant, terms: ChildTerms): ChildSa {
     rival: undefined,
     expiresAt: now + peer.childLifetimeMs,
   };
-  exportKeys(sa, terms);
-  sa.host.emit({ kind: "installSa", sa: spec("inbound", terms.spiIn, terms.keys.inbound) });
-  sa.host.emit({ kind: "installSa", sa: spec("outbound", terms.spiOut, terms.keys.outbound) });
+  installPair(sa, path, terms, { soft, hardBytes: peer.childLifetimeBytes });
   sa.children.set(child.spiIn, child);
   sa.host.children.own(sa, child);
   sa.childlessAt = undefined;
   sa.host.emit({ kind: "childUp", sa, child, rekeyOf: terms.rekeyOf });
   sa.pairs?.onChange(sa, now);
   return child;
-}
-
-/** RFC 4303 §3.3.3: without extended numbers an SA has 2^32 − 1 packets to give; 0 is unlimited. */
-function packetLimit(configured: number, esn: boolean): number {
-  if (esn) return configured;
-  const sequenceNumbers = 2 ** 32 - 1;
-  return configured === 0 ? sequenceNumbers : Math.min(configured, sequenceNumbers);
 }
 
 /** The peer replaced `child` by `successor`: it stays until the peer's Delete. */
@@ -431,26 +385,4 @@ export function expireChild(sa: IkeSa, now: Instant, child: ChildSa, limit: "tim
   const record = failureOf(sa, "LIFETIME_EXPIRED", { difference });
   sa.host.emit({ kind: "failure", sa, record });
   requestChildDelete(sa, now, child, "expired");
-}
-
-/**
- * The part of a lifetime after which we rekey. The original initiator goes first and its peer, if it is one of us,
- * later: the two ranges do not meet, so two gateways do not rekey at the same moment.
- */
-export function softFraction({ host, role }: IkeSa): number {
-  const { rekeyFraction } = host.limits;
-  const unit = randomBelow(host.random, 2 ** 16) / 2 ** 16;
-  return rekeyFraction + 0.06 * unit + (role === "initiator" ? 0 : 0.08);
-}
-
-function exportKeys(sa: IkeSa, { suite, keys, spiIn, spiOut }: ChildTerms): void {
-  if (!sa.host.exportKeys) return;
-  const ends = [
-    [sa.remote.address, sa.local.address, spiIn, keys.inbound],
-    [sa.local.address, sa.remote.address, spiOut, keys.outbound],
-  ] as const;
-  for (const [source, destination, spi, { encrKey, integKey }] of ends) {
-    const copies = { encrKey: encrKey.copy(), integKey: integKey.copy() };
-    sa.host.emit({ kind: "espKeys", keys: { source, destination, spi, suite, ...copies } });
-  }
 }

@@ -1,6 +1,5 @@
 /** The keys of one IKE SA and what is done with them: sealing, opening, AUTH, the keys of CHILD_SAs. */
 
-import { PeerMisbehaved } from "../../core/errors.ts";
 import type { Random } from "../../core/random.ts";
 import type { Secret } from "../../core/secret.ts";
 import {
@@ -10,7 +9,6 @@ import {
   ikeKeys,
   type KeyExchange,
   type KeyExchangeAnswer,
-  type KeyPair,
   childKeys as keymat,
   type PpkKeys,
   pskAuth as pskAuthOf,
@@ -24,9 +22,7 @@ import {
 } from "../../crypto/index.ts";
 import type { EspSuite, IkeSuite } from "../../registry/index.ts";
 import type { SkOpener, SkSealer } from "../../wire/index.ts";
-import type { KeyPairs } from "../common/key-pairs.ts";
-
-export type DirectionKeys = ChildSaKeys;
+import { type KeyPairs, unlessMisbehaved } from "../common/key-pairs.ts";
 
 export interface KeyIds {
   readonly role: "initiator" | "responder";
@@ -111,11 +107,6 @@ function securedBy(
   };
 }
 
-/** g^ir, or undefined when the peer's value is not one of the group. */
-export function sharedSecret(keyPair: KeyPair, peerPublic: Uint8Array): Secret | undefined {
-  return unlessMisbehaved(() => keyPair.computeSharedSecret(peerPublic));
-}
-
 /** The secret of a key exchange that we started, or undefined when the answer is not one. */
 export function completeKey(exchange: KeyExchange, answer: Uint8Array): Secret | undefined {
   return unlessMisbehaved(() => exchange.complete(answer));
@@ -130,15 +121,6 @@ export function answerKey(
   return unlessMisbehaved(() => answerKeyExchange(method, offered, (group) => keyPairs.take(group)));
 }
 
-function unlessMisbehaved<T>(compute: () => T): T | undefined {
-  try {
-    return compute();
-  } catch (error) {
-    if (error instanceof PeerMisbehaved) return undefined;
-    throw error;
-  }
-}
-
 /** Keys of a CHILD_SA whose exchange had these nonces and, with PFS, this secret. */
 export function childKeys(
   { suite, keys }: Secured,
@@ -149,7 +131,7 @@ export function childKeys(
     readonly shared?: Secret | undefined;
     readonly additional?: readonly Secret[] | undefined;
   },
-): { toInitiator: DirectionKeys; toResponder: DirectionKeys } {
+): { toInitiator: ChildSaKeys; toResponder: ChildSaKeys } {
   const { Ni, Nr, shared, additional } = seed;
   const made = keymat(suite.prf, keys.SK_d, child, Ni, Nr, shared, additional);
   const { initiatorToResponder, responderToInitiator } = made;

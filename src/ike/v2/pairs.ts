@@ -14,15 +14,9 @@
 import type { FailureRecord } from "../../core/failure.ts";
 import { jittered } from "../../core/random.ts";
 import { earlier, type Instant } from "../../core/time.ts";
-import {
-  flowSelectors,
-  intersectSelectors,
-  type PacketFlow,
-  type SelectorPair,
-  selectorsMatch,
-  type TrafficSelector,
-} from "../../core/traffic-selector.ts";
+import { flowSelectors, type PacketFlow, type TrafficSelector } from "../../core/traffic-selector.ts";
 import { NotifyType } from "../../registry/index.ts";
+import { carries, coverage, PairRecord, pairOf, refusalsInARow } from "../common/pair-record.ts";
 import type { PeerSettings } from "../common/settings.ts";
 import type { PairState } from "../common/views.ts";
 import { type ChildSa, outboundOrder } from "./child-sa.ts";
@@ -36,18 +30,6 @@ export interface Ask {
   readonly flow: PacketFlow | undefined;
   readonly localSelectors: readonly TrafficSelector[];
   readonly remoteSelectors: readonly TrafficSelector[];
-}
-
-interface PairRecord {
-  upSince: Instant | undefined;
-  /** Asked for or up at least once. */
-  settled: boolean;
-  failure: FailureRecord | undefined;
-  /** Consecutive losses and refusals. */
-  attempts: number;
-  retryAt: Instant | undefined;
-  /** A packet does not ask before this. */
-  trafficAt: Instant;
 }
 
 export class Pairs {
@@ -64,7 +46,6 @@ export class Pairs {
   /** In this round the peer refused all pairs in one: each by itself, then. */
   #each = false;
   #everUp = false;
-  /** In a row. A peer that refuses many pairs is asked for the others slowly, and not at all while nothing is up. */
   #refusals = 0;
   #pausedUntil: Instant = 0;
   /** A refusal of all pairs at once, when there was nothing else to try. */
@@ -74,14 +55,7 @@ export class Pairs {
     this.#peer = peer;
     this.#own = own;
     this.#round = own;
-    this.#records = peer.pairs.map(() => ({
-      upSince: undefined,
-      settled: false,
-      failure: undefined,
-      attempts: 0,
-      retryAt: undefined,
-      trafficAt: 0,
-    }));
+    this.#records = peer.pairs.map(() => new PairRecord());
   }
 
   /** One for each of the peer's pairs. */
@@ -118,7 +92,7 @@ export class Pairs {
     }
     let more = false;
     for (const [i, record] of this.#records.entries())
-      if (this.#update(sa, now, record, covered.has(i))) more = true;
+      if (record.update(sa.host, now, covered.has(i))) more = true;
     if (carrying.length === 0 && !this.#round) return;
     for (const [i, record] of this.#records.entries()) {
       if (covered.has(i) || !this.#isWanted(sa, record)) continue;
@@ -158,7 +132,7 @@ export class Pairs {
 
   /** A packet found no SA: asks for one that carries it, unless that was refused a moment ago. */
   onTraffic(sa: IkeSa, now: Instant, flow: PacketFlow): void {
-    const i = pairOf(this.#peer, flow);
+    const i = pairOf(this.#peer.pairs, flow);
     if (i === undefined || this.asking || this.#peer.perSubnetPair === false || !sa.established) return;
     const carrying = outboundOrder(sa);
     if (carrying.length === 0 || carrying.length >= sa.host.limits.children) return;
@@ -166,7 +140,7 @@ export class Pairs {
     const record = this.#records[i]!;
     const partly = coverage([this.#peer.pairs[i]!], carrying).size > 0;
     if (now < record.trafficAt || (record.failure && now < (record.retryAt ?? now))) return;
-    record.trafficAt = now + this.#backoff(sa, record);
+    record.trafficAt = now + record.backoff(sa.host);
     this.#ask(sa, now, partly ? withFlow(this.#pair(i), flow) : this.#pair(i));
   }
 
@@ -224,12 +198,12 @@ export class Pairs {
     // What is wrong with the selectors is this pair's; whatever else is wrong would be so with any.
     if (++this.#refusals >= refusalsInARow) this.#pausedUntil = now + sa.host.limits.refusedRetryMs;
     const ownFault = ask.pair !== undefined && (single || error === TS_UNACCEPTABLE);
-    if (ownFault) this.#refuse(sa, now, this.#records[ask.pair!]!, record);
+    if (ownFault) this.#records[ask.pair!]!.refuse(sa.host, now, record);
     else {
       this.#refusal = record;
       const covered = coverage(this.#peer.pairs, outboundOrder(sa));
       for (const [i, other] of this.#records.entries())
-        if (!covered.has(i)) this.#refuse(sa, now, other, record);
+        if (!covered.has(i)) other.refuse(sa.host, now, record);
     }
     this.onChange(sa, now);
   }
@@ -246,38 +220,6 @@ export class Pairs {
   }
 
   // ── Inside ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-  /** True when it has come up. */
-  #update(sa: IkeSa, now: Instant, record: PairRecord, up: boolean): boolean {
-    if (up === (record.upSince !== undefined)) return false;
-    if (up) {
-      record.upSince = now;
-      record.settled = true;
-      record.failure = undefined;
-      record.retryAt = undefined;
-      return true;
-    }
-    // One that stood for a while has shown that it works; one that is closed at once must not be asked for in a loop.
-    if (now - record.upSince! >= provenMs) record.attempts = 0;
-    record.upSince = undefined;
-    record.retryAt = now + this.#backoff(sa, record);
-    return false;
-  }
-
-  #refuse(sa: IkeSa, now: Instant, record: PairRecord, failure: FailureRecord): void {
-    record.failure = failure;
-    record.settled = true;
-    const delay = sa.host.limits.refusedRetryMs * 2 ** Math.min(record.attempts, 6);
-    record.attempts++;
-    record.retryAt = now + Math.round(jittered(sa.host.random, delay, 0.25));
-    record.trafficAt = record.retryAt;
-  }
-
-  #backoff(sa: IkeSa, record: PairRecord): number {
-    const delay = Math.min(longestLossMs, firstLossMs * 2 ** Math.min(record.attempts, 10));
-    record.attempts++;
-    return Math.round(jittered(sa.host.random, delay, 0.5));
-  }
 
   /** `false` is one CHILD_SA, whatever came of it. A side that waits for its peer, or for packets, asks for nothing. */
   #isWanted(sa: IkeSa, record: PairRecord): boolean {
@@ -306,7 +248,7 @@ export class Pairs {
 export function firstAsk(sa: IkeSa, peer: PeerSettings): Ask {
   const flow = sa.trigger;
   if (!isEach(sa, peer, false)) return flow ? withFlow(allPairs(peer), flow) : allPairs(peer);
-  return onePair(peer, (flow && pairOf(peer, flow)) ?? 0);
+  return onePair(peer, (flow && pairOf(peer.pairs, flow)) ?? 0);
 }
 
 function isEach(sa: IkeSa, peer: PeerSettings, found: boolean): boolean {
@@ -336,48 +278,5 @@ function withFlow(ask: Ask, flow: PacketFlow): Ask {
   };
 }
 
-function pairOf(peer: PeerSettings, { source, destination }: PacketFlow): number | undefined {
-  const i = peer.pairs.findIndex(({ local, remote }) => holds(local, source) && holds(remote, destination));
-  return i < 0 ? undefined : i;
-}
-
-const holds = (ts: TrafficSelector, address: PacketFlow["source"]): boolean =>
-  intersectSelectors(ts, {
-    protocol: 0,
-    startPort: 0,
-    endPort: 65535,
-    startAddress: address,
-    endAddress: address,
-  }) !== undefined;
-
-/** True when a packet of `flow` may leave on `child`. */
-export function carries(child: ChildSa, flow: PacketFlow): boolean {
-  return selectorsMatch(child.localSelectors, child.remoteSelectors, flow);
-}
-
-/** The pairs of which `children` carry some. */
-function coverage(pairs: readonly SelectorPair[], children: readonly ChildSa[]): Set<number> {
-  const covered = new Set<number>();
-  for (const { localSelectors, remoteSelectors } of children) {
-    // Of many pairs few ends are different: each is looked at once.
-    const known = new Map<TrafficSelector, boolean>();
-    const shares = (end: TrafficSelector, with_: readonly TrafficSelector[]) => {
-      let is = known.get(end);
-      if (is === undefined) {
-        is = with_.some((ts) => intersectSelectors(end, ts) !== undefined);
-        known.set(end, is);
-      }
-      return is;
-    };
-    for (const [i, { local, remote }] of pairs.entries())
-      if (!covered.has(i) && shares(local, localSelectors) && shares(remote, remoteSelectors)) covered.add(i);
-  }
-  return covered;
-}
-
 /** Number of TSs is one octet (RFC 7296 §3.13). */
 const maxSelectors = 255;
-const provenMs = 10_000;
-const refusalsInARow = 16;
-const firstLossMs = 1_000;
-const longestLossMs = 120_000;

@@ -13,7 +13,7 @@
 import type { Secret } from "../../../core/secret.ts";
 import type { Instant } from "../../../core/time.ts";
 import type { KeyPair } from "../../../crypto/index.ts";
-import { type IkeSuite, IsakmpNotifyType } from "../../../registry/index.ts";
+import type { IkeSuite } from "../../../registry/index.ts";
 import {
   findIsakmpPayload,
   type IsakmpIdPayload,
@@ -23,13 +23,8 @@ import {
   type ReceivedPayload,
 } from "../../../wire/v1/index.ts";
 import { failureOf } from "../../common/failures.ts";
-import {
-  expectedIdentity,
-  formatIdPayload,
-  identityMatches,
-  identityMismatch,
-  ownIdentity,
-} from "../../common/identity.ts";
+import { formatIdPayload, ownIdentity } from "../../common/identity.ts";
+import { sharedSecret } from "../../common/key-pairs.ts";
 import type { PeerSettings } from "../../common/settings.ts";
 import { Doubts, refusedRecord } from "../doubts.ts";
 import type { IsakmpSa } from "../isakmp-sa.ts";
@@ -46,13 +41,13 @@ import {
   hashR,
   idPayload,
   initialContact,
+  isExpected,
   isHash,
   missing,
   nonceBytes,
-  refuse,
+  refuseIdentity,
   saPayload,
   saysInitialContact,
-  sharedSecret,
   type Transcript,
   takeAbilities,
 } from "./phase1-common.ts";
@@ -125,17 +120,7 @@ export class AggressiveModeInitiator implements InitiatedPhase1 {
     exportIsakmpKeys(sa);
     takeAbilities(sa, payloads, this.#peer.natTraversal);
     sa.remoteId = formatIdPayload(id);
-    const expected = expectedIdentity(this.#peer, sa.remote.address);
-    if (expected && !identityMatches(expected, id)) {
-      const { INVALID_ID_INFORMATION } = IsakmpNotifyType.code;
-      return refuse(
-        sa,
-        now,
-        INVALID_ID_INFORMATION,
-        "PEER_IDENTITY_MISMATCH",
-        identityMismatch(expected, id),
-      );
-    }
+    if (!isExpected(sa, this.#peer, id)) return refuseIdentity(sa, now, this.#peer, id);
     sa.nat = detectNat(sa, payloads, suite.prf, message, this.#peer.natTraversal);
     floatPorts(sa);
     // Hashed for the ports that this message has (RFC 3947 §3.2).
@@ -202,12 +187,6 @@ export function aggressiveOffer(payloads: readonly ReceivedPayload[]): Aggressiv
     Ni: Uint8Array.from(findIsakmpPayload(payloads, "NONCE")!.nonce),
     id: findIsakmpPayload(payloads, "ID")!,
   };
-}
-
-/** True when `peer` may be who calls itself `id` at the address of `sa`. */
-export function isExpected(sa: IsakmpSa, peer: PeerSettings, id: IsakmpIdPayload): boolean {
-  const expected = expectedIdentity(peer, sa.remote.address);
-  return !expected || identityMatches(expected, id);
 }
 
 export class AggressiveModeResponder implements Phase1 {

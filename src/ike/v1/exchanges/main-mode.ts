@@ -12,7 +12,7 @@
 import type { Secret } from "../../../core/secret.ts";
 import type { Instant } from "../../../core/time.ts";
 import { constantTimeEqual, type KeyPair } from "../../../crypto/index.ts";
-import { type IkeSuite, IsakmpNotifyType } from "../../../registry/index.ts";
+import type { IkeSuite } from "../../../registry/index.ts";
 import {
   findIsakmpPayload,
   type IsakmpIdPayload,
@@ -23,13 +23,8 @@ import {
   type ReceivedPayload,
 } from "../../../wire/v1/index.ts";
 import { failureOf } from "../../common/failures.ts";
-import {
-  expectedIdentity,
-  formatIdPayload,
-  identityMatches,
-  identityMismatch,
-  ownIdentity,
-} from "../../common/identity.ts";
+import { formatIdPayload, ownIdentity } from "../../common/identity.ts";
+import { sharedSecret } from "../../common/key-pairs.ts";
 import { mayExpect } from "../../common/peer-table.ts";
 import type { PeerSettings } from "../../common/settings.ts";
 import { Doubts, refusedRecord } from "../doubts.ts";
@@ -47,13 +42,13 @@ import {
   hashR,
   idPayload,
   initialContact,
+  isExpected,
   isHash,
   missing,
   nonceBytes,
-  refuse,
+  refuseIdentity,
   saPayload,
   saysInitialContact,
-  sharedSecret,
   type Transcript,
   takeAbilities,
 } from "./phase1-common.ts";
@@ -167,17 +162,7 @@ export class MainModeInitiator implements InitiatedPhase1 {
     sa.remote = remote;
     sa.remoteId = formatIdPayload(id);
     sa.provenAt ??= now;
-    const expected = expectedIdentity(this.#peer, remote.address);
-    if (expected && !identityMatches(expected, id)) {
-      const { INVALID_ID_INFORMATION } = IsakmpNotifyType.code;
-      return refuse(
-        sa,
-        now,
-        INVALID_ID_INFORMATION,
-        "PEER_IDENTITY_MISMATCH",
-        identityMismatch(expected, id),
-      );
-    }
+    if (!isExpected(sa, this.#peer, id)) return refuseIdentity(sa, now, this.#peer, id);
     const { seconds } = this.#agreed!.life;
     const initial = saysInitialContact(opened.payloads);
     return { kind: "done", afterwards: () => establish(sa, now, seconds, initial) };
@@ -275,22 +260,10 @@ export class MainModeResponder implements Phase1 {
     sa.remote = message.remote;
     sa.remoteId = formatIdPayload(id);
     const keyed = sa.candidates.filter((peer) => sameKey(peer.psk, psk));
-    const isExpected = (peer: PeerSettings) => {
-      const expected = expectedIdentity(peer, sa.remote.address);
-      return !expected || identityMatches(expected, id);
-    };
-    const peer = mayExpect(keyed, id).find(isExpected);
+    const peer = mayExpect(keyed, id).find((candidate) => isExpected(sa, candidate, id));
     if (!peer) {
       sa.candidates = keyed.slice(0, 1);
-      const expected = expectedIdentity(keyed[0]!, sa.remote.address)!;
-      const { INVALID_ID_INFORMATION } = IsakmpNotifyType.code;
-      return refuse(
-        sa,
-        now,
-        INVALID_ID_INFORMATION,
-        "PEER_IDENTITY_MISMATCH",
-        identityMismatch(expected, id),
-      );
+      return refuseIdentity(sa, now, keyed[0]!, id);
     }
     sa.peer = peer;
     sa.candidates = [];

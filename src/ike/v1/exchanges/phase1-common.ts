@@ -1,12 +1,8 @@
 /** What main mode and aggressive mode have in common (RFC 2409 §5): identities, hashes, and the moment of success. */
 
-import { PeerMisbehaved } from "../../../core/errors.ts";
-import type { FailureCode } from "../../../core/failure-reasons.ts";
-import type { Secret } from "../../../core/secret.ts";
 import type { Instant } from "../../../core/time.ts";
 import {
   type IsakmpSpis,
-  type KeyPair,
   type Phase1Transcript,
   phase1HashI,
   phase1HashR,
@@ -24,8 +20,13 @@ import {
   isakmpBody,
 } from "../../../wire/v1/index.ts";
 import type { IkeDrop } from "../../common/drops.ts";
-import { type Details, failureOf } from "../../common/failures.ts";
-import { encodeIdentity } from "../../common/identity.ts";
+import { failureOf } from "../../common/failures.ts";
+import {
+  encodeIdentity,
+  expectedIdentity,
+  identityMatches,
+  identityMismatch,
+} from "../../common/identity.ts";
 import type { Identity, PeerSettings } from "../../common/settings.ts";
 import type { IsakmpSa } from "../isakmp-sa.ts";
 import type { Secured } from "../key-material.ts";
@@ -60,16 +61,6 @@ export function missing(
     if (count !== 1) return count === 0 ? `no ${kind}` : `${count} times ${kind}`;
   }
   return undefined;
-}
-
-/** g^xy, or undefined when what the peer sent is no public value of the group. The key pair is gone afterwards. */
-export function sharedSecret(keyPair: KeyPair, peerPublic: Uint8Array): Secret | undefined {
-  try {
-    return keyPair.computeSharedSecret(peerPublic);
-  } catch (error) {
-    if (error instanceof PeerMisbehaved) return undefined;
-    throw error;
-  }
 }
 
 // ── Hashes ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -154,18 +145,24 @@ export function establish(
   sa.host.onEstablished(sa, now, peerSaysInitialContact);
 }
 
-/** The peer has the key and is not whom we want: it is told so, in a message that only we can have sent. */
-export function refuse(
+/** True when `peer` may be who calls itself `id` at the address of `sa`. */
+export function isExpected(sa: IsakmpSa, peer: PeerSettings, id: IsakmpIdPayload): boolean {
+  const expected = expectedIdentity(peer, sa.remote.address);
+  return !expected || identityMatches(expected, id);
+}
+
+/** Who has the key of `peer` calls itself `id`, and is not expected: it is told so, in a message only we can have sent. */
+export function refuseIdentity(
   sa: IsakmpSa,
   now: Instant,
-  notifyType: number,
-  code: FailureCode,
-  details: Details,
+  peer: PeerSettings,
+  id: IsakmpIdPayload,
 ): Phase1Reply {
-  sa.inform(now, [isakmpNotify(notifyType, sa)]);
+  sa.inform(now, [isakmpNotify(IsakmpNotifyType.code.INVALID_ID_INFORMATION, sa)]);
   // As initiator we are the last to know: the peer believes that phase 1 succeeded.
   if (sa.role === "initiator") sendDelete(sa, now, []);
-  sa.fail(now, failureOf(sa, code, details));
+  const expected = expectedIdentity(peer, sa.remote.address)!;
+  sa.fail(now, failureOf(sa, "PEER_IDENTITY_MISMATCH", identityMismatch(expected, id)));
   return { kind: "ended" };
 }
 

@@ -18,6 +18,7 @@ import { IsakmpExchangeType, IsakmpNotifyType } from "../../../registry/index.ts
 import { espSpiBytes, espSpiFrom } from "../../../wire/index.ts";
 import { findIsakmpPayload, isakmpPayloadsOf, type ReceivedPayload } from "../../../wire/v1/index.ts";
 import { failureOf } from "../../common/failures.ts";
+import { sharedSecret } from "../../common/key-pairs.ts";
 import {
   type AnsweredExchange,
   type Exchange,
@@ -31,6 +32,7 @@ import {
   childByOutboundSpi,
   confirm,
   type IpsecSa,
+  informDelete,
   install,
   isTwin,
   owns,
@@ -53,7 +55,6 @@ import {
   type Refused,
   readAnswer,
   refusalOf,
-  sharedSecret,
   silenceOf,
 } from "../quick-negotiation.ts";
 import { retryDelay } from "../rekey.ts";
@@ -161,7 +162,7 @@ class QuickMode implements InitiatedExchange {
     if (old && owns(owner, old) && old.state.name === "INSTALLED" && !isTwin(old, child))
       retryLater(owner, now, old);
     if (this.#ask) owner.pairs!.onAccepted(owner, now, this.#ask);
-    return { payloads: [], awaits: false };
+    return { payloads: [], awaits: false, stillHolds: (at) => stillHas(sa, at, child) };
   }
 
   onRefusal(sa: IsakmpSa, now: Instant, error: Refusal): boolean {
@@ -280,7 +281,11 @@ export const quickMode: AnsweredExchange = {
       local: pair.local,
       remote: pair.remote,
     });
-    const answer = { payloads: decisionPayloads(sa.peer!, decision.value, spiIn, Nr, KEr), awaits: true };
+    const answer = {
+      payloads: decisionPayloads(sa.peer!, decision.value, spiIn, Nr, KEr),
+      awaits: true,
+      stillHolds: () => isThere(sa.holder, child),
+    };
     return { answer, exchange: new AwaitedQuickMode(child) };
   },
 };
@@ -353,6 +358,18 @@ function firstGroup(owner: IsakmpSa, old: IpsecSa | undefined): number {
   const known = old ?? [...owner.children.values()].at(-1);
   return known && groups.includes(known.suite.group) ? known.suite.group : (groups[0] ?? 0);
 }
+
+/** Whether message 3 is to be said again. Else the peer, which waits for it, has not heard that `child` is gone: once more. */
+function stillHas(sa: IsakmpSa, now: Instant, child: IpsecSa): boolean {
+  const owner = sa.holder;
+  if (isThere(owner, child)) return true;
+  const heir = owner.children.get(child.spiIn);
+  if (!heir || heir === child) informDelete(sa, now, [child.spiIn]);
+  return false;
+}
+
+const isThere = (owner: IsakmpSa, child: IpsecSa): boolean =>
+  owns(owner, child) && child.state.name !== "LINGERING";
 
 /** Something of the peer came since then. */
 function isAlive(sa: IsakmpSa, owner: IsakmpSa, since: Instant): boolean {

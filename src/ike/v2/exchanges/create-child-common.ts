@@ -10,11 +10,11 @@ import type { Instant } from "../../../core/time.ts";
 import { NotifyType } from "../../../registry/index.ts";
 import { findPayload, type PlainPayload } from "../../../wire/index.ts";
 import { failureOf } from "../../common/failures.ts";
+import { sharedSecret } from "../../common/key-pairs.ts";
 import { isSubset } from "../../common/selectors.ts";
 import { type ChildSa, outboundOrder } from "../child-sa.ts";
 import type { Answer } from "../exchange.ts";
 import type { IkeSa } from "../ike-sa.ts";
-import { sharedSecret } from "../key-material.ts";
 import { groupData, notify } from "../notify.ts";
 
 /** Octets of Ni and Nr: at least half the key size of the prf (§2.10). */

@@ -26,6 +26,7 @@ import {
   identityMismatch,
   ownIdentity,
 } from "../../common/identity.ts";
+import { softFraction } from "../../common/install.ts";
 import { mayExpect } from "../../common/peer-table.ts";
 import { narrow, sameSelectors } from "../../common/selectors.ts";
 import type { PeerSettings } from "../../common/settings.ts";
@@ -37,7 +38,7 @@ import {
   endsOf,
   offerChild,
 } from "../child-negotiation.ts";
-import { expectChild, softFraction } from "../child-sa.ts";
+import { expectChild } from "../child-sa.ts";
 import { ownToken, takeToken } from "../crash-detection.ts";
 import type { Answer, Exchange, InitiatedExchange, Received } from "../exchange.ts";
 import { priorities } from "../exchange.ts";
@@ -354,7 +355,7 @@ function establish(sa: IkeSa, now: Instant): void {
 /** Starts the clocks of an IKE SA: rekey before the end, and an end. */
 export function startLifetime(sa: IkeSa, now: Instant): void {
   const { ikeLifetimeMs, reauthenticate } = sa.peer!;
-  const softAt = now + Math.floor(ikeLifetimeMs * softFraction(sa));
+  const softAt = now + Math.floor(ikeLifetimeMs * softFraction(sa.host, sa.role));
   if (reauthenticate) sa.reauthAt = earlier(sa.reauthAt, softAt);
   else sa.rekeyAt = softAt;
   sa.expiresAt = now + ikeLifetimeMs;

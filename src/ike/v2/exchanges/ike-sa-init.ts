@@ -22,6 +22,7 @@ import {
 } from "../../../wire/index.ts";
 import { chooseAmong } from "../../common/candidates.ts";
 import { failureOf, mismatchDetails } from "../../common/failures.ts";
+import { sharedSecret } from "../../common/key-pairs.ts";
 import type { PeerSettings } from "../../common/settings.ts";
 import { encapsulates } from "../../common/views.ts";
 import type { InitiatedExchange, Received } from "../exchange.ts";
@@ -29,7 +30,7 @@ import { priorities } from "../exchange.ts";
 import { codeOfNotify } from "../failures.ts";
 import type { Host } from "../host.ts";
 import { IkeSa } from "../ike-sa.ts";
-import { secure, sharedSecret } from "../key-material.ts";
+import { secure } from "../key-material.ts";
 import { detectNat, natDetectionNotifies } from "../nat.ts";
 import { groupData, notify } from "../notify.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";

@@ -29,12 +29,13 @@ import {
   type Proposal,
 } from "../../../wire/index.ts";
 import { failureOf, mismatchDetails } from "../../common/failures.ts";
+import { sharedSecret } from "../../common/key-pairs.ts";
 import { lowerNonce } from "../cookie.ts";
 import { takeToken } from "../crash-detection.ts";
 import { type Answer, type InitiatedExchange, priorities, type Received } from "../exchange.ts";
 import { codeOfNotify } from "../failures.ts";
 import type { IkeSa } from "../ike-sa.ts";
-import { secureRekeyed, sharedSecret } from "../key-material.ts";
+import { secureRekeyed } from "../key-material.ts";
 import { type PayloadRules, violation } from "../payload-rules.ts";
 import { checkAnswer, choose, formatOffer, groupsOf, offer, rekeyedIkeSa } from "../proposals.ts";
 import { inherit, inheritRival, successorOf } from "../succession.ts";

@@ -20,6 +20,7 @@ import {
 } from "../../../registry/index.ts";
 import { findPayload, type NotifyPayload, type PlainPayload } from "../../../wire/index.ts";
 import { failureOf } from "../../common/failures.ts";
+import { sharedSecret } from "../../common/key-pairs.ts";
 import {
   acceptChild,
   type ChildOffer,
@@ -33,7 +34,6 @@ import { type ChildSa, concede, requestChildDelete, settleRekey, uninstall } fro
 import { lowerNonce } from "../cookie.ts";
 import { type InitiatedExchange, priorities, type Received } from "../exchange.ts";
 import type { IkeSa } from "../ike-sa.ts";
-import { sharedSecret } from "../key-material.ts";
 import { notifyChild } from "../notify.ts";
 import type { Ask } from "../pairs.ts";
 import type { PayloadRules } from "../payload-rules.ts";
