@@ -348,7 +348,7 @@ class Round {
       const Books closed = books(direction);
       const std::vector<std::string> findings = closed.findings();
       report_.findings.insert(report_.findings.end(), findings.begin(), findings.end());
-      if (!findings.empty()) report_.findings.push_back(to(direction).kernel_text());
+      if (!findings.empty()) report_.findings.push_back(to(direction).kernel_text() + flows_[direction]->describe());
       report_.delivered += closed.in[Count::tun_packets_out];
       report_.inner_bytes += closed.in[Count::tun_bytes_out];
     }

@@ -1,5 +1,6 @@
 #include "soak/udp_flows.h"
 
+#include <linux/sock_diag.h>
 #include <linux/udp.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -78,6 +79,22 @@ uint64_t UdpFlows::sent() const {
   return total;
 }
 
+std::string UdpFlows::describe() const {
+  std::string text;
+  for (const auto& flow : flows_) {
+    uint32_t memory[SK_MEMINFO_VARS] = {};
+    socklen_t size = sizeof memory;
+    ::getsockopt(flow->receiver.get(), SOL_SOCKET, SO_MEMINFO, memory, &size);
+    text += "flow " + std::to_string(flow->number) + " of connection " + std::to_string(flow->connection) +
+            (flow->family == Family::ipv4 ? " (IPv4, " : " (IPv6, ") + std::to_string(flow->bytes) + " bytes" +
+            (flow->superpackets ? ", superpackets" : "") + "): sent " + std::to_string(flow->sent.load()) +
+            ", reached " + std::to_string(flow->reached.load()) + ", got " + std::to_string(flow->got.read()) +
+            ", refused " + std::to_string(memory[SK_MEMINFO_DROPS]) + ", bytes in the queue " +
+            std::to_string(memory[SK_MEMINFO_RMEM_ALLOC]) + "\n";
+  }
+  return text;
+}
+
 void UdpFlows::send(const std::atomic<bool>& stop) {
   std::vector<uint64_t> last_sent_ns(flows_.size(), 0);
   while (!stop.load(std::memory_order_relaxed)) {
@@ -154,6 +171,7 @@ void UdpFlows::take(UdpFlow& flow) {
   for (int i = 0; i < n; i++) {
     const std::span<const uint8_t> payload(receive_buffer_.get() + static_cast<size_t>(i) * kSlot, messages[i].msg_len);
     received_.datagrams.add(1);
+    flow.got.add(1);
     received_.bytes.add(payload.size());
     uint64_t sequence = 0;
     if (!read_payload(payload, flow.number, sequence)) {

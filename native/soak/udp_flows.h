@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -23,6 +24,7 @@ struct UdpFlow {
   std::atomic<uint64_t> sent{0};     // the next sequence number
   std::atomic<uint64_t> reached{0};  // one more than the highest that arrived
   Arrivals arrivals;                 // the receiver's
+  Counter got;                       // datagrams that arrived
 };
 
 /** Counted by the receiver, of all flows. */
@@ -46,6 +48,9 @@ class UdpFlows {
   uint64_t sent() const;
   /** Each of them in order, per flow: how many were overtaken. */
   const Received& received() const { return received_; }
+  /** A line for each flow: what was sent and got, and what its socket refused. Where a datagram is lost, it is looked
+   * for. */
+  std::string describe() const;
 
  private:
   UdpFlows() = default;

@@ -21,7 +21,8 @@ import {
 import { type Change, CraftedPeer } from "../sim/crafted-peer.ts";
 import { SeededRandom } from "../sim/random.ts";
 import { type Node, type Simulation, tunnelStatus } from "../sim/simulation.ts";
-import { addressA, addressB, expectNothingLeft, twoSites } from "../sim/two-sites.ts";
+import { addressA, addressB, twoSites } from "../sim/two-sites.ts";
+import { checkBounds, fallSilent } from "./aftermath.ts";
 
 const fragmentation: NotifyPayload = {
   kind: "N",
@@ -61,15 +62,23 @@ class Conversation {
 
   constructor(seed: number) {
     this.#random = new SeededRandom(seed);
-    this.#weCall = this.#chance(0.6);
-    this.#fragments = this.#chance(0.5);
-    const esp = this.#chance(0.5) ? ["aes128gcm16"] : ["aes128gcm16-x25519"];
+    this.#weCall = this.#random.chance(0.6);
+    this.#fragments = this.#random.chance(0.5);
+    const esp = this.#random.chance(0.5) ? ["aes128gcm16"] : ["aes128gcm16-x25519"];
     const sites = twoSites({
-      both: { esp, lifetimeSeconds: 60, ikeLifetimeSeconds: 90, childless: this.#pick(["allow", "force"]) },
+      both: {
+        esp,
+        lifetimeSeconds: 60,
+        ikeLifetimeSeconds: 90,
+        childless: this.#random.pick(["allow", "force"]),
+      },
       sim: {
         seed,
         limits: this.#fragments ? { fragmentIpBytes: 300 } : {},
-        crashSecretOf: this.#pick([() => undefined, (name: string) => Secret.fromText(`${name} remembers`)]),
+        crashSecretOf: this.#random.pick([
+          () => undefined,
+          (name: string) => Secret.fromText(`${name} remembers`),
+        ]),
       },
     });
     this.#sim = sites.sim;
@@ -85,37 +94,37 @@ class Conversation {
     this.established = tunnelStatus(this.#sim, this.#node).ike !== undefined;
     for (let i = this.#random.below(12); i > 0; i--) {
       this.#step();
-      this.#checkBounds();
+      checkBounds(this.#sim, this.#node);
     }
-    this.#silence();
+    fallSilent(this.#sim, this.#node);
   }
 
   #call(): void {
     for (let i = this.#random.below(3); i > 0; i--) this.#count(() => this.#peer.init(this.#damage));
-    const gentle = this.#chance(0.7);
+    const gentle = this.#random.chance(0.7);
     const supported: Change = (payloads) => (this.#fragments ? [...payloads, fragmentation] : payloads);
     const answered = this.#count(() => this.#peer.init(gentle ? supported : this.#damage));
     if (!answered || this.#peer.spiResponder === 0n) return;
-    if (this.#fragments && this.#chance(0.5)) {
+    if (this.#fragments && this.#random.chance(0.5)) {
       const payloads = this.#peer.authPayloads();
       const { IKE_AUTH } = ExchangeType.code;
-      if (this.#inFragments(IKE_AUTH, this.#chance(0.6) ? payloads : this.#damage(payloads)))
+      if (this.#inFragments(IKE_AUTH, this.#random.chance(0.6) ? payloads : this.#damage(payloads)))
         this.#peer.acknowledge();
       return;
     }
     const childless: Change = (payloads) =>
       payloads.filter(({ kind }) => !["SA", "TSi", "TSr"].includes(kind));
-    const change = this.#pick([undefined, undefined, undefined, childless, this.#damage]);
+    const change = this.#random.pick([undefined, undefined, undefined, childless, this.#damage]);
     this.#count(() => this.#peer.auth(change));
   }
 
   #answerCall(): void {
     if (this.#peer.received.length === 0) return;
-    const gentle = this.#chance(0.7);
+    const gentle = this.#random.chance(0.7);
     this.#count(() => this.#peer.answerInit(gentle ? undefined : this.#damage));
     const last = this.#peer.received.at(-1);
     if (!last || decodeHeader(last).exchangeType !== ExchangeType.code.IKE_AUTH) return;
-    this.#count(() => this.#peer.answerAuth(this.#chance(0.6) ? undefined : this.#damage));
+    this.#count(() => this.#peer.answerAuth(this.#random.chance(0.6) ? undefined : this.#damage));
   }
 
   #step(): void {
@@ -123,8 +132,9 @@ class Conversation {
     const peer = this.#peer;
     const keyed = peer.keys !== undefined;
     if (kind === 0) this.#sim.run(this.#random.below(30_000));
-    else if (kind === 1 && this.#sent.length > 0) this.#deliver(this.#pick(this.#sent));
-    else if (kind === 2 && this.#sent.length > 0) this.#deliver(this.#flip(this.#pick(this.#sent)));
+    else if (kind === 1 && this.#sent.length > 0) this.#deliver(this.#random.pick(this.#sent));
+    else if (kind === 2 && this.#sent.length > 0)
+      this.#deliver(this.#random.flip(this.#random.pick(this.#sent)));
     else if (kind === 3 && keyed) this.#answerOne();
     else if (kind === 4 && keyed) this.#unprotected();
     else if (keyed) this.#request();
@@ -134,17 +144,23 @@ class Conversation {
   #unprotected(): void {
     const { INVALID_IKE_SPI, QUICK_CRASH_DETECTION } = NotifyType.code;
     const unknown = { ...fragmentation, type: INVALID_IKE_SPI };
-    const token = { ...fragmentation, type: QUICK_CRASH_DETECTION, data: this.#octets(140) };
-    const payloads = this.#pick([[unknown], [unknown, token], [token], [this.#anyNotify(), unknown], []]);
-    const said = this.#chance(0.6) ? payloads : this.#damage(payloads);
-    const type = this.#pick(Object.values(ExchangeType.code));
-    this.#deliver(this.#peer.unprotected(type, said, this.#chance(0.7)));
+    const token = { ...fragmentation, type: QUICK_CRASH_DETECTION, data: this.#random.octets(140) };
+    const payloads = this.#random.pick([
+      [unknown],
+      [unknown, token],
+      [token],
+      [this.#anyNotify(), unknown],
+      [],
+    ]);
+    const said = this.#random.chance(0.6) ? payloads : this.#damage(payloads);
+    const type = this.#random.pick(Object.values(ExchangeType.code));
+    this.#deliver(this.#peer.unprotected(type, said, this.#random.chance(0.7)));
   }
 
   /** A request of ours, mostly with the next message ID. */
   #request(): void {
     const { INFORMATIONAL, CREATE_CHILD_SA, IKE_AUTH, IKE_SA_INIT } = ExchangeType.code;
-    const type = this.#pick([
+    const type = this.#random.pick([
       INFORMATIONAL,
       INFORMATIONAL,
       CREATE_CHILD_SA,
@@ -153,13 +169,13 @@ class Conversation {
       IKE_SA_INIT,
       99,
     ]);
-    const valid = this.#pick([this.#rekeyChild(), this.#rekeyIke(), this.#deletes(), []]);
-    const payloads = this.#chance(0.4) ? valid : this.#damage(valid);
-    if (this.#fragments && this.#chance(0.4)) {
+    const valid = this.#random.pick([this.#rekeyChild(), this.#rekeyIke(), this.#deletes(), []]);
+    const payloads = this.#random.chance(0.4) ? valid : this.#damage(valid);
+    if (this.#fragments && this.#random.chance(0.4)) {
       if (this.#inFragments(type, payloads)) this.#peer.acknowledge();
       return;
     }
-    const wrongId = this.#chance(0.1) ? this.#random.below(6) : undefined;
+    const wrongId = this.#random.chance(0.1) ? this.#random.below(6) : undefined;
     const datagram = this.#peer.seal(type, payloads, wrongId);
     const answer = this.#deliver(datagram);
     // The crafted peer counts its own requests by the answers it got.
@@ -170,12 +186,13 @@ class Conversation {
   #inFragments(type: number, payloads: readonly PlainPayload[]): boolean {
     const maxBytes = 64 + this.#random.below(300);
     const fragments = this.#peer.sealFragments(type, payloads, maxBytes);
-    for (let n = this.#chance(0.5) ? 0 : this.#random.below(5); n > 0; n--) {
+    for (let n = this.#random.chance(0.5) ? 0 : this.#random.below(5); n > 0; n--) {
       const at = this.#random.below(fragments.length + 1);
       const kind = this.#random.below(5);
       if (kind === 0) fragments.splice(at, 1);
-      else if (kind === 1 && fragments.length > 0) fragments.splice(at, 0, this.#pick(fragments));
-      else if (kind === 2 && fragments.length > 0) fragments.splice(at, 0, this.#flip(this.#pick(fragments)));
+      else if (kind === 1 && fragments.length > 0) fragments.splice(at, 0, this.#random.pick(fragments));
+      else if (kind === 2 && fragments.length > 0)
+        fragments.splice(at, 0, this.#random.flip(this.#random.pick(fragments)));
       else if (kind === 3) fragments.reverse();
       else fragments.splice(at, 0, this.#anyFragment(type, fragments.length));
     }
@@ -185,10 +202,10 @@ class Conversation {
   }
 
   #anyFragment(type: number, near: number): Uint8Array {
-    const total = this.#chance(0.8) ? this.#random.below(near + 3) : this.#random.below(65536);
-    const number = this.#chance(0.8) ? this.#random.below(total + 2) : this.#random.below(65536);
+    const total = this.#random.chance(0.8) ? this.#random.below(near + 3) : this.#random.below(65536);
+    const number = this.#random.chance(0.8) ? this.#random.below(total + 2) : this.#random.below(65536);
     const first = this.#random.below(60);
-    const chunk = this.#octets(this.#chance(0.1) ? 20_000 : 200);
+    const chunk = this.#random.octets(this.#random.chance(0.1) ? 20_000 : 200);
     return this.#peer.sealFragment(type, { number: Math.min(number, 65535), total, chunk, first });
   }
 
@@ -196,14 +213,14 @@ class Conversation {
   #answerOne(): void {
     const asked = this.#peer.received.at(-1);
     if (!asked || decodeHeader(asked).response) return;
-    const valid = this.#pick([
+    const valid = this.#random.pick([
       [],
       this.#rekeyChild().slice(1),
       this.#rekeyIke(),
       this.#deletes(),
       [this.#anyNotify()],
     ]);
-    this.#count(() => this.#peer.answer(asked, this.#chance(0.5) ? valid : this.#damage(valid)));
+    this.#count(() => this.#peer.answer(asked, this.#random.chance(0.5) ? valid : this.#damage(valid)));
   }
 
   #rekeyChild(): PlainPayload[] {
@@ -233,7 +250,13 @@ class Conversation {
 
   #deletes(): PlainPayload[] {
     const spis = this.#node.outbound.map((sa) => sa.spi);
-    return [{ kind: "D", protocolId: this.#pick([1, 2, 3, 3, 3]), spis: this.#chance(0.5) ? spis : [] }];
+    return [
+      {
+        kind: "D",
+        protocolId: this.#random.pick([1, 2, 3, 3, 3]),
+        spis: this.#random.chance(0.5) ? spis : [],
+      },
+    ];
   }
 
   /** One to three damages to a list of payloads. */
@@ -264,7 +287,7 @@ class Conversation {
       case 6:
         return list.map((p) =>
           p.kind === "KE"
-            ? { ...p, dhGroup: this.#pick([p.dhGroup, 0, 1, 14, 1025]), data: this.#octets(64) }
+            ? { ...p, dhGroup: this.#random.pick([p.dhGroup, 0, 1, 14, 1025]), data: this.#random.octets(64) }
             : p,
         );
       default:
@@ -277,9 +300,9 @@ class Conversation {
     const { first, bytes } = encodePayloads([payload]);
     let body = Uint8Array.from(bytes.subarray(4));
     for (let n = 1 + this.#random.below(4); n > 0 && body.length > 0; n--)
-      body[this.#random.below(body.length)] = this.#pick([0, 1, 0x7f, 0xff, this.#random.below(256)]);
-    if (this.#chance(0.3)) body = body.slice(0, this.#random.below(body.length + 1));
-    return { kind: "unknown", type: first, critical: this.#chance(0.1), body };
+      body[this.#random.below(body.length)] = this.#random.pick([0, 1, 0x7f, 0xff, this.#random.below(256)]);
+    if (this.#random.chance(0.3)) body = body.slice(0, this.#random.below(body.length + 1));
+    return { kind: "unknown", type: first, critical: this.#random.chance(0.1), body };
   }
 
   #bend(proposal: Proposal): Proposal[] {
@@ -296,7 +319,7 @@ class Conversation {
           },
         ];
       case 2:
-        return [{ ...proposal, spi: this.#octets(9) }];
+        return [{ ...proposal, spi: this.#random.octets(9) }];
       case 3:
         return [{ ...proposal, protocolId: this.#random.below(5), number: this.#random.below(256) }];
       default:
@@ -309,16 +332,16 @@ class Conversation {
     return {
       kind: "N",
       protocolId: this.#random.below(5),
-      spi: this.#octets(9),
-      type: this.#chance(0.8) ? this.#pick(types) : this.#random.below(65536),
-      data: this.#octets(70),
+      spi: this.#random.octets(9),
+      type: this.#random.chance(0.8) ? this.#random.pick(types) : this.#random.below(65536),
+      data: this.#random.octets(70),
     };
   }
 
   #anyPayload(): PlainPayload {
     const types = Object.values(PayloadType.code).filter((t) => t !== PayloadType.code.NONE);
-    const type = this.#chance(0.7) ? this.#pick(types) : 1 + this.#random.below(255);
-    return { kind: "unknown", type, critical: this.#chance(0.3), body: this.#octets(80) };
+    const type = this.#random.chance(0.7) ? this.#random.pick(types) : 1 + this.#random.below(255);
+    return { kind: "unknown", type, critical: this.#random.chance(0.3), body: this.#random.octets(80) };
   }
 
   #deliver(datagram: Uint8Array): Uint8Array | undefined {
@@ -334,47 +357,5 @@ class Conversation {
   #count<T>(act: () => T): T {
     this.messages++;
     return act();
-  }
-
-  #checkBounds(): void {
-    const { sas, inboundSpis } = this.#node.gateway.status(this.#sim.now).ike;
-    assert.ok(sas <= 64 && inboundSpis <= 64, `${sas} IKE SAs, ${inboundSpis} SPIs are kept`);
-  }
-
-  /** The peer falls silent: everything about it goes. Then a good one comes. */
-  #silence(): void {
-    const { sim, node } = { sim: this.#sim, node: this.#node };
-    sim.command(node, "down");
-    sim.run(300_000);
-    expectNothingLeft(node);
-    const { sas, halfOpen, inboundSpis } = node.gateway.status(sim.now).ike;
-    assert.deepEqual({ sas, halfOpen, inboundSpis }, { sas: 0, halfOpen: 0, inboundSpis: 0 });
-    sim.network.faults.length = 0;
-    sim.command(node, "up");
-    const other = sim.nodes.find((n) => n !== node)!;
-    sim.start(other);
-    sim.command(other, "up");
-    assert.ok(
-      sim.runUntil(() => tunnelStatus(sim, node).state === "up", 120_000),
-      "a good peer is not served any more",
-    );
-  }
-
-  #flip(datagram: Uint8Array): Uint8Array {
-    const bytes = Uint8Array.from(datagram);
-    bytes[this.#random.below(bytes.length)]! ^= 1 << this.#random.below(8);
-    return bytes;
-  }
-
-  #octets(bound: number): Uint8Array {
-    return this.#random.bytes(this.#random.below(bound));
-  }
-
-  #pick<T>(list: readonly T[]): T {
-    return list[this.#random.below(list.length)]!;
-  }
-
-  #chance(p: number): boolean {
-    return this.#random.unit() < p;
   }
 }

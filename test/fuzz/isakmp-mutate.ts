@@ -38,7 +38,8 @@ import {
 } from "../sim/crafted-isakmp-peer.ts";
 import { SeededRandom } from "../sim/random.ts";
 import { type Node, type Simulation, tunnelStatus } from "../sim/simulation.ts";
-import { addressA, addressB, expectNothingLeft, twoSites } from "../sim/two-sites.ts";
+import { addressA, addressB, twoSites } from "../sim/two-sites.ts";
+import { checkBounds, fallSilent } from "./aftermath.ts";
 
 export interface IsakmpFuzzTotals {
   conversations: number;
@@ -80,13 +81,13 @@ class Conversation {
 
   constructor(seed: number) {
     this.#random = new SeededRandom(seed);
-    this.#weCall = this.#chance(0.6);
-    this.#fragments = this.#chance(0.5);
-    this.#mode = this.#chance(0.6) ? "main" : "aggressive";
-    const esp = this.#chance(0.7) ? ["aes128gcm16"] : ["aes128gcm16-ecp256"];
+    this.#weCall = this.#random.chance(0.6);
+    this.#fragments = this.#random.chance(0.5);
+    this.#mode = this.#random.chance(0.6) ? "main" : "aggressive";
+    const esp = this.#random.chance(0.7) ? ["aes128gcm16"] : ["aes128gcm16-ecp256"];
     const sites = twoSites({
       both: {
-        version: this.#chance(0.8) ? "ikev1" : "auto",
+        version: this.#random.chance(0.8) ? "ikev1" : "auto",
         mode: this.#mode,
         esp,
         lifetimeSeconds: 60,
@@ -105,23 +106,23 @@ class Conversation {
     if (this.#weCall) this.#call();
     else this.#answerCalls();
     this.authenticated = tunnelStatus(this.#sim, this.#node).ike !== undefined;
-    if (this.authenticated && this.#chance(0.7)) {
+    if (this.authenticated && this.#random.chance(0.7)) {
       if (this.#weCall) this.#wholeQuick();
       else this.#answerOne(unchanged);
     }
     for (let i = this.#random.below(14); i > 0; i--) {
       this.#step();
-      this.#checkBounds();
+      checkBounds(this.#sim, this.#node);
       if (this.#node.outbound.length > 0) this.established = true;
     }
-    this.#silence();
+    fallSilent(this.#sim, this.#node);
   }
 
   // ── Phase 1 ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   #call(): void {
     for (let i = this.#random.below(3); i > 0; i--) this.#guarded(() => this.#first(this.#damage));
-    const gentle = this.#chance(0.75);
+    const gentle = this.#random.chance(0.75);
     const supported: IsakmpChange = (payloads) =>
       this.#fragments
         ? [...payloads, { kind: "VID", data: vendorIdBytes("FRAGMENTATION") }, dpdVendorId]
@@ -133,7 +134,7 @@ class Conversation {
     }
     if (!this.#peer.keys) return;
     // A message that does not decrypt spoils our own chain of IVs, not the gateway's: the honest one comes first.
-    const early = this.#chance(0.2);
+    const early = this.#random.chance(0.2);
     if (early) this.#request();
     if (this.#mode === "main") this.#guarded(() => this.#peer.main5(this.#mostly(), this.#mostly()));
     else this.#guarded(() => this.#peer.aggressive3(this.#mostly()));
@@ -156,8 +157,9 @@ class Conversation {
     const kind = this.#random.below(10);
     const keyed = this.#peer.keys !== undefined;
     if (kind === 0) this.#sim.run(this.#random.below(40_000));
-    else if (kind === 1 && this.#sent.length > 0) this.#deliver(this.#pick(this.#sent));
-    else if (kind === 2 && this.#sent.length > 0) this.#deliver(this.#flip(this.#pick(this.#sent)));
+    else if (kind === 1 && this.#sent.length > 0) this.#deliver(this.#random.pick(this.#sent));
+    else if (kind === 2 && this.#sent.length > 0)
+      this.#deliver(this.#random.flip(this.#random.pick(this.#sent)));
     else if (kind === 3) this.#unprotected();
     else if (kind === 4 && keyed) this.#answerOne();
     else if (kind === 5) this.#looseFragments();
@@ -166,11 +168,13 @@ class Conversation {
 
   /** What anybody may say who has seen the SPIs. */
   #unprotected(): void {
-    const payloads = this.#pick([this.#deletes(), [this.#anyNotify()], [this.#anyPayload()], []]);
-    const type = this.#pick([...Object.values(X), X.INFORMATIONAL, X.INFORMATIONAL, 34, 99]);
-    const said = this.#chance(0.6) ? payloads : this.#damage(payloads);
+    const payloads = this.#random.pick([this.#deletes(), [this.#anyNotify()], [this.#anyPayload()], []]);
+    const type = this.#random.pick([...Object.values(X), X.INFORMATIONAL, X.INFORMATIONAL, 34, 99]);
+    const said = this.#random.chance(0.6) ? payloads : this.#damage(payloads);
     const before = this.#standing();
-    this.#deliver(this.#peer.unprotected(type, said, this.#chance(0.5) ? 0 : this.#random.below(1000)));
+    this.#deliver(
+      this.#peer.unprotected(type, said, this.#random.chance(0.5) ? 0 : this.#random.below(1000)),
+    );
     assert.deepEqual(this.#standing(), before, "a message without a hash changed something");
   }
 
@@ -192,7 +196,7 @@ class Conversation {
 
   /** An exchange of ours: mostly quick mode, mostly to its end. */
   #request(): void {
-    const type = this.#pick([
+    const type = this.#random.pick([
       X.QUICK_MODE,
       X.QUICK_MODE,
       X.INFORMATIONAL,
@@ -204,37 +208,39 @@ class Conversation {
     const valid =
       type === X.QUICK_MODE
         ? this.#quick()
-        : this.#pick([this.#deletes(), [this.#dpd()], [this.#anyNotify()], [this.#initialContact()]]);
-    const payloads = this.#chance(0.5) ? valid : this.#damage(valid);
-    const messageId = this.#chance(0.1) ? 1 + this.#random.below(5) : this.#peer.newMessageId();
+        : this.#random.pick([this.#deletes(), [this.#dpd()], [this.#anyNotify()], [this.#initialContact()]]);
+    const payloads = this.#random.chance(0.5) ? valid : this.#damage(valid);
+    const messageId = this.#random.chance(0.1) ? 1 + this.#random.below(5) : this.#peer.newMessageId();
     const datagram = this.#guarded(() => this.#peer.seal(type, payloads, messageId));
     if (!datagram) return;
-    const inPieces = this.#fragments && this.#chance(0.4);
+    const inPieces = this.#fragments && this.#random.chance(0.4);
     const said = inPieces ? this.#inFragments(datagram) : this.#deliver(datagram);
     if (!said || type !== X.QUICK_MODE) return;
     const answer = this.#guarded(() => this.#peer.open(said));
     if (!answer || answer.header.messageId !== messageId) return;
-    if (this.#chance(0.8)) this.#guarded(() => this.#peer.quick3(messageId, this.#mostly()));
+    if (this.#random.chance(0.8)) this.#guarded(() => this.#peer.quick3(messageId, this.#mostly()));
   }
 
   #quick(): IsakmpPayload[] {
     const spi = 0xc0000000 + this.#random.below(1000);
     const payloads = this.#peer.quickPayloads(spi);
-    if (this.#chance(0.3))
+    if (this.#random.chance(0.3))
       payloads.splice(2, 0, { kind: "KE", data: this.#peer.keyPair.publicValue } satisfies IsakmpPayload);
-    if (this.#chance(0.2)) payloads.splice(-2, 2, subnetId("10.1.0.0/16"), subnetId("10.2.0.0/16"));
+    if (this.#random.chance(0.2)) payloads.splice(-2, 2, subnetId("10.1.0.0/16"), subnetId("10.2.0.0/16"));
     return payloads;
   }
 
   /** An answer to whatever the gateway asked last: the second message of its quick mode, or rubbish. */
-  #answerOne(change: IsakmpChange = this.#chance(0.6) ? unchanged : this.#damage): void {
+  #answerOne(change: IsakmpChange = this.#random.chance(0.6) ? unchanged : this.#damage): void {
     const asked = this.#peer.received.at(-1);
     if (!asked) return;
     const { exchangeType, messageId, encrypted } = decodeIsakmpHeader(asked);
     if (!encrypted || messageId === 0) return;
     const opened = this.#guarded(() => this.#peer.open(asked));
     const valid =
-      exchangeType === X.QUICK_MODE ? this.#answerTo(opened) : [this.#pick([this.#dpd(), this.#anyNotify()])];
+      exchangeType === X.QUICK_MODE
+        ? this.#answerTo(opened)
+        : [this.#random.pick([this.#dpd(), this.#anyNotify()])];
     const datagram = this.#guarded(() => this.#peer.seal(exchangeType, change(valid), messageId));
     if (datagram) this.#deliver(datagram);
   }
@@ -262,12 +268,13 @@ class Conversation {
     const maxBytes = 40 + this.#random.below(300);
     const id = this.#random.below(3);
     const fragments = fragmentIsakmp(datagram, header, id, maxBytes);
-    for (let n = this.#chance(0.5) ? 0 : this.#random.below(5); n > 0; n--) {
+    for (let n = this.#random.chance(0.5) ? 0 : this.#random.below(5); n > 0; n--) {
       const at = this.#random.below(fragments.length + 1);
       const kind = this.#random.below(5);
       if (kind === 0) fragments.splice(at, 1);
-      else if (kind === 1 && fragments.length > 0) fragments.splice(at, 0, this.#pick(fragments));
-      else if (kind === 2 && fragments.length > 0) fragments.splice(at, 0, this.#flip(this.#pick(fragments)));
+      else if (kind === 1 && fragments.length > 0) fragments.splice(at, 0, this.#random.pick(fragments));
+      else if (kind === 2 && fragments.length > 0)
+        fragments.splice(at, 0, this.#random.flip(this.#random.pick(fragments)));
       else if (kind === 3) fragments.reverse();
       else fragments.splice(at, 0, this.#anyFragment(fragments.length));
     }
@@ -278,8 +285,8 @@ class Conversation {
 
   /** Fragments of anything said before, of first messages too, and of nothing. */
   #looseFragments(): void {
-    if (this.#sent.length > 0 && this.#chance(0.7)) {
-      const datagram = this.#pick(this.#sent);
+    if (this.#sent.length > 0 && this.#random.chance(0.7)) {
+      const datagram = this.#random.pick(this.#sent);
       if (datagram.length >= 28) this.#guarded(() => this.#inFragments(datagram));
       return;
     }
@@ -288,12 +295,12 @@ class Conversation {
 
   #anyFragment(near: number): Uint8Array {
     const { spiInitiator, spiResponder } = this.#peer;
-    const ours = { spiInitiator, spiResponder: this.#chance(0.5) ? spiResponder : 0n };
+    const ours = { spiInitiator, spiResponder: this.#random.chance(0.5) ? spiResponder : 0n };
     const header = { ...ours, exchangeType: X.IDENTITY_PROTECTION, messageId: 0 };
-    const number = 1 + (this.#chance(0.8) ? this.#random.below(near + 2) : this.#random.below(255));
-    const data = this.#random.bytes(1 + this.#random.below(this.#chance(0.1) ? 20_000 : 200));
+    const number = 1 + (this.#random.chance(0.8) ? this.#random.below(near + 2) : this.#random.below(255));
+    const data = this.#random.bytes(1 + this.#random.below(this.#random.chance(0.1) ? 20_000 : 200));
     const id = this.#random.below(3);
-    return encodeIsakmp(header, [{ kind: "FRAGMENT", id, number, last: this.#chance(0.3), data }]);
+    return encodeIsakmp(header, [{ kind: "FRAGMENT", id, number, last: this.#random.chance(0.3), data }]);
   }
 
   // ── Payloads ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -306,7 +313,7 @@ class Conversation {
   }
 
   #dpd(): IsakmpPayload {
-    const type = this.#pick([N.R_U_THERE, N.R_U_THERE, N.R_U_THERE_ACK]);
+    const type = this.#random.pick([N.R_U_THERE, N.R_U_THERE, N.R_U_THERE_ACK]);
     return { ...plainNotify, spi: this.#spis, type, data: espSpiBytes(this.#random.below(1000)) };
   }
 
@@ -317,7 +324,7 @@ class Conversation {
   #deletes(): IsakmpPayload[] {
     const esp = this.#node.outbound.map(({ spi }) => espSpiBytes(spi));
     const inbound = this.#node.inbound.map(({ spi }) => espSpiBytes(spi));
-    return this.#pick<IsakmpPayload[]>([
+    return this.#random.pick<IsakmpPayload[]>([
       [{ kind: "D", doi: 1, protocol: PROTO_IPSEC_ESP, spis: esp }],
       [{ kind: "D", doi: 1, protocol: PROTO_IPSEC_ESP, spis: inbound }],
       [{ kind: "D", doi: 1, protocol: PROTO_IPSEC_ESP, spis: [...esp, ...esp] }],
@@ -328,7 +335,7 @@ class Conversation {
 
   /** Mostly nothing is changed. */
   #mostly(): IsakmpChange {
-    return this.#chance(0.85) ? unchanged : this.#damage;
+    return this.#random.chance(0.85) ? unchanged : this.#damage;
   }
 
   /** One to three damages to a list of payloads. */
@@ -358,7 +365,7 @@ class Conversation {
         );
       case 6:
         return list.map((p) =>
-          p.kind === "KE" ? { kind: "KE", data: this.#octets(this.#pick([2, 65, 130])) } : p,
+          p.kind === "KE" ? { kind: "KE", data: this.#random.octets(this.#random.pick([2, 65, 130])) } : p,
         );
       case 7:
         return list.map((p) => (p.kind === "ID" ? this.#anyId() : p));
@@ -371,8 +378,8 @@ class Conversation {
   #damagedOctets(payload: IsakmpPayload): IsakmpPayload {
     let data = Uint8Array.from(isakmpBody(payload));
     for (let n = 1 + this.#random.below(4); n > 0 && data.length > 0; n--)
-      data[this.#random.below(data.length)] = this.#pick([0, 1, 0x7f, 0xff, this.#random.below(256)]);
-    if (this.#chance(0.3)) data = data.slice(0, this.#random.below(data.length + 1));
+      data[this.#random.below(data.length)] = this.#random.pick([0, 1, 0x7f, 0xff, this.#random.below(256)]);
+    if (this.#random.chance(0.3)) data = data.slice(0, this.#random.below(data.length + 1));
     return { kind: "unknown", type: isakmpPayloadType(payload), data };
   }
 
@@ -387,7 +394,7 @@ class Conversation {
       case 2:
         return [{ ...proposal, transforms: transforms.map((t) => this.#bent(t)) }];
       case 3:
-        return [{ ...proposal, spi: this.#octets(20) }];
+        return [{ ...proposal, spi: this.#random.octets(20) }];
       case 4:
         return [{ ...proposal, protocol: this.#random.below(6), number: this.#random.below(256) }];
       case 5:
@@ -403,7 +410,7 @@ class Conversation {
     const at = this.#random.below(Math.max(1, attributes.length));
     const any = {
       type: this.#random.below(20),
-      value: this.#chance(0.6) ? this.#random.below(70) : this.#octets(12),
+      value: this.#random.chance(0.6) ? this.#random.below(70) : this.#random.octets(12),
     };
     switch (this.#random.below(4)) {
       case 0:
@@ -416,7 +423,7 @@ class Conversation {
           attributes: attributes.map((a, i) => (i === at ? { ...any, type: a.type } : a)),
         };
       default:
-        return { ...transform, id: this.#pick([...Object.values(EspTransform.code), 0, 255]) };
+        return { ...transform, id: this.#random.pick([...Object.values(EspTransform.code), 0, 255]) };
     }
   }
 
@@ -426,8 +433,8 @@ class Conversation {
     return {
       kind: "ID",
       idType,
-      protocol: this.#pick([0, 0, 6, 17, 255]),
-      port: this.#pick([0, 0, 500, 65535]),
+      protocol: this.#random.pick([0, 0, 6, 17, 255]),
+      port: this.#random.pick([0, 0, 500, 65535]),
       data: this.#random.bytes(bytes),
     };
   }
@@ -435,23 +442,23 @@ class Conversation {
   #anyNotify(): IsakmpNotifyPayload {
     return {
       kind: "N",
-      doi: this.#pick([1, 1, 1, 0, 0xffff_ffff]),
+      doi: this.#random.pick([1, 1, 1, 0, 0xffff_ffff]),
       protocol: this.#random.below(6),
-      spi: this.#pick([
+      spi: this.#random.pick([
         nothing,
         this.#spis,
-        this.#octets(20),
+        this.#random.octets(20),
         ...this.#node.outbound.map((o) => espSpiBytes(o.spi)),
       ]),
-      type: this.#chance(0.8) ? this.#pick(Object.values(N)) : this.#random.below(65536),
-      data: this.#octets(70),
+      type: this.#random.chance(0.8) ? this.#random.pick(Object.values(N)) : this.#random.below(65536),
+      data: this.#random.octets(70),
     };
   }
 
   #anyPayload(): IsakmpPayload {
     const types = Object.values(IsakmpPayloadType.code).filter((type) => type !== 0);
-    const type = this.#chance(0.7) ? this.#pick(types) : 1 + this.#random.below(255);
-    return { kind: "unknown", type, data: this.#octets(80) };
+    const type = this.#random.chance(0.7) ? this.#random.pick(types) : 1 + this.#random.below(255);
+    return { kind: "unknown", type, data: this.#random.octets(80) };
   }
 
   // ── Datagrams, and what is expected ──────────────────────────────────────────────────────────────────────────
@@ -478,48 +485,6 @@ class Conversation {
       if (!ours || isGateways(error)) throw error;
       return undefined;
     }
-  }
-
-  #checkBounds(): void {
-    const { sas, inboundSpis } = this.#node.gateway.status(this.#sim.now).ike;
-    assert.ok(sas <= 64 && inboundSpis <= 64, `${sas} ISAKMP SAs, ${inboundSpis} SPIs are kept`);
-  }
-
-  /** The peer falls silent: everything about it goes. Then a good one comes. */
-  #silence(): void {
-    const { sim, node } = { sim: this.#sim, node: this.#node };
-    sim.command(node, "down");
-    sim.run(300_000);
-    expectNothingLeft(node);
-    const { sas, halfOpen, inboundSpis } = node.gateway.status(sim.now).ike;
-    assert.deepEqual({ sas, halfOpen, inboundSpis }, { sas: 0, halfOpen: 0, inboundSpis: 0 });
-    sim.network.faults.length = 0;
-    sim.command(node, "up");
-    const other = sim.nodes.find((n) => n !== node)!;
-    sim.start(other);
-    sim.command(other, "up");
-    assert.ok(
-      sim.runUntil(() => tunnelStatus(sim, node).state === "up", 120_000),
-      "a good peer is not served any more",
-    );
-  }
-
-  #flip(datagram: Uint8Array): Uint8Array {
-    const bytes = Uint8Array.from(datagram);
-    bytes[this.#random.below(bytes.length)]! ^= 1 << this.#random.below(8);
-    return bytes;
-  }
-
-  #octets(bound: number): Uint8Array {
-    return this.#random.bytes(this.#random.below(bound));
-  }
-
-  #pick<T>(list: readonly T[]): T {
-    return list[this.#random.below(list.length)]!;
-  }
-
-  #chance(p: number): boolean {
-    return this.#random.unit() < p;
   }
 }
 

@@ -44,4 +44,24 @@ export class SeededRandom implements Random {
     for (let i = 0; i < length; i++) bytes[i] = this.next() & 0xff;
     return bytes;
   }
+
+  chance(p: number): boolean {
+    return this.unit() < p;
+  }
+
+  pick<T>(list: readonly T[]): T {
+    return list[this.below(list.length)]!;
+  }
+
+  /** Fewer than `bound` octets. */
+  octets(bound: number): Uint8Array {
+    return this.bytes(this.below(bound));
+  }
+
+  /** A copy with one other bit. */
+  flip(octets: Uint8Array): Uint8Array {
+    const copy = Uint8Array.from(octets);
+    copy[this.below(copy.length)]! ^= 1 << this.below(8);
+    return copy;
+  }
 }
