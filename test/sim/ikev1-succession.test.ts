@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { IsakmpSa } from "../../src/ike/v1/isakmp-sa.ts";
 import { deleteIsakmp } from "../../src/ike/v1/notify.ts";
+import { IsakmpExchangeType } from "../../src/registry/index.ts";
+import { decodeIsakmpHeader } from "../../src/wire/v1/index.ts";
 import { ikev1, modes } from "./ikev1.ts";
 import { impair } from "./network.ts";
 import { type Node, tunnelStatus } from "./simulation.ts";
@@ -86,6 +88,71 @@ describe.each(modes)("one ISAKMP SA after another in %s mode", (mode) => {
     }
   });
 
+  // With strongSwan it would go with the old one, which is gone as soon as the new one is there.
+  it.each(["a", "b"] as const)(
+    "a pair that %s makes meanwhile on the old one is made again on the new one",
+    (who) => {
+      const sites = sitesUp({ both: ikev1(mode) });
+      const { sim, a, b } = sites;
+      for (const first of ["ike", "child"]) {
+        carryFor(sites, 10_000);
+        if (first === "ike") sim.rekey(sites[who], { ike: true });
+        sim.rekey(a);
+        if (first === "child") sim.rekey(sites[who], { ike: true });
+        carryFor(sites, 2_000);
+        for (const node of [a, b]) {
+          const sas = node.gateway.ike.sas() as IsakmpSa[];
+          const [current] = sas.filter((sa) => sa.established);
+          const carrying = [...current!.children.values()].filter(({ state }) => state.name === "INSTALLED");
+          expect(carrying.map(({ madeOn }) => madeOn)).toEqual([current!.spiLocal]);
+        }
+      }
+      carryFor(sites, 60_000);
+      expectOne(sites);
+      expect([a.failures, b.failures]).toEqual([[], []]);
+    },
+  );
+
+  it.each([
+    ["the peer has forgotten the old one", () => true],
+    ["the peer's answers come too late", (from: string) => from === "B"],
+  ])("a quick mode on the old one goes over to the new one: %s", (_, isLost) => {
+    const sites = sitesUp({ both: ikev1(mode) });
+    const { sim, a, b } = sites;
+    sim.run(10_000);
+    const installed = a.installed.map(({ spi }) => spi);
+    const [old] = a.gateway.ike.sas();
+    sim.network.faults.push(({ from, datagram }) => {
+      const { exchangeType, spiInitiator } = decodeIsakmpHeader(datagram);
+      const isOurs =
+        exchangeType === IsakmpExchangeType.code.QUICK_MODE && spiInitiator === old!.spiInitiator;
+      return isOurs && isLost(from) ? "drop" : "pass";
+    });
+    sim.rekey(a);
+    sim.rekey(a, { ike: true });
+    carryFor(sites, 1_500);
+    expect(a.installed.map(({ spi }) => spi).filter((spi) => !installed.includes(spi))).toHaveLength(2);
+    sim.network.faults.length = 0;
+    carryFor(sites, 8_000);
+    const [{ children }] = b.gateway.ike.sas() as [IsakmpSa];
+    expect([...children.values()].map(({ state }) => state.name)).not.toContain("AWAITED");
+    carryFor(sites, 20_000);
+    expectOne(sites);
+    expect([a.failures, b.failures]).toEqual([[], []]);
+  });
+
+  it("is not begun while the peer begins one", () => {
+    const sites = sitesUp({ both: ikev1(mode) });
+    const { sim, a, b } = sites;
+    sim.run(10_000);
+    sim.rekey(b, { ike: true });
+    sim.runUntil(() => a.gateway.ike.halfOpen > 0, 1_000);
+    sim.rekey(a, { ike: true });
+    carryFor(sites, 5_000);
+    expect(a.logs.filter((l) => l.message === "IKE SA rekeyed")).toHaveLength(1);
+    expect(tunnelStatus(sim, a).ike?.role).toBe("responder");
+  });
+
   it("cannot be set up: the old one and its IPsec SAs go on to the end of the lifetime, and beyond it", () => {
     const sites = twoSites({
       both: ikev1(mode, { ikeLifetimeSeconds: 100, dpd: { enabled: false } }),
@@ -123,6 +190,7 @@ describe("a peer that deletes its ISAKMP SA and keeps the IPsec SAs", () => {
     const sites = sitesUp({ both: ikev1("main") });
     const { sim, a, b } = sites;
     const installed = a.installed.map(({ spi }) => spi);
+    sim.run(2_000);
     letGo(sites, b);
     carryFor(sites, 5_000);
     sim.run(10_000);

@@ -328,6 +328,7 @@ export class IsakmpEndpoint implements IkeEngine {
       othersOf,
       sasOf: (peerId) => this.sasOf(peerId),
       replace: replaceIsakmpSa,
+      isComing: (address) => this.#door.isComing(address),
       beginPhase1: (sa, now) => this.#beginPhase1(sa, now),
       onSeen: (sa) => this.#door.onSeen(sa),
       adopt: (sa) => {

@@ -48,7 +48,10 @@ export interface Exchange {
   onRepeated?(now: Instant): void;
   /** The peer did not answer our last message in time. */
   onTimeout(sa: IsakmpSa, now: Instant): void;
-  /** The ISAKMP SA ended while the exchange waited or was under way: give back what it holds. */
+  /**
+   * The ISAKMP SA ended while the exchange waited or was under way, or another one took its place: give back what it holds.
+   * In the second case the peer's next message may come yet.
+   */
   onAbandon?(sa: IsakmpSa, now: Instant): void;
 }
 

@@ -4,7 +4,7 @@
  * ISAKMP SAs are counted in all and by address, and what has not shown its address makes room for what comes new;
  * nothing that we answer is larger than three times what it answers, before the peer has proved its address.
  */
-import type { Endpoint } from "../../core/address.ts";
+import type { Endpoint, IpAddress } from "../../core/address.ts";
 import type { FailureRecord } from "../../core/failure.ts";
 import type { Instant } from "../../core/time.ts";
 import { digest } from "../../crypto/index.ts";
@@ -61,6 +61,11 @@ export class FrontDoor {
     this.#host = host;
     this.#candidates = candidates;
     this.#otherVersion = otherVersion;
+  }
+
+  /** Somebody at `address` has begun a phase 1 that is not over. */
+  isComing(address: IpAddress): boolean {
+    return this.#halfOpen.from(address) > 0;
   }
 
   /** ISAKMP SAs that nobody has authenticated. */

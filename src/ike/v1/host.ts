@@ -46,6 +46,8 @@ export interface Host {
   sasOf(peerId: string): readonly IsakmpSa[];
   /** A new ISAKMP SA beside `old`, on its path, to take its place. */
   replace(old: IsakmpSa, now: Instant): void;
+  /** Somebody at that address has begun a phase 1 that is not over. */
+  isComing(address: IpAddress): boolean;
   /** Starts phase 1 of `sa`, as initiator. */
   beginPhase1(sa: IsakmpSa, now: Instant): void;
   /** Whoever `sa` is with, it knows our SPI: it is where it says. */

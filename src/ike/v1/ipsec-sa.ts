@@ -22,6 +22,7 @@ import { type ChildSaView, encapsulates, type Role } from "../common/views.ts";
 import type { IsakmpSa } from "./isakmp-sa.ts";
 import { rekeyChildNow } from "./rekey.ts";
 import { promoteTwin, settleTwins } from "./settle.ts";
+import { tie, tieIfYoung } from "./ties.ts";
 import { atMost, type Life } from "./transforms.ts";
 
 export type IpsecSaState =
@@ -35,8 +36,8 @@ export type IpsecSaState =
   | { readonly name: "REKEYED"; readonly until: Instant; readonly successor: number }
   /** Another one carries the same. What is still sent here is received; at `until` the peer is told that it goes. */
   | { readonly name: "SUPERSEDED"; readonly until: Instant; readonly byUs: boolean }
-  /** Only the inbound SA is left, for packets that are on their way. */
-  | { readonly name: "LINGERING"; readonly until: Instant };
+  /** Only the inbound SA is left, for packets that are on their way. `tell`: the peer will hear of it once more. */
+  | { readonly name: "LINGERING"; readonly until: Instant; readonly tell: boolean };
 
 export interface IpsecSa extends ChildSaView {
   state: IpsecSaState;
@@ -69,9 +70,14 @@ export interface IpsecSa extends ChildSaView {
   readonly lowestNonce: Uint8Array;
   /** Since when the peer is known to have it: message 3 came, or a packet. */
   provenAt: Instant | undefined;
+  /** Our SPI of the ISAKMP SA on which its quick mode was. */
+  readonly madeOn: bigint;
+  /** It may end there with that one: see `ties.ts`. */
+  tied: boolean;
 }
 
 export interface IpsecTerms {
+  readonly madeOn: bigint;
   readonly role: Role;
   readonly begunAt: Instant;
   readonly lowestNonce: Uint8Array;
@@ -119,6 +125,8 @@ export function install(sa: IsakmpSa, now: Instant, terms: IpsecTerms): IpsecSa 
     askedAt: terms.begunAt,
     lowestNonce: terms.lowestNonce,
     provenAt: undefined,
+    madeOn: terms.madeOn,
+    tied: false,
   };
   const hardBytes = byteLimit(peer, terms.life);
   installPair(sa, path, { ...terms, localSelectors, remoteSelectors }, { soft, hardBytes });
@@ -132,6 +140,7 @@ export function install(sa: IsakmpSa, now: Instant, terms: IpsecTerms): IpsecSa 
 
 /** `child` may carry packets from now on. */
 function announce(sa: IsakmpSa, now: Instant, child: IpsecSa): void {
+  if (child.madeOn !== sa.spiLocal) tie(sa, now, child);
   const replaced = settleTwins(sa, now, child);
   sa.host.emit({ kind: "childUp", sa, child, rekeyOf: replaced?.spiIn });
   sa.pairs?.onChange(sa, now);
@@ -189,7 +198,7 @@ export function exhaust(sa: IsakmpSa, now: Instant, child: IpsecSa): void {
  */
 export function retire(sa: IsakmpSa, now: Instant, child: IpsecSa, tell: boolean): void {
   if (child.state.name === "LINGERING" || !owns(sa, child)) return;
-  child.state = { name: "LINGERING", until: now + sa.host.limits.inboundLingerMs };
+  linger(sa, now, child, true);
   child.rekeyAt = undefined;
   if (tell) informDelete(sa, now, [child.spiIn]);
   // First the plan without it, then the SA: no packet may meet an outbound SA that is gone.
@@ -256,6 +265,7 @@ export function moveChildren(old: IsakmpSa, successor: IsakmpSa, now: Instant): 
   for (const child of moved) {
     successor.children.set(child.spiIn, child);
     successor.host.children.own(successor, child);
+    if (child.state.name === "INSTALLED" && child.madeOn === old.spiLocal) tieIfYoung(successor, now, child);
   }
   if (old.pairs) successor.pairs = old.pairs;
   old.pairs = undefined;
@@ -411,7 +421,7 @@ export function onChildTimeout(sa: IsakmpSa, now: Instant, child: IpsecSa): void
       onDrained(sa, now, child);
       return;
     case "LINGERING":
-      onLingered(sa, now, child);
+      onLingered(sa, now, child, state.tell);
       return;
   }
 }
@@ -426,14 +436,20 @@ function onDrained(sa: IsakmpSa, now: Instant, child: IpsecSa): void {
 }
 
 /**
- * A Delete is not answered, and may be lost: it is said a second time, and again to whoever still sends here. A peer that
- * takes this one for the better one would be sending it into the void else.
+ * A Delete is not answered, and may be lost: it is said again, and once more to whoever still sends here. A peer that takes
+ * this one for the better one would send into the void else.
  */
-function onLingered(sa: IsakmpSa, now: Instant, child: IpsecSa): void {
+function onLingered(sa: IsakmpSa, now: Instant, child: IpsecSa, tell: boolean): void {
+  if (!tell && !isInUse(sa, now, child)) {
+    uninstall(sa, now, child, "rekeyed");
+    return;
+  }
   informDelete(sa, now, [child.spiIn]);
-  if (isInUse(sa, now, child))
-    child.state = { name: "LINGERING", until: now + sa.host.limits.inboundLingerMs };
-  else uninstall(sa, now, child, "rekeyed");
+  linger(sa, now, child, false);
+}
+
+function linger({ host }: IsakmpSa, now: Instant, child: IpsecSa, tell: boolean): void {
+  child.state = { name: "LINGERING", until: now + host.limits.inboundLingerMs / 2, tell };
 }
 
 /** The peer has sent on it a moment ago. */

@@ -98,6 +98,10 @@ export class IsakmpSa implements IkeSaView {
   /** Set while no IPsec SA exists: when we give the ISAKMP SA up. */
   childlessAt: Instant | undefined;
   keepaliveAt: Instant | undefined;
+  /** An attempt of the peer was waited for, in place of one of ours. */
+  waitedFor = false;
+  /** Set when another one takes the place of this one: until when exchanges of ours that are under way may go on. */
+  ownUntil: Instant | undefined;
   /** The one whose place this one is to take, made by us. */
   replaces: IsakmpSa | undefined;
   /** The one that took the IPsec SAs from this one. */
@@ -272,6 +276,11 @@ export class IsakmpSa implements IkeSaView {
     return this.#transport.backlog;
   }
 
+  /** Drops exchanges of ours: those that wait, and with `begun` those that are under way, too. */
+  abandonOurs(now: Instant, begun: boolean): void {
+    this.#transport.abandonOurs(now, begun);
+  }
+
   /** True when no exchange of ours waits or is under way. */
   get idle(): boolean {
     return this.#transport.idle;
@@ -373,11 +382,17 @@ export class IsakmpSa implements IkeSaView {
     if (attempt) onNotReplaced(attempt, now, why);
   }
 
-  /** Where another ISAKMP SA with the peer is left, that has the IPsec SAs from now on. */
+  /**
+   * Where another ISAKMP SA with the peer is left, that has the IPsec SAs from now on. What this one took the place of goes
+   * with it else: whatever was made there would be nobody's.
+   */
   #bequeath(now: Instant, why: EndReason): void {
-    if (!keepsChildren.has(why) || this.holder !== this || !this.usable) return;
-    const heir = heirOf(this);
+    if (this.holder !== this || !this.usable) return;
+    const heir = keepsChildren.has(why) ? heirOf(this) : undefined;
     if (heir) bequeath(this, heir, now);
+    else
+      for (const other of this.host.othersOf(this).filter(({ holder }) => holder === this))
+        other.end(now, why);
   }
 
   #forgetKeys(): void {

@@ -170,11 +170,12 @@ export class Pairs {
     this.onChange(sa, now);
   }
 
-  /** It came to nothing, and nothing is wrong with it. */
-  onPostponed(sa: IsakmpSa, now: Instant, ask: Ask): void {
+  /** It came to nothing, and nothing is wrong with it: it is asked for again after a while, or `atOnce`. */
+  onPostponed(sa: IsakmpSa, now: Instant, ask: Ask, atOnce = false): void {
     this.#asking = undefined;
+    const { random, limits } = sa.host;
     this.#records[ask.pair]!.retryAt =
-      now + Math.round(jittered(sa.host.random, sa.host.limits.rekeyRetryMs, 0.5));
+      now + (atOnce ? 0 : Math.round(jittered(random, limits.rekeyRetryMs, 0.5)));
     // With nothing that carries packets, the owner starts again.
     if (outboundOrder(sa).length === 0) this.#round = false;
     this.onChange(sa, now);

@@ -15,6 +15,7 @@ import { IsakmpSa } from "./isakmp-sa.ts";
 import { checkPeer } from "./liveness.ts";
 import { startKeepalives } from "./nat.ts";
 import { Pairs } from "./pairs.ts";
+import { hasTied, tieAll } from "./ties.ts";
 
 /** `sa` is authenticated; `others` are, with the same peer, the newest last. */
 export function settleSiblings(
@@ -32,6 +33,7 @@ export function settleSiblings(
   const winner = left.findLast(
     (other) => other.established && crossed(other) && other.role !== sa.role && hasLowerNonce(sa, other),
   );
+  const bothMade = left.some((other) => other.established && crossed(other) && other.role !== sa.role);
   if (winner) takeOver(sa, winner, now, sa.role === "initiator");
   else
     for (const other of left) {
@@ -41,6 +43,7 @@ export function settleSiblings(
   // Whoever has the key can come faster than the old ones go: none of those needs a reason any more.
   for (const other of left.slice(0, Math.max(0, left.length - mostSiblings))) other.end(now, "rekeyed");
   for (const other of forgotten) other.end(now, "rekeyed");
+  if (bothMade) tieAll(sa.holder, now);
   if (initialContact) doubtChildren(sa.holder, now, sa.createdAt);
   startPairs(sa, now);
 }
@@ -100,6 +103,7 @@ export function bequeath(old: IsakmpSa, heir: IsakmpSa, now: Instant): void {
   if (heir.is("REPLACED")) {
     heir.transition({ name: "ESTABLISHED", since: heir.establishedAt }, "what had replaced it is gone");
     heir.rekeyAt = now + retryMs(heir);
+    heir.ownUntil = undefined;
     startKeepalives(heir, now);
   }
   heir.trigger ??= old.trigger;
@@ -108,6 +112,9 @@ export function bequeath(old: IsakmpSa, heir: IsakmpSa, now: Instant): void {
   old.rekeyAt = undefined;
   old.childlessAt = undefined;
   old.keepaliveAt = undefined;
+  // The peer may have forgotten it without a word: what it does not answer soon is begun again on the other one.
+  old.ownUntil = now + answerMs;
+  old.abandonOurs(now, false);
   old.liveness.waiting = undefined;
 }
 
@@ -117,7 +124,7 @@ export function onReplacedDue(sa: IsakmpSa, now: Instant): void {
   if (state.name !== "REPLACED") return;
   const { holder } = sa;
   // The peer may not have the other one yet: what it has is not taken away before that is known.
-  const busy = !holder.proven || sa.negotiations > 0;
+  const busy = !holder.proven || sa.negotiations > 0 || hasTied(holder);
   if (busy && now < state.gone) {
     if (!holder.proven) checkPeer(holder, now);
     sa.transition({ ...state, until: now + sa.host.limits.inboundLingerMs }, "the peer may still need it");
@@ -155,6 +162,12 @@ export function replaceIsakmpSa(old: IsakmpSa, now: Instant): void {
     // Behind one roaming connection there may be many peers: none waits for another one's.
     .some((sa) => sa.connecting && (!sa.replaces || sa.replaces.remoteId === old.remoteId));
   if (underWay) return;
+  // One is enough. It may be a stranger's attempt, so that it is waited for only once.
+  if (!old.waitedFor && host.isComing(remote.address)) {
+    old.waitedFor = true;
+    old.rekeyAt = now + comingMs;
+    return;
+  }
   const spiLocal = host.newIkeSpi();
   const origin = { role: "initiator", mode, now, spiLocal, spiRemote: 0n, local, remote, peer } as const;
   const sa = new IsakmpSa(host, origin, { name: "INIT_SENT" });
@@ -194,5 +207,9 @@ export function onDeletedByPeer(sa: IsakmpSa, now: Instant): void {
 const retryMs = ({ host }: IsakmpSa): number =>
   Math.round(jittered(host.random, host.limits.rekeyRetryMs, 0.5));
 
+/** Three round trips, and a message that is lost. */
+const comingMs = 1_500;
+/** A round trip, and a message that is lost. */
+const answerMs = 750;
 /** An old one, both sides' replacements of it, and some that crossed. */
 const mostSiblings = 8;

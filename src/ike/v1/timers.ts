@@ -34,7 +34,8 @@ export function timersDeadline(sa: IsakmpSa): Instant | undefined {
   if (!sa.usable) return at;
   at = earlier(earlier(at, livenessAt(sa)), sa.keepaliveAt);
   at = earlier(earlier(at, sa.rekeyAt), sa.expiresAt);
-  return earlier(earlier(at, sa.childlessAt), sa.pairs?.at);
+  at = earlier(earlier(at, sa.childlessAt), sa.ownUntil);
+  return earlier(at, sa.pairs?.at);
 }
 
 /** Does whatever is due at `now`. */
@@ -46,6 +47,10 @@ export function onTimers(sa: IsakmpSa, now: Instant): void {
   }
   for (const child of [...sa.children.values()]) onChildTimeout(sa, now, child);
   if (due(sa.rekeyAt, now)) sa.host.replace(sa, now);
+  if (due(sa.ownUntil, now)) {
+    sa.ownUntil = undefined;
+    sa.abandonOurs(now, true);
+  }
   if (!sa.usable) return;
   if (due(sa.expiresAt, now)) {
     onExpired(sa, now);

@@ -37,6 +37,8 @@ interface Run {
   repeated: number;
   /** Our last message waits for the peer's next one. */
   wait: Patience | undefined;
+  /** It is begun again elsewhere: what the peer still says is all that is to come. */
+  abandoned: boolean;
   until: Instant | undefined;
 }
 
@@ -176,6 +178,7 @@ export class Transport {
       stillHolds: undefined,
       repeated: 0,
       wait: undefined,
+      abandoned: false,
       until: undefined,
     };
     this.#runs.set(messageId, run);
@@ -196,7 +199,7 @@ export class Transport {
 
   /** An authentic error notification: the exchange that it is about ends. It is rather about one of ours. */
   refuse(now: Instant, refusal: Omit<Refusal, "onlyCandidate">): boolean {
-    const all = [...this.#runs.values()].filter((run) => run.exchange?.onRefusal);
+    const all = [...this.#runs.values()].filter((run) => run.exchange?.onRefusal && !run.abandoned);
     for (const candidates of [all.filter((run) => run.ours), all.filter((run) => !run.ours)])
       for (const run of candidates) {
         const onlyCandidate = candidates.length === 1 && (run.ours || all.length === 1);
@@ -249,8 +252,7 @@ export class Transport {
   /** True when an exchange of ours with this name waits or is under way. */
   hasExchange(name: string): boolean {
     if (this.#queue.some((e) => e.name === name)) return true;
-    for (const { ours, exchange } of this.#runs.values()) if (ours && exchange?.name === name) return true;
-    return false;
+    return this.#ours().some((run) => run.exchange?.name === name);
   }
 
   get backlog(): number {
@@ -260,22 +262,23 @@ export class Transport {
   /** Exchanges under way, of either side. */
   get negotiations(): number {
     let count = 0;
-    for (const { exchange } of this.#runs.values()) if (exchange) count++;
+    for (const { exchange, abandoned } of this.#runs.values()) if (exchange && !abandoned) count++;
     return count;
   }
 
   /** True when no exchange of ours waits or is under way. */
   get idle(): boolean {
-    if (this.#phase1.deadline !== undefined || this.#queue.length > 0) return false;
-    for (const { ours, exchange } of this.#runs.values()) if (ours && exchange) return false;
-    return true;
+    return this.#phase1.deadline === undefined && this.#queue.length === 0 && this.#ours().length === 0;
+  }
+
+  /** Exchanges of ours that are under way. */
+  #ours(): Run[] {
+    return [...this.#runs.values()].filter((run) => run.ours && run.exchange && !run.abandoned);
   }
 
   #pump(now: Instant): void {
     while (this.#sa.usable && this.#sa.secured) {
-      let underWay = 0;
-      for (const { ours, exchange } of this.#runs.values()) if (ours && exchange) underWay++;
-      if (underWay >= maxUnderWay) return;
+      if (this.#ours().length >= maxUnderWay) return;
       const exchange = this.#queue.shift();
       if (!exchange) return;
       const message = exchange.begin(this.#sa, now);
@@ -298,6 +301,7 @@ export class Transport {
         stillHolds: undefined,
         repeated: 0,
         wait: undefined,
+        abandoned: false,
         until: undefined,
       };
       this.#runs.set(messageId, run);
@@ -382,13 +386,25 @@ export class Transport {
     this.#phase1.expire();
   }
 
+  /** Drops what is ours: what waits, and with `begun` what is under way. Whoever asked for it hears of that. */
+  abandonOurs(now: Instant, begun: boolean): void {
+    for (const exchange of this.#queue.splice(0)) exchange.onAbandon?.(this.#sa, now);
+    if (!begun) return;
+    for (const run of this.#ours()) {
+      run.abandoned = true;
+      run.until = run.wait?.giveUpAt ?? now;
+      run.wait = undefined;
+      run.exchange?.onAbandon?.(this.#sa, now);
+    }
+  }
+
   /** Drops what waits and what is under way. */
   abandonAll(now: Instant): void {
     this.#phase1.discard();
     for (const exchange of this.#queue.splice(0)) exchange.onAbandon?.(this.#sa, now);
     const runs = [...this.#runs.values()];
     this.#runs.clear();
-    for (const { exchange } of runs) exchange?.onAbandon?.(this.#sa, now);
+    for (const { exchange, abandoned } of runs) if (!abandoned) exchange?.onAbandon?.(this.#sa, now);
   }
 }
 

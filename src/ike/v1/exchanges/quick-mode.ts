@@ -57,7 +57,7 @@ import {
   refusalOf,
   silenceOf,
 } from "../quick-negotiation.ts";
-import { retryDelay } from "../rekey.ts";
+import { rekeyChildNow, retryDelay } from "../rekey.ts";
 
 const type = IsakmpExchangeType.code.QUICK_MODE;
 
@@ -86,6 +86,7 @@ class QuickMode implements InitiatedExchange {
   #Ni: Uint8Array | undefined;
   #offer: QuickOffer | undefined;
   #keyPair: KeyPair | undefined;
+  #spiIn = 0;
 
   constructor(replaced: IpsecSa | undefined, ask: Ask | undefined, group: number | undefined) {
     this.name = replaced ? `rekey IPsec SA ${replaced.spiIn}` : `new IPsec SA ${ask!.pair}`;
@@ -111,6 +112,7 @@ class QuickMode implements InitiatedExchange {
       this.#failed(owner, now, 0, noOffer(sa));
       return undefined;
     }
+    this.#spiIn = this.#offer.spiIn;
     this.#Ni = sa.host.random.bytes(nonceBytes);
     if (group !== 0) this.#keyPair = sa.host.keyPairs.take(group);
     return { payloads: offerPayloads(this.#offer, this.#Ni, this.#keyPair), awaits: true };
@@ -118,13 +120,18 @@ class QuickMode implements InitiatedExchange {
 
   onMessage(sa: IsakmpSa, now: Instant, { payloads }: Received): Message | "wait" | undefined {
     const owner = sa.holder;
+    if (!this.#offer) {
+      // Given up in the meantime. The peer, which has installed what it answers with, learns that there is no such pair.
+      if (!owner.children.has(this.#spiIn)) informDelete(sa, now, [this.#spiIn]);
+      return "wait";
+    }
     const refuse = ({ notify, record }: Refused) => {
       sa.inform(now, [notifyEsp(notify, answeredSpi(payloads))]);
       this.#release(sa);
       this.#failed(owner, now, 0, record);
       return undefined;
     };
-    const answer = readAnswer(sa, this.#offer!, payloads);
+    const answer = readAnswer(sa, this.#offer, payloads);
     if (!answer.ok) return refuse(answer.error);
     const Nr = nonceIn(payloads);
     const ke = findIsakmpPayload(payloads, "KE");
@@ -150,6 +157,7 @@ class QuickMode implements InitiatedExchange {
     this.#offer = undefined;
     this.#conclude();
     const terms = {
+      madeOn: sa.spiLocal,
       role: "initiator",
       begunAt: this.#since,
       lowestNonce: lower(Ni, Nr),
@@ -208,14 +216,16 @@ class QuickMode implements InitiatedExchange {
     if (fresh || isAlive(sa, owner, this.#since))
       this.#failed(owner, now, 0, silenceOf(sa, offer, this.#replaced));
     else {
-      this.#abandoned(owner, now);
+      this.#abandoned(sa, now);
       if (sa === owner) sa.endDead(now);
     }
   }
 
   onAbandon(sa: IsakmpSa, now: Instant): void {
+    // It is begun again on another one: the peer, which may have answered this one, shall not wait for message 3.
+    if (this.#offer && sa.holder !== sa) informDelete(sa, now, [this.#spiIn]);
     this.#release(sa);
-    if (!this.#over) this.#abandoned(sa.holder, now);
+    if (!this.#over) this.#abandoned(sa, now);
   }
 
   #conclude(): void {
@@ -223,9 +233,13 @@ class QuickMode implements InitiatedExchange {
     if (this.#replaced) this.#replaced.rekeying = false;
   }
 
-  #abandoned(owner: IsakmpSa, now: Instant): void {
+  #abandoned(sa: IsakmpSa, now: Instant): void {
     this.#conclude();
-    if (this.#ask) owner.pairs?.onPostponed(owner, now, this.#ask);
+    const owner = sa.holder;
+    // It was only on the wrong ISAKMP SA.
+    const atOnce = owner !== sa && owner.established;
+    if (this.#ask) owner.pairs?.onPostponed(owner, now, this.#ask, atOnce);
+    else if (atOnce && owns(owner, this.#replaced!)) rekeyChildNow(owner, now, this.#replaced!);
     else retryLater(owner, now, this.#replaced!);
   }
 
@@ -273,6 +287,7 @@ export const quickMode: AnsweredExchange = {
     const { pair } = decision.value;
     const child = install(owner, now, {
       ...decision.value,
+      madeOn: sa.spiLocal,
       role: "responder",
       begunAt: now,
       lowestNonce: lower(Ni, Nr),
