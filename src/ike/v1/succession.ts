@@ -112,9 +112,10 @@ export function bequeath(old: IsakmpSa, heir: IsakmpSa, now: Instant): void {
   old.rekeyAt = undefined;
   old.childlessAt = undefined;
   old.keepaliveAt = undefined;
-  // The peer may have forgotten it without a word: what it does not answer soon is begun again on the other one.
-  old.ownUntil = now + answerMs;
-  old.abandonOurs(now, false);
+  // A peer that made the other one may have forgotten this one without a word. What it does not answer is begun again.
+  const atOnce = heir.role === "responder";
+  old.ownUntil = atOnce ? undefined : now + answerMs;
+  old.abandonOurs(now, atOnce);
   old.liveness.waiting = undefined;
 }
 
