@@ -6,7 +6,10 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
+#include <iterator>
 #include <sstream>
+#include <vector>
 
 #include "net/setup_error.h"
 
@@ -92,6 +95,29 @@ uint64_t snmp6_value(const std::string& snmp6, const std::string& name) {
   return 0;
 }
 
+// The kernel makes an IPv6 address one of this host's in its own time, from a work queue: a busy machine takes a while,
+// and until then packets for it are routed elsewhere, and dropped. /proc/net/ipv6_route: address, length, ..., flags,
+// device.
+bool await_local_ipv6(size_t addresses) {
+  constexpr uint64_t kLocalRoute = 0x8000'0000;  // RTF_LOCAL
+  constexpr timespec kPause{0, 10'000'000};
+  constexpr int kTurns = 1000;
+  const net::Fd routes = open_proc("ipv6_route");
+  for (int turn = 0; turn < kTurns; turn++) {
+    std::istringstream lines(read_all(routes));
+    size_t local = 0;
+    for (std::string line; std::getline(lines, line);) {
+      std::istringstream words(line);
+      const std::vector<std::string> row{std::istream_iterator<std::string>(words), {}};
+      if (row.size() != 10 || row[9] == "lo" || row[0].starts_with("fe80")) continue;
+      if ((std::strtoull(row[8].c_str(), nullptr, 16) & kLocalRoute) != 0) local++;
+    }
+    if (local >= addresses) return true;
+    ::nanosleep(&kPause, nullptr);
+  }
+  return false;
+}
+
 }  // namespace
 
 IpAddress outer_address(unsigned end, Family family) {
@@ -137,6 +163,7 @@ Result<std::unique_ptr<Site>> Site::open(unsigned end, unsigned workers, engine:
   inside +=
       "route add 10." + far_digit + ".0.0/16 dev culvert0\nroute add fd00:0:" + far_digit + "::/48 dev culvert0\n";
   if (!ip_batch(inside)) return net::setup_error(EINVAL, "addresses of the tunnel's device");
+  if (!await_local_ipv6(1 + kConnections)) return net::setup_error(ETIMEDOUT, "IPv6 addresses of a site");
   site->proc_ = {open_proc("dev"),  open_proc("udp"),  open_proc("udp6"), open_proc("raw"),
                  open_proc("raw6"), open_proc("snmp"), open_proc("snmp6")};
   return site;
