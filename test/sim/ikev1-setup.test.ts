@@ -123,6 +123,8 @@ describe.each(modes)("IKEv1 phase 1 in %s mode (RFC 2409 §5.4)", (mode) => {
       sim.start(a, b);
       sim.run(1_000);
       sim.network.weather = { loss: 0, duplication: 0, delayMs: 20, jitterMs: 0 };
+      const isUp = () => [a, b].every((node) => tunnelStatus(sim, node).state === "up");
+      expect(sim.runUntil(isUp, 5_000)).toBe(true);
       sim.run(100_000);
       expectClean(sites);
       expect(tunnelStatus(sim, a).ike?.spiInitiator).toBe(tunnelStatus(sim, b).ike?.spiInitiator);

@@ -190,13 +190,29 @@ describe("a peer that deletes its ISAKMP SA and keeps the IPsec SAs", () => {
     const sites = sitesUp({ both: ikev1("main") });
     const { sim, a, b } = sites;
     const installed = a.installed.map(({ spi }) => spi);
-    sim.run(2_000);
     letGo(sites, b);
     carryFor(sites, 5_000);
     sim.run(10_000);
     expectOne(sites);
     expect(a.installed.map(({ spi }) => spi)).toEqual(installed);
     expect(a.gateway.ike.sas().map(({ state }) => state.name)).toEqual(["ESTABLISHED"]);
+    expect([a.failures, b.failures]).toEqual([[], []]);
+  });
+
+  it("time and again, as soon as there is one: the pair carries on, and nobody is in a hurry", () => {
+    const sites = sitesUp({ both: ikev1("main") });
+    const { sim, a, b } = sites;
+    const installed = a.installed.map(({ spi }) => spi);
+    const sent = sim.network.trace.length;
+    for (let t = 0; t < 60_000; t += 50) {
+      sim.run(50);
+      expectCarrying(sites);
+      const [sa] = b.gateway.ike.sas();
+      if (sa?.established) letGo(sites, b);
+    }
+    // Every 10 s, moved by up to half of that: six messages, and two that say Delete.
+    expect(sim.network.trace.length - sent).toBeLessThan(100);
+    expect(a.installed.map(({ spi }) => spi)).toEqual(installed);
     expect([a.failures, b.failures]).toEqual([[], []]);
   });
 

@@ -52,6 +52,7 @@ export function onInvalidSpi(sa: IsakmpSa, now: Instant, spi: Uint8Array): void 
 /** The peer no longer receives on `child`. */
 function onDeleted(owner: IsakmpSa, now: Instant, child: IpsecSa): void {
   if (child.state.name === "AWAITED") {
+    child.unwanted = true;
     uninstall(owner, now, child, "deleted-by-peer");
     return;
   }

@@ -26,8 +26,8 @@ export interface Message {
   readonly awaits: boolean;
   /** The commit bit (RFC 2408 §3.1), echoed to a peer that set it. */
   readonly commit?: boolean;
-  /** Asked before it is sent again: false when what it says is no longer so, and the peer is not to get it. */
-  readonly stillHolds?: ((now: Instant) => boolean) | undefined;
+  /** Called before it is sent again: false when what it says is no longer so, and the peer is not to get it. */
+  readonly beforeRepeat?: ((now: Instant) => boolean) | undefined;
   /** Runs after the message has left: what must not happen before. */
   readonly afterwards?: (() => void) | undefined;
 }

@@ -72,6 +72,8 @@ export interface IpsecSa extends ChildSaView {
   provenAt: Instant | undefined;
   /** Our SPI of the ISAKMP SA on which its quick mode was. */
   readonly madeOn: bigint;
+  /** The peer, which asked for it, deleted it before message 3: it wants no answer any more. */
+  unwanted: boolean;
   /** It may end there with that one: see `ties.ts`. */
   tied: boolean;
 }
@@ -126,6 +128,7 @@ export function install(sa: IsakmpSa, now: Instant, terms: IpsecTerms): IpsecSa 
     lowestNonce: terms.lowestNonce,
     provenAt: undefined,
     madeOn: terms.madeOn,
+    unwanted: false,
     tied: false,
   };
   const hardBytes = byteLimit(peer, terms.life);
@@ -265,7 +268,8 @@ export function moveChildren(old: IsakmpSa, successor: IsakmpSa, now: Instant): 
   for (const child of moved) {
     successor.children.set(child.spiIn, child);
     successor.host.children.own(successor, child);
-    if (child.state.name === "INSTALLED" && child.madeOn === old.spiLocal) tieIfYoung(successor, now, child);
+    if (old.usable && child.state.name === "INSTALLED" && child.madeOn === old.spiLocal)
+      tieIfYoung(successor, now, child);
   }
   if (old.pairs) successor.pairs = old.pairs;
   old.pairs = undefined;

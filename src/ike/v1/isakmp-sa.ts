@@ -41,6 +41,7 @@ import type { Pairs } from "./pairs.ts";
 import type { Datagram, InitiatedPhase1, Phase1 } from "./phase1.ts";
 import type { IsakmpSaState, StateName } from "./states.ts";
 import { bequeath, detach, heirOf, keepsChildren, onNotReplaced } from "./succession.ts";
+import { untie } from "./ties.ts";
 import { onTimers, timersDeadline } from "./timers.ts";
 import { Transport } from "./transport.ts";
 
@@ -98,10 +99,12 @@ export class IsakmpSa implements IkeSaView {
   /** Set while no IPsec SA exists: when we give the ISAKMP SA up. */
   childlessAt: Instant | undefined;
   keepaliveAt: Instant | undefined;
+  /** It is about to end: nothing begins on it any more. */
+  closing = false;
   /** An attempt of the peer was waited for, in place of one of ours. */
   waitedFor = false;
   /** Set when another one takes the place of this one: until when exchanges of ours that are under way may go on. */
-  ownUntil: Instant | undefined;
+  giveUpOursAt: Instant | undefined;
   /** The one whose place this one is to take, made by us. */
   replaces: IsakmpSa | undefined;
   /** The one that took the IPsec SAs from this one. */
@@ -329,6 +332,8 @@ export class IsakmpSa implements IkeSaView {
       this.end(now, why);
       return;
     }
+    this.closing = true;
+    this.#takeAlong(why, (other) => other.requestDelete(now, why));
     this.#transport.abandonAll(now);
     this.#bequeath(now, why);
     // RFC 2408 §5.15: those on which we receive.
@@ -364,13 +369,17 @@ export class IsakmpSa implements IkeSaView {
     const from = this.#state.name;
     const stranger = this.halfOpen;
     if (from === "CLOSED") return;
+    this.closing = true;
+    this.#takeAlong(why, (other) => other.end(now, why));
     this.#transport.abandonAll(now);
     this.#bequeath(now, why);
+    untie(this);
     giveUpDoubted(this, why);
     const attempt = this.connecting ? this.replaces : undefined;
     this.replaces = undefined;
     if (keepsChildren.has(why) && this.usable && hasOutbound(this)) {
       this.#forgetKeys();
+      this.closing = false;
       detach(this, now, why);
       return;
     }
@@ -382,17 +391,20 @@ export class IsakmpSa implements IkeSaView {
     if (attempt) onNotReplaced(attempt, now, why);
   }
 
-  /**
-   * Where another ISAKMP SA with the peer is left, that has the IPsec SAs from now on. What this one took the place of goes
-   * with it else: whatever was made there would be nobody's.
-   */
+  /** Where another ISAKMP SA with the peer is left, that has the IPsec SAs from now on. */
   #bequeath(now: Instant, why: EndReason): void {
-    if (this.holder !== this || !this.usable) return;
-    const heir = keepsChildren.has(why) ? heirOf(this) : undefined;
+    const heir = this.#heir(why);
     if (heir) bequeath(this, heir, now);
-    else
-      for (const other of this.host.othersOf(this).filter(({ holder }) => holder === this))
-        other.end(now, why);
+  }
+
+  /** Ends those whose place this one has taken, unless one of them is the heir: what is made there would be nobody's. */
+  #takeAlong(why: EndReason, end: (other: IsakmpSa) => void): void {
+    if (this.holder !== this || !this.usable || this.#heir(why)) return;
+    for (const other of this.host.othersOf(this).filter(({ holder }) => holder === this)) end(other);
+  }
+
+  #heir(why: EndReason): IsakmpSa | undefined {
+    return this.holder === this && this.usable && keepsChildren.has(why) ? heirOf(this) : undefined;
   }
 
   #forgetKeys(): void {

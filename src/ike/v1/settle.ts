@@ -15,7 +15,11 @@ export function settleTwins(sa: IsakmpSa, now: Instant, made: IpsecSa): IpsecSa 
   const standing = twinsOf(sa, made).filter(
     ({ state }) => state.name === "INSTALLED" || state.name === "REKEYED",
   );
-  if (standing.some((other) => isBetter(sa, other, made))) {
+  // What has been replaced already has had its comparison.
+  const rivals = standing.filter(
+    ({ state }) => state.name !== "REKEYED" || !standing.some(({ spiIn }) => spiIn === state.successor),
+  );
+  if (rivals.some((other) => isBetter(sa, other, made))) {
     supersede(sa, now, made, made.role === "initiator");
     return undefined;
   }

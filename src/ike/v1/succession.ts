@@ -76,9 +76,8 @@ function lowestNonce({ secured }: IsakmpSa): Uint8Array {
 /** Whoever began asks for the first IPsec SAs; what came over from another one goes on. */
 function startPairs(sa: IsakmpSa, now: Instant): void {
   if (sa.holder !== sa) return;
-  const isNew = !sa.pairs;
   sa.pairs ??= new Pairs(sa.peer!, sa.role === "initiator");
-  if (isNew && sa.role === "initiator" && !hasOutbound(sa)) sa.pairs.start(sa, now);
+  if (sa.role === "initiator" && !hasOutbound(sa)) sa.pairs.start(sa, now);
   else sa.pairs.onChange(sa, now);
 }
 
@@ -103,18 +102,19 @@ export function bequeath(old: IsakmpSa, heir: IsakmpSa, now: Instant): void {
   if (heir.is("REPLACED")) {
     heir.transition({ name: "ESTABLISHED", since: heir.establishedAt }, "what had replaced it is gone");
     heir.rekeyAt = now + retryMs(heir);
-    heir.ownUntil = undefined;
+    heir.giveUpOursAt = undefined;
     startKeepalives(heir, now);
   }
   heir.trigger ??= old.trigger;
   moveChildren(old, heir, now);
+  for (const spi of old.deletedEarly) heir.deletedEarly.add(spi);
   old.successor = heir;
   old.rekeyAt = undefined;
   old.childlessAt = undefined;
   old.keepaliveAt = undefined;
   // A peer that made the other one may have forgotten this one without a word. What it does not answer is begun again.
   const atOnce = heir.role === "responder";
-  old.ownUntil = atOnce ? undefined : now + answerMs;
+  old.giveUpOursAt = atOnce ? undefined : now + answerMs;
   old.abandonOurs(now, atOnce);
   old.liveness.waiting = undefined;
 }
@@ -183,7 +183,9 @@ export function replaceIsakmpSa(old: IsakmpSa, now: Instant): void {
 export function detach(sa: IsakmpSa, now: Instant, why: EndReason): void {
   sa.liveness.waiting = undefined;
   sa.childlessAt = undefined;
-  sa.rekeyAt = sa.host.keepsUp(sa.peer!.id) ? now : undefined;
+  // Not without a pause, with a peer that deletes whatever is set up.
+  const pause = now - sa.establishedAt < shortMs ? retryMs(sa) : 0;
+  sa.rekeyAt = sa.host.keepsUp(sa.peer!.id) ? now + pause : undefined;
   sa.transition({ name: "DETACHED", since: now }, why);
 }
 
@@ -208,6 +210,8 @@ export function onDeletedByPeer(sa: IsakmpSa, now: Instant): void {
 const retryMs = ({ host }: IsakmpSa): number =>
   Math.round(jittered(host.random, host.limits.rekeyRetryMs, 0.5));
 
+/** What ends before that was hardly worth its keys. */
+const shortMs = 10_000;
 /** Three round trips, and a message that is lost. */
 const comingMs = 1_500;
 /** A round trip, and a message that is lost. */

@@ -8,7 +8,7 @@ import { earlier, type Instant } from "../../core/time.ts";
 import type { IpsecSa } from "./ipsec-sa.ts";
 import type { IsakmpSa } from "./isakmp-sa.ts";
 
-/** `heir` takes `child` over: did the peer have it before it could begin to think of `heir`? */
+/** `heir` takes `child` over: it is tied unless the peer surely had it before it heard of `heir`. */
 export function tieIfYoung(heir: IsakmpSa, now: Instant, child: IpsecSa): void {
   const made = child.role === "initiator" ? child.installedAt : (child.provenAt ?? now);
   if (made > heir.createdAt - marginMs) tie(heir, now, child);
@@ -23,18 +23,25 @@ export function tieAll(owner: IsakmpSa, now: Instant): void {
 export function tie(owner: IsakmpSa, now: Instant, child: IpsecSa): void {
   child.tied = true;
   // Who made the new one knows that the old one stays until then. Its peer may have lost it by now.
-  const pause = owner.role === "initiator" ? pauseMs + randomBelow(owner.host.random, pauseMs) : 0;
-  if (!child.rekeying) child.rekeyAt = earlier(child.rekeyAt, now + pause);
+  const pause = Math.ceil(Math.min(Math.max(leastPauseMs, 2 * owner.handshakeMs), mostPauseMs));
+  const after = owner.role === "initiator" ? pause + randomBelow(owner.host.random, pause) : 0;
+  if (!child.rekeying) child.rekeyAt = earlier(child.rekeyAt, now + after);
   owner.host.touch(owner);
 }
 
-/** True while packets may go on a pair that may go with another ISAKMP SA than `owner`. */
+/** True until whatever may go with another ISAKMP SA than `owner` has been made again. */
 export function hasTied(owner: IsakmpSa): boolean {
   for (const { tied, state } of owner.children.values())
     if (tied && (state.name === "INSTALLED" || state.name === "REKEYED")) return true;
   return false;
 }
 
-/** Message 3 may travel as long, and longer than a message of phase 1. */
+/** `old` is gone: nothing is to be saved from it any more. */
+export function untie(old: IsakmpSa): void {
+  for (const child of old.holder.children.values()) if (child.madeOn === old.spiLocal) child.tied = false;
+}
+
+/** The peer may get message 3 so much later than the first message of the next phase 1, which overtook it. */
 const marginMs = 1_000;
-const pauseMs = 300;
+const leastPauseMs = 300;
+const mostPauseMs = 2_000;

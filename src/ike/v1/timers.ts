@@ -34,7 +34,7 @@ export function timersDeadline(sa: IsakmpSa): Instant | undefined {
   if (!sa.usable) return at;
   at = earlier(earlier(at, livenessAt(sa)), sa.keepaliveAt);
   at = earlier(earlier(at, sa.rekeyAt), sa.expiresAt);
-  at = earlier(earlier(at, sa.childlessAt), sa.ownUntil);
+  at = earlier(earlier(at, sa.childlessAt), sa.giveUpOursAt);
   return earlier(at, sa.pairs?.at);
 }
 
@@ -47,8 +47,8 @@ export function onTimers(sa: IsakmpSa, now: Instant): void {
   }
   for (const child of [...sa.children.values()]) onChildTimeout(sa, now, child);
   if (due(sa.rekeyAt, now)) sa.host.replace(sa, now);
-  if (due(sa.ownUntil, now)) {
-    sa.ownUntil = undefined;
+  if (due(sa.giveUpOursAt, now)) {
+    sa.giveUpOursAt = undefined;
     sa.abandonOurs(now, true);
   }
   if (!sa.usable) return;

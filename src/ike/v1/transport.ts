@@ -32,12 +32,12 @@ interface Run {
   Nr: Uint8Array | undefined;
   lastIn: Uint8Array | undefined;
   lastOut: readonly Uint8Array[];
-  stillHolds: Message["stillHolds"];
+  beforeRepeat: Message["beforeRepeat"];
   /** How often the peer had our last message repeated. */
   repeated: number;
   /** Our last message waits for the peer's next one. */
   wait: Patience | undefined;
-  /** It is begun again elsewhere: what the peer still says is all that is to come. */
+  /** Its exchange has let go of it: a late answer is met with a Delete, and nothing else comes. */
   abandoned: boolean;
   until: Instant | undefined;
 }
@@ -175,7 +175,7 @@ export class Transport {
       Nr: undefined,
       lastIn: Uint8Array.from(datagram),
       lastOut: [],
-      stillHolds: undefined,
+      beforeRepeat: undefined,
       repeated: 0,
       wait: undefined,
       abandoned: false,
@@ -194,7 +194,7 @@ export class Transport {
       return;
     }
     run.repeated++;
-    if (run.stillHolds?.(now) !== false) this.#sender.send(this.#sa, run.lastOut);
+    if (run.beforeRepeat?.(now) !== false) this.#sender.send(this.#sa, run.lastOut);
   }
 
   /** An authentic error notification: the exchange that it is about ends. It is rather about one of ours. */
@@ -298,7 +298,7 @@ export class Transport {
         Nr: undefined,
         lastIn: undefined,
         lastOut: [],
-        stillHolds: undefined,
+        beforeRepeat: undefined,
         repeated: 0,
         wait: undefined,
         abandoned: false,
@@ -323,7 +323,7 @@ export class Transport {
     run.iv = nextIv;
     run.messages++;
     run.lastOut = this.#sender.cut(header, datagram);
-    run.stillHolds = message.stillHolds;
+    run.beforeRepeat = message.beforeRepeat;
     run.repeated = 0;
     const patienceMs = host.limits.establishedMs ?? peer!.answerTimeoutMs;
     if (message.awaits) run.wait = patience(this.#sa.host.limits, now, patienceMs);
@@ -363,7 +363,7 @@ export class Transport {
     if (!run.wait) return;
     const due = whatIsDue(this.#sa.host.limits, run.wait, now);
     if (due === "repeat") {
-      if (run.stillHolds?.(now) === false) {
+      if (run.beforeRepeat?.(now) === false) {
         this.#finish(run);
         return;
       }

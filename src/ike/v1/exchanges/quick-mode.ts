@@ -58,6 +58,7 @@ import {
   silenceOf,
 } from "../quick-negotiation.ts";
 import { rekeyChildNow, retryDelay } from "../rekey.ts";
+import { maxRepeated } from "../sending.ts";
 
 const type = IsakmpExchangeType.code.QUICK_MODE;
 
@@ -87,6 +88,8 @@ class QuickMode implements InitiatedExchange {
   #offer: QuickOffer | undefined;
   #keyPair: KeyPair | undefined;
   #spiIn = 0;
+  /** Answers that came after it was given up. */
+  #late = 0;
 
   constructor(replaced: IpsecSa | undefined, ask: Ask | undefined, group: number | undefined) {
     this.name = replaced ? `rekey IPsec SA ${replaced.spiIn}` : `new IPsec SA ${ask!.pair}`;
@@ -122,7 +125,8 @@ class QuickMode implements InitiatedExchange {
     const owner = sa.holder;
     if (!this.#offer) {
       // Given up in the meantime. The peer, which has installed what it answers with, learns that there is no such pair.
-      if (!owner.children.has(this.#spiIn)) informDelete(sa, now, [this.#spiIn]);
+      if (++this.#late <= maxRepeated && !owner.children.has(this.#spiIn))
+        informDelete(sa, now, [this.#spiIn]);
       return "wait";
     }
     const refuse = ({ notify, record }: Refused) => {
@@ -170,7 +174,7 @@ class QuickMode implements InitiatedExchange {
     if (old && owns(owner, old) && old.state.name === "INSTALLED" && !isTwin(old, child))
       retryLater(owner, now, old);
     if (this.#ask) owner.pairs!.onAccepted(owner, now, this.#ask);
-    return { payloads: [], awaits: false, stillHolds: (at) => stillHas(sa, at, child) };
+    return { payloads: [], awaits: false, beforeRepeat: (at) => sayAgain(sa, at, child) };
   }
 
   onRefusal(sa: IsakmpSa, now: Instant, error: Refusal): boolean {
@@ -237,7 +241,7 @@ class QuickMode implements InitiatedExchange {
     this.#conclude();
     const owner = sa.holder;
     // It was only on the wrong ISAKMP SA.
-    const atOnce = owner !== sa && owner.established;
+    const atOnce = owner !== sa && owner.established && !owner.closing;
     if (this.#ask) owner.pairs?.onPostponed(owner, now, this.#ask, atOnce);
     else if (atOnce && owns(owner, this.#replaced!)) rekeyChildNow(owner, now, this.#replaced!);
     else retryLater(owner, now, this.#replaced!);
@@ -299,7 +303,7 @@ export const quickMode: AnsweredExchange = {
     const answer = {
       payloads: decisionPayloads(sa.peer!, decision.value, spiIn, Nr, KEr),
       awaits: true,
-      stillHolds: () => isThere(sa.holder, child),
+      beforeRepeat: () => !child.unwanted,
     };
     return { answer, exchange: new AwaitedQuickMode(child) };
   },
@@ -375,7 +379,7 @@ function firstGroup(owner: IsakmpSa, old: IpsecSa | undefined): number {
 }
 
 /** Whether message 3 is to be said again. Else the peer, which waits for it, has not heard that `child` is gone: once more. */
-function stillHas(sa: IsakmpSa, now: Instant, child: IpsecSa): boolean {
+function sayAgain(sa: IsakmpSa, now: Instant, child: IpsecSa): boolean {
   const owner = sa.holder;
   if (isThere(owner, child)) return true;
   const heir = owner.children.get(child.spiIn);
