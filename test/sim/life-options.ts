@@ -51,7 +51,8 @@ const ikev1 = {
   mode: ["main", "main", "aggressive"],
   pairs: [1, 1, 2],
   roaming: [false, false, true],
-  /** A new one is made beside the old one, and each time two stand for a while: at some time one has to be alone. */
+  /** A new one is made beside the old one, and each time two stand for a while: at some time each has to be alone. */
+  childLifetimeSeconds: [40, 50, 60],
   ikeLifetimeSeconds: [30, 36, 45],
   esp: ["aes128gcm16", "aes128-sha256", "aes128gcm16-ecp256", "aes128-sha1-modp2048-ecp256"],
   ike: ["aes128-sha256-ecp256", "aes256-sha384-ecp256", "3des-md5-modp2048"],
