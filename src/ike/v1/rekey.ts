@@ -13,8 +13,8 @@ export function rekeyChildNow(sa: IsakmpSa, now: Instant, child: IpsecSa): void 
     child.rekeyAt = undefined;
     return;
   }
-  // The peer is at it: what it makes takes the place of this one.
-  if (twinsOf(sa, child).some(({ state }) => state.name === "AWAITED")) {
+  // The peer is at it, or we are: what comes of that takes the place of this one.
+  if (twinsOf(sa, child).some(({ state, rekeying }) => state.name === "AWAITED" || rekeying)) {
     child.rekeyAt = now + awaitedMs;
     return;
   }
@@ -35,5 +35,5 @@ export function retryDelay(sa: IsakmpSa, delayMs: number): number {
   return Math.round(jittered(sa.host.random, delayMs, 0.5));
 }
 
-/** How soon we look again whether the peer's replacement has come to be. */
+/** How soon we look again whether the replacement has come to be. */
 const awaitedMs = 1_000;
